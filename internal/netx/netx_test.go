@@ -1,0 +1,72 @@
+package netx_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/tlsroute/tlsroute-bench/internal/netx"
+)
+
+// wrapped hides everything but net.Conn, and can be unwrapped.
+type wrapped struct{ net.Conn }
+
+func (w wrapped) Unwrap() net.Conn { return w.Conn }
+
+func pair(t *testing.T) (client, server net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if client, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if server, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { client.Close(); server.Close() })
+	return client, server
+}
+
+func TestResetReachesThePeerThroughWrappers(t *testing.T) {
+	client, server := pair(t)
+	if err := netx.Reset(wrapped{wrapped{client}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the peer read %v, want a reset", err)
+	}
+}
+
+func TestCloseWriteLeavesTheOtherDirectionOpen(t *testing.T) {
+	client, server := pair(t)
+	if err := netx.CloseWrite(client); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := server.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the peer read %v, want EOF", err)
+	}
+	if _, err := server.Write([]byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := client.Read(make([]byte, 1)); n != 1 || err != nil {
+		t.Errorf("read %d bytes, %v after the half-close", n, err)
+	}
+	if err := netx.CloseWrite(wrapped{client}); !errors.Is(err, netx.ErrNoHalfClose) {
+		t.Errorf("a connection without CloseWrite: %v", err)
+	}
+}
+
+func TestNothingListensAtTheClosedAddress(t *testing.T) {
+	address, err := netx.ClosedAddress()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
+		t.Errorf("dialled %v, %v", c, err)
+	}
+}
