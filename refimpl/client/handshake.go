@@ -1,0 +1,103 @@
+package client
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
+)
+
+// probe makes the connection and the handshake that is probe and, on a direct path, data session. conn is nil when the
+// handshake failed with an outcome that the ladder may still cope with.
+func (s *dialing) probe(ctx context.Context) (*tls.Conn, error) {
+	began := time.Now()
+	raw, err := s.tcp(ctx)
+	if err != nil {
+		s.info.Class, s.info.Reason = probe.Broken, "no TCP connection"
+		s.note(Step{Try: Direct, Err: err, Took: time.Since(began)})
+		return nil, err
+	}
+	handshake := time.Now()
+	conn, verdict, err := s.hello(ctx, raw)
+	took := time.Since(handshake)
+	s.info.Class, s.info.Reason, s.info.Negotiated = verdict.Class, verdict.Reason, verdict.Negotiated
+	step := Step{Try: Direct, Err: err, Took: time.Since(began)}
+	if verdict.Class != probe.Direct && err == nil {
+		step.Err = errors.New(verdict.Reason)
+	}
+	s.note(step)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, err
+		}
+		s.refused = err
+		return nil, nil
+	}
+	if verdict.Class == probe.Direct {
+		s.observe(func(t *Trace) func(time.Duration) { return t.InnerTLS }, took)
+	} else {
+		s.observe(func(t *Trace) func(time.Duration) { return t.OuterTLS }, took)
+	}
+	return conn, nil
+}
+
+// hello runs the probe's handshake on raw, which it closes when the handshake fails.
+func (s *dialing) hello(ctx context.Context, raw net.Conn) (*tls.Conn, probe.Verdict, error) {
+	id := &identifier{dialing: s, preferInner: true}
+	recorder := probe.Record(raw)
+	conn := tls.Client(recorder, &tls.Config{
+		ServerName:           s.inner,
+		NextProtos:           s.ALPN,
+		InsecureSkipVerify:   true, // verified by id, against either of two sets of roots
+		VerifyConnection:     id.verify,
+		GetClientCertificate: id.clientCertificate,
+		KeyLogWriter:         bothLogs(s.InnerKeyLog, s.OuterKeyLog),
+	})
+	err := s.handshake(ctx, conn)
+	seen := recorder.Seen()
+	recorder.Stop()
+	seen.Identity, seen.Trusting = id.identity, s.Insecure
+	state := conn.ConnectionState()
+	if id.identity == probe.Router && s.inner == s.outer && len(s.ALPN) > 0 && state.NegotiatedProtocol == "" {
+		seen.Identity = probe.Frontend // of one name for both, the certificate alone does not tell which it is
+	}
+	verdict := probe.Classify(&state, err, s.ALPN, seen)
+	if err != nil {
+		raw.Close()
+		return nil, verdict, fmt.Errorf("tls: %w", err)
+	}
+	return conn, verdict, nil
+}
+
+// handshake bounds a handshake by a step's time. HandshakeContext closes the connection when ctx ends, and leaves no deadline behind.
+func (s *dialing) handshake(ctx context.Context, conn *tls.Conn) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.step, &timeoutError{"tls handshake", s.step})
+	defer cancel()
+	if err := conn.HandshakeContext(ctx); err != nil {
+		if cause := context.Cause(ctx); cause != nil && errors.Is(err, ctx.Err()) {
+			return cause
+		}
+		return err
+	}
+	return nil
+}
+
+func (s *dialing) tcp(ctx context.Context) (net.Conn, error) {
+	began := time.Now()
+	dial := s.NetDial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.step, &timeoutError{"tcp", s.step})
+	defer cancel()
+	conn, err := dial(ctx, "tcp", s.addr.dial)
+	if err != nil {
+		return nil, fmt.Errorf("tcp: %w", err)
+	}
+	s.observe(func(t *Trace) func(time.Duration) { return t.TCP }, time.Since(began))
+	return conn, nil
+}

@@ -1,0 +1,194 @@
+package route
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Table is an immutable routing table, safe for concurrent use.
+type Table struct {
+	names    map[string]*entry // by exact name, or by "*.tail"
+	nameless entry             // the rules without sni
+	own      map[string]struct{}
+}
+
+// entry holds the rules of one name.
+type entry struct {
+	alpn map[string]int // rule that lists the ALPN name
+	any  int            // rule without alpn, -1 when there is none
+}
+
+// RuleError is a fault in one rule. NewTable may return several, joined.
+type RuleError struct {
+	Index   int    // of the rule
+	Field   string // "name", "sni[0]", "alpn[2]"
+	Message string
+}
+
+// Error implements error in the form of a configuration's field path.
+func (e *RuleError) Error() string {
+	return fmt.Sprintf("routes[%d].%s: %s", e.Index, e.Field, e.Message)
+}
+
+// NewTable builds a table. own are the names of the router's certificates; those that a rule claims stop being own. The error
+// joins one *RuleError for each fault, the first fault first.
+func NewTable(rules []Rule, own []string) (*Table, error) {
+	b := builder{
+		Table: &Table{names: make(map[string]*entry), nameless: newEntry(), own: make(map[string]struct{})},
+		rules: rules,
+	}
+	b.uniqueNames()
+	for i, r := range rules {
+		b.add(i, r)
+	}
+	if len(b.faults) > 0 {
+		return nil, errors.Join(b.faults...)
+	}
+	for _, name := range own {
+		if name = normal(name); name != "" {
+			b.own[name] = struct{}{}
+		}
+	}
+	return b.Table, nil
+}
+
+// Names returns the names of the rules, wildcards as written, sorted.
+func (t *Table) Names() []string { return slices.Sorted(maps.Keys(t.names)) }
+
+// Claims tells whether a route claims the name, exactly or by a wildcard.
+func (t *Table) Claims(name string) bool {
+	for key := range keys(normal(name)) {
+		if t.names[key] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// Own tells whether name is the router's own: a name of its certificates that no route claims.
+func (t *Table) Own(name string) bool { return !t.Claims(name) && t.isOwn(normal(name)) }
+
+// isOwn looks only at the certificates. A certificate's wildcard stands for one label (RFC 9525 section 6.3).
+func (t *Table) isOwn(name string) bool {
+	if _, ok := t.own[name]; ok {
+		return true
+	}
+	first, tail, ok := strings.Cut(name, ".")
+	if !ok || first == "" || first == "*" {
+		return false
+	}
+	_, ok = t.own["*."+tail]
+	return ok
+}
+
+func newEntry() entry { return entry{alpn: make(map[string]int), any: -1} }
+
+type builder struct {
+	*Table
+	rules  []Rule
+	faults []error
+}
+
+func (b *builder) fault(i int, field, format string, args ...any) {
+	b.faults = append(b.faults, &RuleError{Index: i, Field: field, Message: fmt.Sprintf(format, args...)})
+}
+
+func (b *builder) uniqueNames() {
+	first := make(map[string]int)
+	for i, r := range b.rules {
+		if r.Name == "" {
+			b.fault(i, "name", "a route needs a name")
+		} else if j, dup := first[r.Name]; dup {
+			b.fault(i, "name", "%q is already the name of routes[%d]", r.Name, j)
+		} else {
+			first[r.Name] = i
+		}
+	}
+}
+
+func (b *builder) add(i int, r Rule) {
+	for k, name := range r.ALPN {
+		if name == "" || len(name) > 255 {
+			b.fault(i, fmt.Sprintf("alpn[%d]", k), "an ALPN name has 1 to 255 bytes, this one has %d", len(name))
+		} else if isGREASE(name) {
+			b.fault(i, fmt.Sprintf("alpn[%d]", k), "%q is reserved for GREASE (RFC 8701) and never selected", name)
+		}
+	}
+	if len(r.SNI) == 0 {
+		b.enter(i, "any name", "sni", &b.nameless)
+		return
+	}
+	for k, raw := range r.SNI {
+		field := fmt.Sprintf("sni[%d]", k)
+		name := normal(raw)
+		if msg := checkName(name); msg != "" {
+			b.fault(i, field, "%q: %s", raw, msg)
+			continue
+		}
+		if b.names[name] == nil {
+			e := newEntry()
+			b.names[name] = &e
+		}
+		b.enter(i, name, field, b.names[name])
+	}
+}
+
+// enter notes rule i under one name; a pair of name and ALPN belongs to one rule.
+func (b *builder) enter(i int, name, field string, e *entry) {
+	r := b.rules[i]
+	if len(r.ALPN) == 0 {
+		if e.any >= 0 {
+			b.clash(i, e.any, field, name, "any ALPN")
+			return
+		}
+		e.any = i
+		return
+	}
+	for _, alpn := range r.ALPN {
+		if j, dup := e.alpn[alpn]; dup {
+			b.clash(i, j, field, name, fmt.Sprintf("ALPN %q", alpn))
+			continue
+		}
+		e.alpn[alpn] = i
+	}
+}
+
+func (b *builder) clash(i, j int, field, name, alpn string) {
+	if i == j {
+		b.fault(i, field, "route %q takes %s with %s twice", b.rules[i].Name, name, alpn)
+		return
+	}
+	b.fault(i, field, "routes %q and %q both take %s with %s", b.rules[j].Name, b.rules[i].Name, name, alpn)
+}
+
+// checkName says what is wrong with a normalised name of a rule, "" when nothing.
+func checkName(name string) string {
+	rest := strings.TrimPrefix(name, "*.")
+	switch {
+	case name == "":
+		return "empty; leave sni out to match any name and none"
+	case name == "*":
+		return "leave sni out to match any name and none"
+	case strings.Contains(rest, "*"):
+		return "a wildcard is one leading \"*.\""
+	case len(name) > maxName:
+		return fmt.Sprintf("longer than %d bytes", maxName)
+	}
+	for label := range strings.SplitSeq(rest, ".") {
+		if label == "" {
+			return "empty label"
+		}
+		if len(label) > 63 {
+			return "label longer than 63 bytes"
+		}
+	}
+	for _, r := range rest {
+		if r <= ' ' || r >= 0x7f {
+			return fmt.Sprintf("%q cannot be in a host name; write international names in their xn-- form", r)
+		}
+	}
+	return ""
+}

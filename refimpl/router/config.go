@@ -1,0 +1,220 @@
+package router
+
+import (
+	"encoding/json"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// Config is the router's document (DESIGN.md, section 5). The zero value of a field is its default, which the field's
+// comment names; [New] fills the defaults in, so /config shows the document in force.
+type Config struct {
+	// Listen is the address of the one port, host:port; port 0 picks one.
+	Listen string `json:"listen" jsonschema:"required"`
+	// Admin is where /healthz, /readyz, /metrics and /config are served over plaintext HTTP; empty turns it off.
+	Admin string `json:"admin,omitempty"`
+	// Certificates are chosen by SNI; the first is the default. A terminate route needs at least one.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Upgrade      Upgrade       `json:"upgrade"`
+	// Routes are matched by SNI first (exact, then the longest wildcard), then by ALPN in the client's order.
+	Routes        []Route       `json:"routes,omitempty"`
+	ProxyProtocol ProxyProtocol `json:"proxy_protocol"`
+	ForwardedFor  ForwardedFor  `json:"forwarded_for"`
+	Limits        Limits        `json:"limits"`
+	Drain         Drain         `json:"drain"`
+}
+
+// Certificate is a PEM certificate chain and its key.
+type Certificate struct {
+	Cert string `json:"cert" jsonschema:"required"`
+	Key  string `json:"key" jsonschema:"required"`
+}
+
+// Upgrade is the HTTP endpoint that turns a connection into a tunnel.
+type Upgrade struct {
+	// Path defaults to /webapi/connectionupgrade.
+	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
+	// Types are the tokens that are taken: websocket, alpn, alpn-ping. All of them when left out; [] takes none.
+	Types []string `json:"types,omitzero" jsonschema:"enum=websocket,enum=alpn,enum=alpn-ping"`
+	// PingInterval defaults to 30s.
+	PingInterval Duration `json:"ping_interval,omitempty"`
+}
+
+// Route leads a name and an ALPN to a backend.
+type Route struct {
+	Name string `json:"name" jsonschema:"required"`
+	// SNI left out matches any name and none; *.example.test matches the names below it.
+	SNI []string `json:"sni,omitempty"`
+	// ALPN left out matches any list and none.
+	ALPN []string `json:"alpn,omitempty"`
+	// Mode says what happens to TLS: terminate or passthrough.
+	Mode       string     `json:"mode" jsonschema:"required,enum=terminate,enum=passthrough"`
+	ClientAuth ClientAuth `json:"client_auth"`
+	Backend    Backend    `json:"backend" jsonschema:"required"`
+}
+
+// The values of Route.Mode.
+const (
+	ModeTerminate   = "terminate"
+	ModePassthrough = "passthrough"
+)
+
+// ClientAuth is what a terminate route asks of the client's certificate.
+type ClientAuth struct {
+	// Mode is none (the default), request or require. A certificate that comes is verified when there is a CA.
+	Mode string `json:"mode,omitempty" jsonschema:"enum=none,enum=request,enum=require"`
+	// CA is a PEM bundle; require needs it.
+	CA string `json:"ca,omitempty"`
+}
+
+// The values of ClientAuth.Mode.
+const (
+	AuthNone    = "none"
+	AuthRequest = "request"
+	AuthRequire = "require"
+)
+
+// Backend is where a route leads.
+type Backend struct {
+	// Address is host:port.
+	Address string `json:"address" jsonschema:"required"`
+	// TLS is off (the default), on, or starttls-postgres (an SSLRequest first).
+	TLS string `json:"tls,omitempty" jsonschema:"enum=off,enum=on,enum=starttls-postgres"`
+	// SendProxy puts a PROXY header of that version before everything else: off (the default), v1 or v2.
+	SendProxy string `json:"send_proxy,omitempty" jsonschema:"enum=off,enum=v1,enum=v2"`
+}
+
+// The values of Backend.TLS and Backend.SendProxy.
+const (
+	Off              = "off"
+	TLSOn            = "on"
+	StartTLSPostgres = "starttls-postgres"
+	ProxyV1          = "v1"
+	ProxyV2          = "v2"
+)
+
+// ProxyProtocol says whether connections begin with a PROXY header.
+type ProxyProtocol struct {
+	// Mode is off (the default: a header is an unknown opener), optional or required.
+	Mode string `json:"mode,omitempty" jsonschema:"enum=off,enum=optional,enum=required"`
+	// Trusted are the networks whose headers count. With none, no peer's does, and required lets nobody in.
+	Trusted []string `json:"trusted,omitempty"`
+}
+
+// ForwardedFor says whose X-Forwarded-For is believed: the rightmost address that is not itself trusted is the source.
+type ForwardedFor struct {
+	Trusted []string `json:"trusted,omitempty"`
+}
+
+// Limits bound what a stranger can cost. A zero of the first three and of header_bytes is the default.
+type Limits struct {
+	// ClientHelloTimeout defaults to 10s; see the package comment for what else it bounds.
+	ClientHelloTimeout Duration `json:"client_hello_timeout,omitempty"`
+	// ClientHelloBytes defaults to 65536.
+	ClientHelloBytes int `json:"client_hello_bytes,omitempty" jsonschema:"minimum=0"`
+	// Connections open at once; 0 is no limit. One too many is closed at once.
+	Connections int `json:"connections,omitempty" jsonschema:"minimum=0"`
+	// ConnectionsPerIP counts the TCP peer, or the PROXY header's source where one is read; 0 is no limit.
+	ConnectionsPerIP int `json:"connections_per_ip,omitempty" jsonschema:"minimum=0"`
+	// HeaderBytes bounds the header of an HTTP request, 32768 by default.
+	HeaderBytes int `json:"header_bytes,omitempty" jsonschema:"minimum=0"`
+}
+
+// Drain is how a stop treats the tunnels that are open.
+type Drain struct {
+	// Timeout is how long they may live on, 30s by default.
+	Timeout Duration `json:"timeout,omitempty"`
+}
+
+// Duration is a time, written in the document as in Go: "500ms", "30s", "1m30s".
+type Duration time.Duration
+
+// MarshalJSON writes the duration as a string.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON reads a duration string; a bare number is refused, as its unit would be a guess.
+func (d *Duration) UnmarshalJSON(data []byte) error {
+	var text string
+	if err := json.Unmarshal(data, &text); err != nil {
+		return fmt.Errorf("duration %s: want a string such as \"30s\"", data)
+	}
+	value, err := time.ParseDuration(text)
+	if err != nil {
+		return fmt.Errorf("duration %q: want a string such as \"30s\"", text)
+	}
+	*d = Duration(value)
+	return nil
+}
+
+// String is the duration as in the document.
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// The defaults of the document.
+const (
+	DefaultUpgradePath        = "/webapi/connectionupgrade"
+	DefaultPingInterval       = 30 * time.Second
+	DefaultClientHelloTimeout = 10 * time.Second
+	DefaultClientHelloBytes   = 64 << 10
+	DefaultHeaderBytes        = 32 << 10
+	DefaultDrainTimeout       = 30 * time.Second
+)
+
+// Resolve makes the relative paths in the document relative to dir, the folder of the file it came from.
+func (c *Config) Resolve(dir string) {
+	resolve := func(path *string) {
+		if *path != "" && !filepath.IsAbs(*path) {
+			*path = filepath.Join(dir, *path)
+		}
+	}
+	for i := range c.Certificates {
+		resolve(&c.Certificates[i].Cert)
+		resolve(&c.Certificates[i].Key)
+	}
+	for i := range c.Routes {
+		resolve(&c.Routes[i].ClientAuth.CA)
+	}
+}
+
+// clone is a deep copy, so that a caller who goes on editing its document does not edit ours.
+func (c Config) clone() Config {
+	c.Certificates = slices.Clone(c.Certificates)
+	c.Upgrade.Types = slices.Clone(c.Upgrade.Types)
+	c.Routes = slices.Clone(c.Routes)
+	for i := range c.Routes {
+		c.Routes[i].SNI = slices.Clone(c.Routes[i].SNI)
+		c.Routes[i].ALPN = slices.Clone(c.Routes[i].ALPN)
+	}
+	c.ProxyProtocol.Trusted = slices.Clone(c.ProxyProtocol.Trusted)
+	c.ForwardedFor.Trusted = slices.Clone(c.ForwardedFor.Trusted)
+	return c
+}
+
+// withDefaults is a copy with every field that was left out filled in. types are the upgrade types that exist.
+func (c Config) withDefaults(types []string) Config {
+	c = c.clone()
+	setDefault(&c.Upgrade.Path, DefaultUpgradePath)
+	if c.Upgrade.Types == nil {
+		c.Upgrade.Types = slices.Clone(types)
+	}
+	setDefault(&c.Upgrade.PingInterval, Duration(DefaultPingInterval))
+	for i := range c.Routes {
+		setDefault(&c.Routes[i].ClientAuth.Mode, AuthNone)
+		setDefault(&c.Routes[i].Backend.TLS, Off)
+		setDefault(&c.Routes[i].Backend.SendProxy, Off)
+	}
+	setDefault(&c.ProxyProtocol.Mode, Off)
+	setDefault(&c.Limits.ClientHelloTimeout, Duration(DefaultClientHelloTimeout))
+	setDefault(&c.Limits.ClientHelloBytes, DefaultClientHelloBytes)
+	setDefault(&c.Limits.HeaderBytes, DefaultHeaderBytes)
+	setDefault(&c.Drain.Timeout, Duration(DefaultDrainTimeout))
+	return c
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
