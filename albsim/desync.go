@@ -1,0 +1,116 @@
+package albsim
+
+import "strings"
+
+// tier is how far a request departs from RFC 9112: alb.md section 6, "Desync mitigation".
+type tier int
+
+const (
+	compliant  tier = iota
+	acceptable      // routed; blocked in mode strictest
+	ambiguous       // routed, then both connections are closed; blocked in mode strictest
+	severe          // blocked
+)
+
+func (t tier) String() string {
+	return [...]string{"Compliant", "Acceptable", "Ambiguous", "Severe"}[t]
+}
+
+// classification is the worst tier found and the first reason for it, in the words of the access log.
+type classification struct {
+	tier   tier
+	reason string
+}
+
+func (c *classification) worsen(t tier, reason string) {
+	if t > c.tier {
+		*c = classification{t, reason}
+	}
+}
+
+// framing reads Content-Length and Transfer-Encoding together: they decide where the body ends, and every request that
+// two readers could end at different places is ambiguous or worse. status is 0, or what to answer instead of routing.
+func (r *request) framing() (status int) {
+	var lengths, encodings []string
+	for _, f := range r.fields {
+		switch {
+		case strings.EqualFold(f.name, "Content-Length"):
+			lengths = append(lengths, f.value)
+		case strings.EqualFold(f.name, "Transfer-Encoding"):
+			encodings = append(encodings, strings.ToLower(f.value))
+		case looksLikeFraming(f.name):
+			r.class.worsen(ambiguous, "SuspiciousHeader")
+		}
+	}
+	chunked := 0
+	for _, e := range encodings {
+		switch e {
+		case "chunked":
+			chunked++
+		case "identity":
+		default:
+			return 501
+		}
+	}
+	if chunked > 1 {
+		r.class.worsen(severe, "MultipleTransferEncodingChunked")
+	}
+	length, known := int64(0), false
+	for _, l := range lengths {
+		n, ok := parseLength(l)
+		switch {
+		case !ok:
+			r.class.worsen(severe, "BadContentLength")
+		case known && n != length:
+			r.class.worsen(severe, "MultipleContentLength")
+		case known:
+			r.class.worsen(ambiguous, "DuplicateContentLength")
+		}
+		length, known = n, true
+	}
+	getOrHead := r.method == "GET" || r.method == "HEAD"
+	switch {
+	case chunked > 0 && known:
+		r.class.worsen(ambiguous, "BothTeClPresent")
+	case chunked > 0 && r.proto == "HTTP/1.0", chunked > 0 && getOrHead:
+		r.class.worsen(ambiguous, "UndefinedTransferEncodingSemantics")
+	case known && getOrHead && length > 0:
+		r.class.worsen(ambiguous, "UndefinedContentLengthSemantics")
+	case known && getOrHead:
+		r.class.worsen(acceptable, "GetHeadZeroContentLength")
+	}
+	r.length = length
+	if chunked > 0 {
+		r.length = -1
+	}
+	return 0
+}
+
+// parseLength takes digits and nothing else: no sign, no blank, no list.
+func parseLength(s string) (int64, bool) {
+	if s == "" || len(s) > 18 {
+		return 0, false
+	}
+	var n int64
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return 0, false
+		}
+		n = n*10 + int64(s[i]-'0')
+	}
+	return n, true
+}
+
+// looksLikeFraming finds names that a sloppy reader could take for one of the two: Content_Length, Transfer-Encoding\t.
+func looksLikeFraming(name string) bool {
+	plain := strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'A' && c <= 'Z':
+			return c + 'a' - 'A'
+		case c >= 'a' && c <= 'z':
+			return c
+		}
+		return -1
+	}, name)
+	return plain == "contentlength" || plain == "transferencoding"
+}

@@ -1,0 +1,40 @@
+// Package albsim simulates an application load balancer as the real ones are documented and observed to behave: it ends
+// TLS, speaks HTTP/1.1 and h2 in front and HTTP/1.1 to its targets, and turns a 101 into an opaque tunnel.
+//
+// A [Config] is the simulator's document of DESIGN.md section 5, in AWS's vocabulary. A [Profile] is what a product does
+// where the document has no word: data, one file each, every knob with the grade and source of its value. The facts are
+// those of shared/facts/alb.md; row ids such as ALB-UPG-02 refer to the table in its section 15, and the tests are named
+// by them.
+//
+//	cfg := albsim.Config{
+//		Listeners:    []albsim.Listener{{Listen: "127.0.0.1:0", Protocol: "HTTP", Default: albsim.Default{Forward: "web"}}},
+//		TargetGroups: []albsim.TargetGroup{{Name: "web", Protocol: "HTTP", Targets: []string{"127.0.0.1:8080"}}},
+//	}
+//	srv, err := albsim.New(cfg, albsim.Options{})   // every fault of the document at once, as Faults
+//	err = srv.Listen(ctx)                           // binds; Addrs() is known from here on
+//	err = srv.Serve(ctx)                            // until ctx ends or Shutdown
+//
+// # What a target sees
+//
+// The request is written as bytes, not through net/http, in the order observed behind an ALB: X-Forwarded-For, -Proto,
+// -Port, Host, X-Amzn-Trace-Id, what mutual TLS adds, Upgrade, Connection if it survives, then the rest as it came. For
+// a custom upgrade token Connection does not survive and Upgrade does; what Connection nominated stays. An HTTPS target
+// gets a ClientHello without SNI, ALPN and client certificate, and its certificate is not looked at.
+//
+// # Time
+//
+// The idle timeout counts plaintext bytes of either direction on either leg. TCP keep-alive, TLS records without content
+// and h2 PING do not count. [Options.TimeScale] multiplies every timer, since the document has whole seconds only.
+//
+// # What it does not do, and says so
+//
+// New refuses with a sentence: HTTP2 and GRPC target groups, NLB protocols, authenticate actions, health checks, desync
+// mode monitor and TLS policies that crypto/tls cannot keep. HTTP/0.9 requests get 400. Trailers are dropped. An h2 request
+// reaches the target with its ordinary fields in alphabetical order, because x/net/http2 hands them over as a map.
+//
+// A request goes to a second connection only if it may be repeated and the first, from the pool, gave no byte; anything else
+// that a target breaks off is 502. A client of HTTP/1.1 that leaves in the middle of a response is noticed by the next write
+// to it, or by the idle timeout.
+//
+// The package shares no parsing with refimpl, so that a bug of one does not hide itself in the other.
+package albsim

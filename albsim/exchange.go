@@ -1,0 +1,173 @@
+package albsim
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+)
+
+// front is the client's side of one exchange: HTTP/1.1 or h2.
+type front interface {
+	// head sends a response's head; what follows goes through Write until end.
+	head(r *response) error
+	io.Writer
+	end() error
+	// abandon makes the connection (h1) or stream (h2) end without a clean end of the response.
+	abandon()
+	// watch calls gone, from a goroutine of its own, when the client leaves; stop ends that and waits for it.
+	watch(gone func()) (stop func())
+	// stopBody wakes a Read of the request's body, cut whoever waits for the client.
+	stopBody()
+	cut()
+	// canSwitch tells whether a 101 can be passed on.
+	canSwitch() bool
+}
+
+// exchange is one request and what becomes of it.
+type exchange struct {
+	s   *Server
+	l   *listener
+	req *request
+	out front
+	dog *watchdog
+	rec *record
+
+	body    *bodyState
+	fault   error       // the client's, in sending its body
+	gone    atomic.Bool // the client has left
+	started atomic.Bool // a response head is going out
+	close   bool        // the front connection cannot be used again
+}
+
+// bodyState watches a request body being read.
+type bodyState struct {
+	r       io.Reader
+	read    atomic.Int64
+	waiting atomic.Bool           // a Read waits for the client
+	done    atomic.Bool           // read to its end
+	fault   atomic.Pointer[error] // why it was not
+}
+
+func (b *bodyState) Read(p []byte) (int, error) {
+	b.waiting.Store(true)
+	n, err := b.r.Read(p)
+	b.waiting.Store(false)
+	b.read.Add(int64(n))
+	if err == io.EOF {
+		b.done.Store(true)
+	} else if err != nil {
+		b.fault.Store(&err)
+	}
+	return n, err
+}
+
+// run answers the request. A connection that it returns is a target's that has switched protocols: the 101 has been
+// passed on and the rest is a tunnel.
+func (x *exchange) run(ctx context.Context) *targetConn {
+	p := &x.s.plan.profile
+	if x.req.body != nil {
+		x.body = &bodyState{r: x.req.body}
+	}
+	if x.req.class.tier >= ambiguous {
+		x.close = true // ALB-DES-02: routed, but neither connection is used again
+	}
+	switch {
+	case x.req.method == "TRACE":
+		x.page(405)
+		return nil
+	case x.req.method == "CONNECT":
+		x.page(p.ConnectStatus)
+		return nil
+	case len(list(x.req.fields, "X-Forwarded-For")) > p.MaxForwardedFor:
+		x.page(463)
+		return nil
+	case len(x.req.upgrade) > 0 && p.RefusedUpgrade != 0 && !x.s.tokensCross(x.req.upgrade):
+		x.page(p.RefusedUpgrade)
+		return nil
+	}
+	r := match(x.l.plan.rules, x.req)
+	a := &r.action
+	x.rec.priority, x.rec.actions = r.priority, a.kind
+	switch a.kind {
+	case "fixed-response":
+		x.send(fixedResponse(p.ServerHeader, a))
+		return nil
+	case "redirect":
+		x.rec.redirect = a.location(x.req)
+		x.send(redirection(p.ServerHeader, a.StatusCode, x.rec.redirect))
+		return nil
+	}
+	return x.forward(ctx, a)
+}
+
+// page sends one of the balancer's own pages.
+func (x *exchange) page(status int) { x.send(page(x.s.plan.profile.ServerHeader, status)) }
+
+func (x *exchange) send(r *response, body []byte) {
+	x.rec.status = r.status
+	x.started.Store(true)
+	err := x.out.head(r)
+	if err == nil && x.req.method != "HEAD" {
+		_, err = x.out.Write(body)
+	}
+	if err == nil {
+		err = x.out.end()
+	}
+	if err != nil {
+		x.close = true
+	}
+}
+
+func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
+	group := a.chooseGroup()
+	if group == nil {
+		x.page(503)
+		return nil
+	}
+	x.rec.group = group.name
+	address, ok := group.pick()
+	if !ok {
+		x.page(503)
+		return nil
+	}
+	if kind, _ := x.req.get("Content-Type"); x.req.proto == "HTTP/2.0" && strings.HasPrefix(kind, "application/grpc") {
+		x.page(464)
+		return nil
+	}
+	sni := ""
+	if group.secure && x.s.plan.profile.BackendSNI == "host" {
+		sni = hostOnly(x.req.host)
+	}
+	fields := x.s.rewrite(x.req)
+	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
+	for fresh := false; ; fresh = true {
+		var c *targetConn
+		if !fresh {
+			c = x.s.pool.get(targetKey(address, sni, group.secure))
+		}
+		if c == nil {
+			var err error
+			if c, err = x.s.dialTarget(ctx, address, sni, group.secure, x.l.plan.policy); err != nil {
+				x.s.log.Debug("target not reached", "target", address, "err", err)
+				status := 502
+				if de, ok := errors.AsType[*dialError](err); ok {
+					status = de.status
+				}
+				x.page(status)
+				return nil
+			}
+		}
+		x.rec.target = address
+		stop := context.AfterFunc(ctx, func() { c.SetDeadline(longAgo) })
+		switched, again := x.roundTrip(c, fields)
+		stop()
+		if !again {
+			if switched {
+				return c
+			}
+			return nil
+		}
+	}
+}

@@ -1,0 +1,182 @@
+package albsim
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net/netip"
+	"slices"
+	"strconv"
+	"time"
+)
+
+// frontTLS builds a listener's TLS configuration.
+func (s *Server) frontTLS(l *listenerPlan) *tls.Config {
+	base := &tls.Config{
+		NextProtos:   slices.Clone(s.plan.profile.ALPNOffer),
+		KeyLogWriter: s.opt.FrontKeyLog,
+		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return chooseCertificate(l.certs, hello), nil
+		},
+	}
+	if !s.plan.set.http2 {
+		base.NextProtos = slices.DeleteFunc(base.NextProtos, func(p string) bool { return p == "h2" })
+	}
+	l.policy.apply(base)
+	clientAuth(base, l)
+	base.SetSessionTicketKeys([][32]byte{s.ticketKey}) // one key for both twins
+	none := base.Clone()
+	none.NextProtos = nil
+	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if raw, ok := hello.Conn.(*rawConn); ok {
+			raw.hello = hello
+		}
+		if s.plan.profile.ALPNNoOverlap != "ignore" || overlap(hello.SupportedProtos, base.NextProtos) {
+			return nil, nil
+		}
+		// crypto/tls answers a list without overlap with alert 120; an ALB completes the handshake (ALB-TLS-03).
+		return none, nil
+	}
+	return base
+}
+
+func overlap(a, b []string) bool {
+	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+}
+
+// serveTLS completes the handshake and hands over to the protocol agreed on.
+func (s *Server) serveTLS(ctx context.Context, c *connState, raw *rawConn) {
+	conn := tls.Server(raw, c.l.tls)
+	handshake, cancel := context.WithTimeout(ctx, s.scaled(s.plan.set.idle))
+	err := conn.HandshakeContext(handshake)
+	cancel()
+	state := conn.ConnectionState()
+	s.frontHello(raw, &state, err)
+	raw.hello = nil
+	if err == nil {
+		s.connectionLog(c, &state, time.Since(c.established), "Success")
+	} else {
+		s.connectionLog(c, &state, time.Since(c.established), handshakeCode(err))
+		s.log.Debug("front handshake failed", "client", raw.RemoteAddr(), "err", err)
+		var notTLS tls.RecordHeaderError
+		if errors.As(err, &notTLS) && notTLS.Conn != nil && looksLikeHTTP(notTLS.RecordHeader) && s.plan.profile.PlainOnTLS == "400" {
+			s.refusePlain(c, raw)
+		}
+		return
+	}
+	if state.NegotiatedProtocol == "h2" {
+		s.serveH2(ctx, c, conn, &state)
+		return
+	}
+	s.serveH1(ctx, c, conn, &state)
+}
+
+func (s *Server) frontHello(raw *rawConn, state *tls.ConnectionState, err error) {
+	if s.opt.OnFrontHello == nil || raw.hello == nil {
+		return
+	}
+	s.opt.OnFrontHello(HelloEvent{
+		Time: time.Now(), SNI: raw.hello.ServerName, ALPN: raw.hello.SupportedProtos,
+		Versions: raw.hello.SupportedVersions, ClientCert: len(state.PeerCertificates) > 0,
+		Remote: raw.RemoteAddr().String(), Local: raw.LocalAddr().String(), Negotiated: state.NegotiatedProtocol, Err: err,
+	})
+}
+
+func looksLikeHTTP(header [5]byte) bool {
+	for _, c := range header[:3] { // crypto/tls has consumed five bytes; every method has three
+		if c < 'A' || c > 'Z' {
+			return false
+		}
+	}
+	return true
+}
+
+// refusePlain answers plaintext HTTP on an HTTPS listener.
+func (s *Server) refusePlain(c *connState, raw *rawConn) {
+	f := newH1(s, c, raw, nil)
+	f.refuse(&request{received: time.Now(), class: classification{severe, "BadMethod"}}, 400)
+}
+
+// chooseCertificate is the default without SNI and for a name that none has; never an alert (ALB-TLS-08, -09). Of several
+// that match: ECDSA before RSA, then the longer key, then the one valid longest.
+func chooseCertificate(certs []tls.Certificate, hello *tls.ClientHelloInfo) *tls.Certificate {
+	best := -1
+	for i := range certs {
+		c := &certs[i]
+		if hello.ServerName == "" || c.Leaf.VerifyHostname(hello.ServerName) != nil || hello.SupportsCertificate(c) != nil {
+			continue
+		}
+		if best < 0 || smarter(c, &certs[best]) {
+			best = i
+		}
+	}
+	return &certs[max(best, 0)]
+}
+
+// named tells whether a certificate, the default included, covers the name.
+func named(certs []tls.Certificate, name string) bool {
+	return slices.ContainsFunc(certs, func(c tls.Certificate) bool { return c.Leaf.VerifyHostname(name) == nil })
+}
+
+func smarter(a, b *tls.Certificate) bool {
+	algA, bitsA := keyRank(a.Leaf)
+	algB, bitsB := keyRank(b.Leaf)
+	switch {
+	case algA != algB:
+		return algA > algB
+	case bitsA != bitsB:
+		return bitsA > bitsB
+	}
+	return a.Leaf.NotAfter.After(b.Leaf.NotAfter)
+}
+
+func keyRank(leaf *x509.Certificate) (algorithm, bits int) {
+	switch k := leaf.PublicKey.(type) {
+	case *ecdsa.PublicKey:
+		return 2, k.Params().BitSize
+	case *rsa.PublicKey:
+		return 1, k.N.BitLen()
+	}
+	return 0, 0
+}
+
+// handshakeCode is the connection log's word for a failed handshake.
+func handshakeCode(err error) string {
+	if v, ok := errors.AsType[*verifyFailure](err); ok {
+		return "Failed:" + v.code
+	}
+	return "Failed:UnmappedConnectionError"
+}
+
+// connectionLog writes the line of one connection: alb.md section 10. state is nil on an HTTP listener.
+func (s *Server) connectionLog(c *connState, state *tls.ConnectionState, took time.Duration, verdict string) {
+	if s.plan.logs.Connection == "" {
+		return
+	}
+	ip, port := "-", "-"
+	if peer, err := netip.ParseAddrPort(c.conn.RemoteAddr().String()); err == nil {
+		ip, port = peer.Addr().String(), strconv.Itoa(int(peer.Port()))
+	}
+	version, suite, latency, subject, valid, serial, group := "-", "-", "-", "-", "-", "-", "-"
+	if state != nil && state.Version != 0 {
+		version, latency = versionName(state.Version), secs(took)
+		if state.CipherSuite != 0 {
+			suite = suiteName(state.CipherSuite)
+		}
+		if state.CurveID != 0 {
+			group = state.CurveID.String()
+		}
+		if len(state.PeerCertificates) > 0 {
+			leaf := state.PeerCertificates[0]
+			subject, valid, serial = quote(leaf.Subject.String()), validity(leaf), leaf.SerialNumber.Text(16)
+		}
+	}
+	err := s.connLog.line(time.Now().UTC().Format(logTime), ip, port, strconv.Itoa(c.l.port), version, suite, latency,
+		subject, valid, serial, verdict, c.traceID, group)
+	if err != nil {
+		s.log.Error("connection log not written", "err", err)
+	}
+}

@@ -1,0 +1,263 @@
+package albsim
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"strings"
+	"time"
+)
+
+// refusal is a request that is answered by the balancer and goes no further. The connection is closed behind it.
+type refusal struct {
+	status int
+	reason string // for the access log; may be empty
+}
+
+func (r *refusal) Error() string { return "request refused: " + r.reason }
+
+var errLineTooLong = errors.New("line too long")
+
+// readLine returns a line without its end, and whether that end was a bare LF. It reads at most limit bytes, the end
+// not counted; the line is a copy.
+func readLine(br *bufio.Reader, limit int) (line string, bareLF bool, err error) {
+	var long []byte
+	for {
+		part, err := br.ReadSlice('\n')
+		if len(long)+len(part) > limit+2 {
+			return "", false, errLineTooLong
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			long = append(long, part...)
+			continue
+		}
+		if err != nil {
+			if errors.Is(err, io.EOF) && len(long)+len(part) > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return "", false, err
+		}
+		if long != nil {
+			part = append(long, part...)
+		}
+		part = part[:len(part)-1]
+		if n := len(part); n > 0 && part[n-1] == '\r' {
+			if n-1 > limit {
+				return "", false, errLineTooLong
+			}
+			return string(part[:n-1]), false, nil
+		}
+		if len(part) > limit {
+			return "", false, errLineTooLong
+		}
+		return string(part), true, nil
+	}
+}
+
+// readRequest reads one request head. The error is a *refusal, or what the connection said. It reads no byte of the body
+// and none behind the head, beyond what stays in br.
+func readRequest(br *bufio.Reader, p *Profile, set *settings) (*request, error) {
+	r := &request{}
+	line, bare, err := readLine(br, p.MaxRequestLine)
+	for blank := 0; err == nil && line == "" && blank < 4; blank++ { // RFC 9112 2.2: ignore empty lines before it
+		line, bare, err = readLine(br, p.MaxRequestLine)
+	}
+	if errors.Is(err, errLineTooLong) {
+		return r, &refusal{414, ""}
+	}
+	if err != nil {
+		return r, err
+	}
+	r.received = time.Now()
+	r.headSize = int64(len(line) + 2)
+	if bare {
+		r.class.worsen(acceptable, "NonCompliantHeader")
+	}
+	lineErr := r.requestLine(line)
+	if lineErr != nil && r.method == "" {
+		return r, lineErr // not HTTP at all: its lines are not worth waiting for
+	}
+	if err := r.readFields(br, p); err != nil {
+		return r, err
+	}
+	if lineErr != nil {
+		return r, lineErr
+	}
+	return r, r.settle(set)
+}
+
+// requestLine splits METHOD SP target SP version. A target with a blank in it is only acceptable, hence the outer two.
+func (r *request) requestLine(line string) error {
+	method, rest, ok := strings.Cut(line, " ")
+	if !ok || !validToken(method) {
+		return &refusal{400, "BadMethod"}
+	}
+	r.method = method
+	i := strings.LastIndexByte(rest, ' ')
+	if i < 0 {
+		r.target = rest
+		return &refusal{400, "BadVersion"} // HTTP/0.9 is not simulated
+	}
+	r.target, r.proto = rest[:i], rest[i+1:]
+	switch {
+	case method == "PRI" && r.proto == "HTTP/2.0":
+		return &refusal{400, "BadMethod"} // the h2 preface where h2 was not negotiated: ALB-TLS-06
+	case r.proto == "HTTP/1.1" || r.proto == "HTTP/1.0":
+	case len(r.proto) == 8 && strings.HasPrefix(r.proto, "HTTP/") && digit(r.proto[5]) && r.proto[6] == '.' && digit(r.proto[7]):
+		return &refusal{505, ""}
+	default:
+		return &refusal{400, "BadVersion"}
+	}
+	for i := range len(r.target) {
+		switch c := r.target[i]; {
+		case c == 0 || c == '\r':
+			return &refusal{400, "BadUri"}
+		case c == ' ':
+			r.class.worsen(acceptable, "SpaceInUri")
+		case c < ' ' || c == 0x7f:
+			r.class.worsen(ambiguous, "AmbiguousUri")
+		}
+	}
+	return r.splitTarget()
+}
+
+// splitTarget takes origin-form, absolute-form and *; CONNECT's authority-form is left for the method check.
+func (r *request) splitTarget() error {
+	at := r.target
+	for _, scheme := range []string{"http://", "https://"} {
+		if len(at) > len(scheme) && strings.EqualFold(at[:len(scheme)], scheme) {
+			at = at[len(scheme):]
+			end := strings.IndexAny(at, "/?")
+			if end < 0 {
+				end = len(at)
+			}
+			r.host, at = at[:end], at[end:]
+			if !strings.HasPrefix(at, "/") {
+				at = "/" + at
+			}
+			r.target = at
+		}
+	}
+	switch {
+	case strings.HasPrefix(at, "/"), at == "*" && r.method == "OPTIONS", r.method == "CONNECT":
+	default:
+		return &refusal{400, "BadUri"}
+	}
+	r.path, r.query, _ = strings.Cut(at, "?")
+	r.path, _, _ = strings.Cut(r.path, "#")
+	return nil
+}
+
+func (r *request) readFields(br *bufio.Reader, p *Profile) error {
+	total := 0
+	for {
+		line, bare, err := readLine(br, p.MaxHeaderLine-1) // a line of 16384 bytes is refused already (O VUF)
+		if errors.Is(err, errLineTooLong) {
+			return &refusal{400, ""}
+		}
+		if errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF
+		}
+		if err != nil {
+			return err
+		}
+		r.headSize += int64(len(line) + 2)
+		if total += len(line) + 2; total > p.MaxHeaders {
+			return &refusal{400, ""}
+		}
+		if line == "" {
+			return nil
+		}
+		if bare {
+			r.class.worsen(acceptable, "NonCompliantHeader")
+		}
+		if err := r.addField(line); err != nil {
+			return err
+		}
+	}
+}
+
+func (r *request) addField(line string) error {
+	if strings.ContainsAny(line, "\x00\r") {
+		return &refusal{400, "BadHeader"}
+	}
+	if line[0] == ' ' || line[0] == '\t' {
+		if strings.Trim(line, " \t") == "" {
+			r.class.worsen(ambiguous, "EmptyHeader")
+			return nil
+		}
+		if len(r.fields) == 0 {
+			return &refusal{400, "BadHeader"}
+		}
+		// TRB: "multi-line headers are not supported: the load balancer appends a colon to it".
+		r.class.worsen(ambiguous, "MultilineHeader")
+		r.fields = append(r.fields, field{raw: line + ":"})
+		return nil
+	}
+	name, value, ok := strings.Cut(line, ":")
+	switch {
+	case !ok:
+		r.class.worsen(ambiguous, "MissingHeaderColon")
+	case name == "":
+		r.class.worsen(ambiguous, "EmptyHeader")
+		return nil
+	}
+	for i := range len(line) {
+		if c := line[i]; c >= 0x7f || c < ' ' && c != '\t' {
+			r.class.worsen(acceptable, "NonCompliantHeader")
+		}
+	}
+	if strings.ContainsAny(name, " \t") && !looksLikeFraming(name) {
+		r.class.worsen(acceptable, "NonCompliantHeader")
+	}
+	r.fields = append(r.fields, field{name: name, value: strings.Trim(value, " \t")})
+	return nil
+}
+
+// settle draws the conclusions that need the whole head.
+func (r *request) settle(set *settings) error {
+	status := r.framing()
+	if r.class.tier == severe || set.strictest && r.class.tier > compliant {
+		return &refusal{400, r.class.reason}
+	}
+	if status != 0 {
+		return &refusal{status, ""}
+	}
+	hosts := 0
+	for _, f := range r.fields {
+		if strings.EqualFold(f.name, "Host") {
+			if hosts++; r.host == "" {
+				r.host = f.value
+			}
+		}
+	}
+	switch {
+	case hosts == 0 && r.proto == "HTTP/1.1":
+		return &refusal{400, "BadHeader"}
+	case hosts > 1 && !set.preserveHost:
+		return &refusal{400, "BadHeader"}
+	case !validHost(r.host):
+		return &refusal{400, "BadHeader"}
+	}
+	connection := list(r.fields, "Connection")
+	r.close = hasToken(connection, "close") || r.proto == "HTTP/1.0" && !hasToken(connection, "keep-alive")
+	r.upgrade = list(r.fields, "Upgrade")
+	expect, _ := r.get("Expect")
+	r.expect = strings.EqualFold(expect, "100-continue") && r.proto == "HTTP/1.1"
+	return nil
+}
+
+func validHost(host string) bool { return !strings.ContainsAny(host, " \t/\\@") }
+
+func digit(c byte) bool { return c >= '0' && c <= '9' }
+
+// validToken is RFC 9110's token.
+func validToken(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if !digit(c) && (c|0x20 < 'a' || c|0x20 > 'z') && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
+			return false
+		}
+	}
+	return s != ""
+}

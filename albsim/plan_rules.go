@@ -1,0 +1,144 @@
+package albsim
+
+import (
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+func (p *plan) planRules(l Listener, out *listenerPlan, path string, faults *Faults) {
+	seen := map[int]bool{}
+	for i, r := range l.Rules {
+		at := path + ".rules[" + strconv.Itoa(i) + "]"
+		one := rule{priority: r.Priority}
+		if r.Priority < 1 || r.Priority > 50000 {
+			faults.add(at+".priority", "%d: must be from 1 to 50000", r.Priority)
+		} else if seen[r.Priority] {
+			faults.add(at+".priority", "%d: another rule has it already", r.Priority)
+		}
+		seen[r.Priority] = true
+		if len(r.Conditions) == 0 {
+			faults.add(at+".conditions", "a rule needs at least one; the default stands under default")
+		}
+		for j, c := range r.Conditions {
+			one.conditions = append(one.conditions, planCondition(c, at+".conditions["+strconv.Itoa(j)+"]", faults))
+		}
+		one.action = p.planActions(r.Actions, l.Protocol, at+".actions", faults)
+		out.rules = append(out.rules, one)
+	}
+	slices.SortStableFunc(out.rules, func(a, b rule) int { return a.priority - b.priority })
+
+	def := rule{}
+	switch d := l.Default; {
+	case d.Forward != "" && len(d.Actions) > 0:
+		faults.add(path+".default", "forward is short for actions: give one of them")
+	case d.Forward != "":
+		def.action = action{kind: "forward"}
+		def.action.groups = p.shares([]WeightedTarget{{d.Forward, 1}}, path+".default.forward", faults)
+	default:
+		def.action = p.planActions(d.Actions, l.Protocol, path+".default.actions", faults)
+	}
+	out.rules = append(out.rules, def)
+}
+
+func planCondition(c Condition, path string, faults *Faults) condition {
+	out := condition{field: c.Field, header: c.HTTPHeaderName, values: c.Values}
+	switch c.Field {
+	case "path-pattern", "host-header", "http-request-method", "query-string", "http-header":
+	case "source-ip":
+		for i, v := range c.Values {
+			prefix, err := netip.ParsePrefix(v)
+			if err != nil {
+				faults.add(path+".values["+strconv.Itoa(i)+"]", "%q: must be a CIDR block such as 10.0.0.0/8", v)
+				continue
+			}
+			out.prefixes = append(out.prefixes, prefix)
+		}
+	default:
+		faults.add(path+".field", "%q: no such condition%s", c.Field, didYouMean(c.Field,
+			[]string{"path-pattern", "host-header", "http-header", "http-request-method", "query-string", "source-ip"}))
+	}
+	if (c.Field == "http-header") != (c.HTTPHeaderName != "") {
+		faults.add(path+".http_header_name", "goes with field http-header, and only with it")
+	}
+	if len(c.Values) == 0 {
+		faults.add(path+".values", "at least one is needed")
+	}
+	for i, v := range c.Values {
+		if len(v) > 128 {
+			faults.add(path+".values["+strconv.Itoa(i)+"]", "longer than 128 characters")
+		}
+	}
+	return out
+}
+
+func (p *plan) planActions(actions []Action, protocol, path string, faults *Faults) action {
+	if len(actions) != 1 {
+		for i, a := range actions {
+			if strings.HasPrefix(a.Type, "authenticate-") || strings.HasPrefix(a.Type, "jwt-") {
+				faults.add(path+"["+strconv.Itoa(i)+"].type", "%s: this version does not simulate authentication", a.Type)
+				return action{}
+			}
+		}
+		faults.add(path, "exactly one forward, redirect or fixed-response is needed")
+		return action{}
+	}
+	a := actions[0]
+	path += "[0]"
+	out := action{kind: a.Type, Action: a}
+	switch a.Type {
+	case "forward":
+		shares := a.TargetGroups
+		at := path + ".target_groups"
+		if a.TargetGroup != "" {
+			if len(shares) > 0 {
+				faults.add(path, "give target_group or target_groups, not both")
+			}
+			shares, at = []WeightedTarget{{a.TargetGroup, 1}}, path+".target_group"
+		}
+		if len(shares) == 0 || len(shares) > 5 {
+			faults.add(path+".target_group", "forward needs one target group, or up to five in target_groups")
+		}
+		out.groups = p.shares(shares, at, faults)
+	case "redirect":
+		checkRedirect(a, protocol, path, faults)
+	case "fixed-response":
+		if c := a.StatusCode; c < 200 || c > 599 || c/100 == 3 {
+			faults.add(path+".status_code", "%d: must be 2XX, 4XX or 5XX", c)
+		}
+		types := []string{"", "text/plain", "text/css", "text/html", "application/javascript", "application/json"}
+		if !slices.Contains(types, a.ContentType) {
+			faults.add(path+".content_type", "%q: must be one of %s", a.ContentType, strings.Join(types[1:], ", "))
+		}
+		if len(a.MessageBody) > 1024 {
+			faults.add(path+".message_body", "longer than 1024 characters")
+		}
+	case "authenticate-oidc", "authenticate-cognito", "jwt-validation":
+		faults.add(path+".type", "%s: this version does not simulate authentication", a.Type)
+	default:
+		faults.add(path+".type", "%q: no such action%s", a.Type, didYouMean(a.Type, []string{"forward", "redirect", "fixed-response"}))
+	}
+	return out
+}
+
+func (p *plan) shares(in []WeightedTarget, path string, faults *Faults) []share {
+	var out []share
+	for _, w := range in {
+		g := p.groups[w.TargetGroup]
+		if g == nil {
+			names := make([]string, 0, len(p.groups))
+			for n := range p.groups {
+				names = append(names, n)
+			}
+			slices.Sort(names)
+			faults.add(path, "%q: no such target group%s", w.TargetGroup, didYouMean(w.TargetGroup, names))
+			continue
+		}
+		if w.Weight < 0 || w.Weight > 999 {
+			faults.add(path, "weight %d of %s: must be from 0 to 999", w.Weight, w.TargetGroup)
+		}
+		out = append(out, share{g, w.Weight})
+	}
+	return out
+}

@@ -1,0 +1,96 @@
+package albsim
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"io"
+	"net/netip"
+	"strings"
+	"time"
+)
+
+// field is one header field, its name as it came. raw, when set, is a line that is none (a folded one) and passed as it is.
+type field struct {
+	name, value string
+	raw         string
+}
+
+// request is one request in front, whichever protocol it came in.
+type request struct {
+	proto   string // HTTP/1.0, HTTP/1.1 or HTTP/2.0
+	method  string
+	target  string // as it came
+	path    string // without the query
+	query   string // without the question mark
+	host    string // of an absolute target, or of the Host field
+	fields  []field
+	class   classification
+	length  int64 // of the body; 0 none, -1 chunked
+	body    io.Reader
+	upgrade []string // tokens of Upgrade, in order
+	expect  bool     // Expect: 100-continue
+	close   bool     // the client wants the connection closed behind the response
+
+	client   netip.AddrPort
+	port     int // the listener's, as advertised
+	secure   bool
+	tls      *tls.ConnectionState
+	mutual   string // the listener's mode
+	received time.Time
+	headSize int64
+}
+
+func (r *request) get(name string) (string, bool) { return get(r.fields, name) }
+
+func get(fields []field, name string) (string, bool) {
+	for _, f := range fields {
+		if strings.EqualFold(f.name, name) {
+			return f.value, true
+		}
+	}
+	return "", false
+}
+
+// list joins every field of that name and splits it at its commas.
+func list(fields []field, name string) []string {
+	var out []string
+	for _, f := range fields {
+		if strings.EqualFold(f.name, name) {
+			for part := range strings.SplitSeq(f.value, ",") {
+				if part = strings.Trim(part, " \t"); part != "" {
+					out = append(out, part)
+				}
+			}
+		}
+	}
+	return out
+}
+
+func hasToken(tokens []string, token string) bool {
+	for _, t := range tokens {
+		if strings.EqualFold(t, token) {
+			return true
+		}
+	}
+	return false
+}
+
+// peer is the client's certificate chain on the front connection, leaf first.
+func (r *request) peer() []*x509.Certificate {
+	if r.tls == nil {
+		return nil
+	}
+	return r.tls.PeerCertificates
+}
+
+// hostOnly is a host without its port; an IPv6 literal keeps its brackets.
+func hostOnly(host string) string {
+	if strings.HasPrefix(host, "[") {
+		if i := strings.IndexByte(host, ']'); i >= 0 {
+			return host[:i+1]
+		}
+		return host
+	}
+	host, _, _ = strings.Cut(host, ":")
+	return host
+}

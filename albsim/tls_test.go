@@ -1,0 +1,200 @@
+package albsim
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"testing"
+	"time"
+)
+
+func TestALB_TLS_01_02_03_04_ALPNMatrix(t *testing.T) {
+	m := start(t, secure(t, newStub(t, nil, ok).addr), Options{})
+	for _, c := range []struct {
+		row   string
+		offer []string
+		want  string
+	}{
+		{"TLS-01 h2", []string{"h2"}, "h2"},
+		{"TLS-02 h2 first", []string{"h2", "http/1.1"}, "h2"},
+		{"TLS-02 h2 last", []string{"http/1.1", "h2"}, "h2"},
+		{"TLS-03 unknown only", []string{"x-custom"}, ""},
+		{"TLS-03 several unknown", []string{"teleport-postgres", "grpc-exp"}, ""},
+		{"TLS-04 unknown and h2", []string{"x-custom", "h2"}, "h2"},
+		{"TLS-04 unknown and http/1.1", []string{"x-custom", "http/1.1"}, "http/1.1"},
+	} {
+		t.Run(c.row, func(t *testing.T) {
+			_, conn := m.dialTLS(&tls.Config{NextProtos: c.offer})
+			if got := conn.ConnectionState().NegotiatedProtocol; got != c.want {
+				t.Errorf("offer %v negotiated %q, want %q", c.offer, got, c.want)
+			}
+		})
+	}
+}
+
+func TestALB_TLS_05_NoALPNSpeaksHTTP1(t *testing.T) {
+	m := start(t, secure(t, newStub(t, nil, ok).addr), Options{})
+	c, conn := m.dialTLS(&tls.Config{})
+	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	if status, _, body := c.response(); status != 200 || body != "ok" || conn.ConnectionState().NegotiatedProtocol != "" {
+		t.Errorf("status %d, body %q, ALPN %q", status, body, conn.ConnectionState().NegotiatedProtocol)
+	}
+}
+
+func TestALB_TLS_06_H2PrefaceWithoutH2Is400(t *testing.T) {
+	m := start(t, secure(t, newStub(t, nil, ok).addr), Options{})
+	c, _ := m.dialTLS(&tls.Config{NextProtos: []string{"grpc-exp"}})
+	c.send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+	if status, head, _ := c.response(); status != 400 || fieldOf(head, "Server") != "awselb/2.0" {
+		t.Errorf("got %q", head)
+	}
+}
+
+func TestALB_TLS_07_HTTP2Off(t *testing.T) {
+	cfg := secure(t, newStub(t, nil, ok).addr)
+	cfg.Attributes["routing.http2.enabled"] = false
+	m := start(t, cfg, Options{})
+	for offer, want := range map[string]string{"http/1.1": "http/1.1", "": ""} {
+		_, conn := m.dialTLS(&tls.Config{NextProtos: slices.DeleteFunc([]string{"h2", offer}, func(s string) bool { return s == "" })})
+		if got := conn.ConnectionState().NegotiatedProtocol; got != want {
+			t.Errorf("h2 and %q negotiated %q, want %q", offer, got, want)
+		}
+	}
+}
+
+func TestALB_TLS_08_09_DefaultCertificate(t *testing.T) {
+	cfg := secure(t, newStub(t, nil, ok).addr)
+	other := makeCert(t, nil, "other.example.test")
+	cfg.Listeners[0].Certificates = append(cfg.Listeners[0].Certificates, other)
+	m := start(t, cfg, Options{})
+	for sni, want := range map[string]string{
+		"":                     "alb.example.test",
+		"unknown.example.test": "alb.example.test",
+		"other.example.test":   "other.example.test",
+	} {
+		_, conn := m.dialTLS(&tls.Config{ServerName: sni})
+		if got := conn.ConnectionState().PeerCertificates[0].DNSNames[0]; got != want {
+			t.Errorf("SNI %q got the certificate of %s, want %s", sni, got, want)
+		}
+	}
+}
+
+func TestALB_TLS_11_12_13_PolicyVersions(t *testing.T) {
+	for _, c := range []struct {
+		policy   string
+		max      uint16
+		want     uint16 // 0: refused
+		hybridOK bool
+	}{
+		{"", tls.VersionTLS13, tls.VersionTLS12, false},
+		{"", tls.VersionTLS10, tls.VersionTLS10, false},
+		{"ELBSecurityPolicy-TLS13-1-2-2021-06", tls.VersionTLS11, 0, false},
+		{"ELBSecurityPolicy-TLS13-1-2-2021-06", tls.VersionTLS13, tls.VersionTLS13, false},
+		{"ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09", tls.VersionTLS13, tls.VersionTLS13, true},
+		{"ELBSecurityPolicy-TLS13-1-3-2021-06", tls.VersionTLS12, 0, false},
+	} {
+		cfg := secure(t, "127.0.0.1:1")
+		cfg.Listeners[0].SSLPolicy = c.policy
+		m := start(t, cfg, Options{})
+		conn, err := tls.Dial("tcp", m.addr, &tls.Config{InsecureSkipVerify: true, MinVersion: tls.VersionTLS10, MaxVersion: c.max})
+		if c.want == 0 {
+			var op *net.OpError // crypto/tls does not export the type of an alert outside QUIC
+			if !errors.As(err, &op) || op.Op != "remote error" || op.Err.Error() != "tls: protocol version not supported" {
+				t.Errorf("%s, at most %x: error %v, want alert protocol_version", c.policy, c.max, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s, at most %x: %v", c.policy, c.max, err)
+			continue
+		}
+		state := conn.ConnectionState()
+		conn.Close()
+		if state.Version != c.want || (state.CurveID == tls.X25519MLKEM768) != c.hybridOK {
+			t.Errorf("%s, at most %x: version %x with %v", c.policy, c.max, state.Version, state.CurveID)
+		}
+	}
+}
+
+func TestALB_MTLS_01_OffAsksForNoCertificate(t *testing.T) {
+	var hello HelloEvent
+	done := make(chan struct{})
+	m := start(t, secure(t, "127.0.0.1:1"), Options{OnFrontHello: func(e HelloEvent) { hello = e; close(done) }})
+	asked := false
+	m.dialTLS(&tls.Config{
+		ServerName: "alb.example.test", NextProtos: []string{"x-custom"},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			asked = true
+			return &tls.Certificate{}, nil
+		},
+	})
+	<-done
+	if asked {
+		t.Error("the client was asked for a certificate")
+	}
+	if hello.SNI != "alb.example.test" || !slices.Equal(hello.ALPN, []string{"x-custom"}) || hello.ClientCert || hello.Err != nil {
+		t.Errorf("front hello reported as %+v", hello)
+	}
+}
+
+func TestALB_MTLS_02_03_PassthroughPassesAnyChain(t *testing.T) {
+	target := newStub(t, nil, ok)
+	cfg := secure(t, target.addr)
+	cfg.Listeners[0].MutualAuthentication.Mode = "passthrough"
+	m := start(t, cfg, Options{})
+	expired := loadCert(t, makeCert(t, func(c *x509.Certificate) { c.NotAfter = c.NotBefore.Add(time.Minute) }, "client"))
+
+	c, _ := m.dialTLS(&tls.Config{Certificates: []tls.Certificate{expired}})
+	c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Amzn-Mtls-Clientcert: forged\r\n\r\n")
+	c.response()
+	head := target.head(t)
+	if got := unescapePEM(t, fieldOf(head, "X-Amzn-Mtls-Clientcert")); !got.Equal(expired.Leaf) {
+		t.Errorf("the header's first certificate is %s", got.Subject)
+	}
+
+	c, _ = m.dialTLS(&tls.Config{})
+	c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Amzn-Mtls-Clientcert: forged\r\n\r\n")
+	if status, _, _ := c.response(); status != 200 {
+		t.Errorf("without a certificate: status %d", status)
+	}
+	if head := target.head(t); has(head, "X-Amzn-Mtls-Clientcert") {
+		t.Errorf("without a certificate the target got %q", head)
+	}
+}
+
+func TestALB_MTLS_04_05_06_Verify(t *testing.T) {
+	target := newStub(t, nil, ok)
+	good := makeCert(t, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }, "client")
+	cfg := secure(t, target.addr)
+	cfg.Listeners[0].MutualAuthentication = MutualAuthentication{Mode: "verify", TrustStore: good.Cert}
+	m := start(t, cfg, Options{})
+
+	c, _ := m.dialTLS(&tls.Config{Certificates: []tls.Certificate{loadCert(t, good)}})
+	c.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+	c.response()
+	head := target.head(t)
+	for _, name := range []string{"Serial-Number", "Issuer", "Subject", "Validity", "Leaf"} {
+		if !has(head, "X-Amzn-Mtls-Clientcert-"+name) {
+			t.Errorf("no %s in %q", name, head)
+		}
+	}
+	if has(head, "X-Amzn-Mtls-Clientcert") {
+		t.Error("verify sends the chain of passthrough")
+	}
+	for name, certs := range map[string][]tls.Certificate{"none": nil, "untrusted": {loadCert(t, makeCert(t, nil, "stranger"))}} {
+		conn, err := tls.Dial("tcp", m.addr, &tls.Config{InsecureSkipVerify: true, Certificates: certs})
+		if err == nil { // TLS 1.3: the refusal comes with the first read
+			var n int
+			if n, err = conn.Read(make([]byte, 1)); n > 0 || errors.Is(err, io.EOF) {
+				t.Errorf("%s: read %d bytes, %v; want a TLS failure", name, n, err)
+			}
+			conn.Close()
+		}
+		if err == nil {
+			t.Errorf("%s: accepted", name)
+		}
+	}
+}
