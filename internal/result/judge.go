@@ -1,0 +1,78 @@
+package result
+
+import "fmt"
+
+// Judge sets Verdict and Reasons from what the run holds and returns the exit status that goes with them.
+//
+// What is certain weighs more than what is not: a failed check fails the run even when the rest of it was cut short or its
+// measurement was invalid. A limit counts only on a valid measurement. A run in which nothing was executed is never a pass.
+func (r *Run) Judge() int {
+	r.Reasons = r.Reasons[:0]
+	var failed, unsure []string
+	executed := 0
+	if c := r.Conformance; c != nil {
+		c.Count()
+		for _, v := range []CheckVerdict{CheckPass, CheckTolerated, CheckFail, CheckXFail, CheckXPass, CheckFlaky, CheckInconclusive} {
+			executed += c.Totals[v]
+		}
+		if n := c.checks(CheckFail); n > 0 {
+			failed = append(failed, fmt.Sprintf("%s failed", count(n, "check")))
+		}
+		if n := c.checks(CheckXPass); n > 0 {
+			failed = append(failed, fmt.Sprintf("%s passed although known to fail", count(n, "check")))
+		}
+		if n := c.checks(CheckInconclusive); n > 0 {
+			unsure = append(unsure, fmt.Sprintf("%s inconclusive", count(n, "check")))
+		}
+	}
+	if b := r.Bench; b != nil {
+		executed += len(b.Workloads)
+		if !b.Validity.OK {
+			for _, reason := range b.Validity.Reasons {
+				unsure = append(unsure, "the measurement is not valid: "+reason)
+			}
+		} else {
+			for _, l := range b.Limits {
+				if !l.OK {
+					failed = append(failed, fmt.Sprintf("limit missed: %s (value %.4g)", l.Expr, l.Value))
+				}
+			}
+		}
+	}
+	if r.Partial {
+		unsure = append(unsure, "the run was interrupted: this report is partial")
+	}
+	r.Reasons = append(append(r.Reasons, failed...), unsure...)
+	switch {
+	case len(failed) > 0:
+		r.Verdict = Fail
+		return ExitFailed
+	case len(unsure) > 0:
+		r.Verdict = Inconclusive
+		return ExitInconclusive
+	case executed == 0:
+		r.Verdict = Inconclusive
+		r.Reasons = append(r.Reasons, "nothing was executed")
+		return ExitNothing
+	}
+	r.Verdict = Pass
+	return ExitOK
+}
+
+// checks counts the checks that have a result of that verdict: one put to several paths has several results.
+func (c *Conformance) checks(v CheckVerdict) int {
+	ids := map[string]bool{}
+	for _, r := range c.Results {
+		if r.Verdict == v {
+			ids[r.Check] = true
+		}
+	}
+	return len(ids)
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

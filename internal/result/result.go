@@ -1,0 +1,118 @@
+// Package result is what happened in a run: the waist between doing and reporting.
+//
+// Everything a report shows is in a [Run], and a Run is stored as report.json before any report is derived from it. The
+// fields named in DESIGN.md section 6 are a promise to readers outside: they are never renamed, retyped or dropped within
+// one schema version; fields may be added. All durations are nanoseconds unless the name says otherwise, all times are
+// RFC 3339 in UTC. The package imports the standard library only.
+package result
+
+import "time"
+
+// Schema names the version of the data model; it changes when a promised field changes its meaning.
+const Schema = "tlsroute-bench/report/1"
+
+// Verdict is the answer of a whole run.
+type Verdict string
+
+// The verdicts of a run. A run that could not be judged is inconclusive, never a pass.
+const (
+	Pass         Verdict = "pass"
+	Fail         Verdict = "fail"
+	Inconclusive Verdict = "inconclusive"
+)
+
+// Run is one run of one scenario.
+type Run struct {
+	Schema   string   `json:"schema"`
+	Run      Info     `json:"run"`
+	Scenario Scenario `json:"scenario"`
+	Verdict  Verdict  `json:"verdict"`
+	// Reasons says in words what led to the verdict, the weightiest first.
+	Reasons []string `json:"reasons"`
+	// Partial is set when the run was interrupted: what follows is true as far as it goes.
+	Partial     bool         `json:"partial"`
+	Backends    []Backend    `json:"backends"`
+	Topology    []Path       `json:"topology"`
+	Conformance *Conformance `json:"conformance,omitempty"`
+	Wire        []Wire       `json:"wire"`
+	// WireSource says how Wire was read, in a sentence: a packet capture, or a tap in the process and why.
+	WireSource string `json:"wire_source,omitempty"`
+	Bench      *Bench `json:"bench,omitempty"`
+	// Artifacts are the files the run left beside the report, by their path relative to it.
+	Artifacts []string `json:"artifacts,omitempty"`
+}
+
+// Info identifies a run and how to do it again.
+type Info struct {
+	ID       string    `json:"id"`
+	Started  time.Time `json:"started"`
+	Finished time.Time `json:"finished"`
+	Seed     int64     `json:"seed"`
+	Version  string    `json:"version"`
+	Commit   string    `json:"commit"`
+	Host     Host      `json:"host"`
+	// Command is the command line that repeats the run.
+	Command []string `json:"command,omitempty"`
+}
+
+// Host is the machine a run was made on.
+type Host struct {
+	Name   string `json:"name"`
+	OS     string `json:"os"`
+	Arch   string `json:"arch"`
+	Kernel string `json:"kernel,omitempty"`
+	CPU    string `json:"cpu,omitempty"`
+	CPUs   int    `json:"cpus"`
+	Memory int64  `json:"memory_bytes,omitempty"`
+	Go     string `json:"go"`
+}
+
+// Scenario names the file a run was made from.
+type Scenario struct {
+	Name   string `json:"name"`
+	File   string `json:"file"`
+	SHA256 string `json:"sha256"`
+	// Description is the scenario's own sentence about itself.
+	Description string `json:"description,omitempty"`
+}
+
+// Backend is one service behind the router.
+type Backend struct {
+	Name    string `json:"name"`
+	Kind    string `json:"kind"`
+	Driver  string `json:"driver"`
+	Product string `json:"product"`
+	Version string `json:"version"`
+	// Note is what a reader must know to judge results on this backend, such as what an embedded protocol server does not do.
+	Note string `json:"note,omitempty"`
+}
+
+// Path is one way from the client to the router.
+type Path struct {
+	Name string `json:"name"`
+	// Hops in order, such as "client->alb", "alb->router".
+	Hops []Hop `json:"hops"`
+}
+
+// Hop is one TCP connection of a path.
+type Hop struct {
+	Name    string `json:"name"`
+	Address string `json:"address"`
+	TLS     bool   `json:"tls"`
+}
+
+// Wire is what the ClientHello of one hop carried.
+type Wire struct {
+	Path  string `json:"path"`
+	Hop   string `json:"hop"`
+	Route string `json:"route,omitempty"`
+	// SNI is nil when the extension was absent.
+	SNI *string `json:"sni" jsonschema:"oneof_type=string;null"`
+	// ALPN is empty, never null, when the extension was absent.
+	ALPN       []string `json:"alpn"`
+	ClientCert bool     `json:"client_cert"`
+	// Source is "capture" when read off the network interface, "tap" when seen inside this process.
+	Source string `json:"source"`
+	// SHA256 is the hash of the ClientHello handshake message, in hex.
+	SHA256 string `json:"client_hello_sha256,omitempty"`
+}

@@ -1,0 +1,224 @@
+package scenario
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/internal/document"
+	"github.com/tlsroute/tlsroute-bench/scenarios"
+)
+
+// Vocabulary is what the acting rooms know beyond the schema. The loader asks it so that a name nobody knows is a fault of
+// the file and not of a run half under way; a nil function accepts everything.
+type Vocabulary struct {
+	// Check answers whether a glob over check ids matches anything.
+	Check func(glob string) error
+	// Limit answers whether an expression can be judged on these arms.
+	Limit func(expr string, arms []string) error
+	// WorkloadKind answers which kind of backend a workload speaks to.
+	WorkloadKind func(name string) string
+	// Topology says what the router and the load balancer would refuse.
+	Topology func(*Scenario) []Problem
+}
+
+// Problem is something wrong at a place of the document: the path of field names and indices that leads there.
+type Problem struct {
+	At      []string
+	Message string
+}
+
+// Load reads a scenario. The name of a file that does not exist is looked for among the embedded scenarios, with or
+// without folder and ending, so that "run alb" works in any folder.
+func Load(file string, v Vocabulary, overrides ...document.Override) (*Scenario, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		embedded, ok := scenarios.Find(file)
+		if !ok || !os.IsNotExist(err) {
+			return nil, fmt.Errorf("scenario: %w (built in: %s)", err, strings.Join(scenarios.Names(), ", "))
+		}
+		data = embedded
+	}
+	return Parse(file, data, v, overrides...)
+}
+
+// Parse is Load on bytes. Every fault is reported at once, as *document.Faults.
+func Parse(file string, data []byte, v Vocabulary, overrides ...document.Override) (*Scenario, error) {
+	var s Scenario
+	d, err := document.Parse(file, data, scenarios.Schema, &s, overrides...)
+	if d == nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(data)
+	s.File, s.SHA256 = file, hex.EncodeToString(sum[:])
+	s.fill()
+	s.check(d, v)
+	if err := d.Err(); err != nil {
+		return nil, err
+	}
+	return &s, nil
+}
+
+// Defaults that the schema documents.
+const (
+	DefaultRouterName  = "router.example.test"
+	DefaultALBName     = "alb.example.test"
+	DefaultProfile     = "aws-alb"
+	DefaultUpgradePath = "/webapi/connectionupgrade"
+	DefaultPing        = Duration(30 * time.Second)
+	DefaultWindow      = Duration(500 * time.Millisecond)
+	DefaultGuard       = Duration(100 * time.Millisecond)
+	DefaultPairs       = 12
+	DefaultTunnels     = 4
+)
+
+func (s *Scenario) fill() {
+	r := &s.Topology.Router
+	setDefault(&r.Name, DefaultRouterName)
+	setDefault(&r.Upgrade.Path, DefaultUpgradePath)
+	setDefault(&r.Upgrade.PingInterval, DefaultPing)
+	if len(r.Upgrade.Types) == 0 {
+		r.Upgrade.Types = []string{"websocket", "alpn", "alpn-ping"}
+	}
+	if lb := s.Topology.LoadBalancer; lb != nil {
+		setDefault(&lb.Name, DefaultALBName)
+		setDefault(&lb.Profile, DefaultProfile)
+	}
+	for i := range s.Routes {
+		setDefault(&s.Routes[i].ClientAuth, "none")
+	}
+	setDefault(&s.Bench.Window, DefaultWindow)
+	setDefault(&s.Bench.Guard, DefaultGuard)
+	setDefault(&s.Bench.Pairs, DefaultPairs)
+	if len(s.Bench.Arms) == 0 {
+		s.Bench.Arms = s.Topology.Paths
+	}
+	for i := range s.Bench.Workloads {
+		w := &s.Bench.Workloads[i]
+		setDefault(&w.Tunnels, DefaultTunnels)
+		setDefault(&w.Arrival, "poisson")
+	}
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func (s *Scenario) check(d *document.Document, v Vocabulary) {
+	at := func(path ...any) []string {
+		segments := make([]string, len(path))
+		for i, p := range path {
+			segments[i] = fmt.Sprint(p)
+		}
+		return segments
+	}
+	ask := func(f func(string) error, name string, path ...any) {
+		if f == nil {
+			return
+		}
+		if err := f(name); err != nil {
+			d.Faultf(at(path...), "%s", err)
+		}
+	}
+	// What the schema refused has been left out: an empty name has been reported already.
+	for i, p := range s.Topology.Paths {
+		switch {
+		case p == "":
+		case slices.Contains(s.Topology.Paths[:i], p):
+			d.Faultf(at("topology", "paths", i), "path %q is given twice", p)
+		case p == PathALBHTTPS && s.Topology.LoadBalancer == nil:
+			d.Faultf(at("topology", "paths", i), "path %q needs topology.load_balancer", p)
+		}
+	}
+	backends := map[string]bool{}
+	for i, b := range s.Backends {
+		if b.Name != "" && backends[b.Name] {
+			d.Faultf(at("backends", i, "name"), "two backends are called %q", b.Name)
+		}
+		backends[b.Name] = true
+	}
+	routes := map[string]bool{}
+	for i, r := range s.Routes {
+		if r.Name != "" && routes[r.Name] {
+			d.Faultf(at("routes", i, "name"), "two routes are called %q", r.Name)
+		}
+		routes[r.Name] = true
+		// Where a backend has lost its name to a fault, that is the fault.
+		if r.Backend != "" && !backends[""] && len(backends) > 0 && !backends[r.Backend] {
+			d.Faultf(at("routes", i, "backend"), "no backend is called %q (there are %s)", r.Backend, names(s.Backends, func(b Backend) string { return b.Name }))
+		}
+		if r.Mode == "passthrough" && r.ClientAuth != "none" {
+			d.Faultf(at("routes", i, "client_auth"), "a passthrough route cannot ask for a client certificate: the backend ends TLS")
+		}
+	}
+	for _, list := range []struct {
+		name  string
+		globs []string
+	}{{"only", s.Conformance.Only}, {"skip", s.Conformance.Skip}} {
+		for i, glob := range list.globs {
+			ask(v.Check, glob, "conformance", list.name, i)
+		}
+	}
+	for i, arm := range s.Bench.Arms {
+		switch {
+		case arm == "", slices.Contains(s.Topology.Paths, ""): // a path was lost to a fault, which has been reported
+		case !slices.Contains(s.Topology.Paths, arm):
+			d.Faultf(at("bench", "arms", i), "arm %q is not in topology.paths (%s)", arm, strings.Join(s.Topology.Paths, ", "))
+		case slices.Contains(s.Bench.Arms[:i], arm) && !slices.Equal(s.Bench.Arms, s.Topology.Paths): // else said of the paths
+			d.Faultf(at("bench", "arms", i), "arm %q is given twice", arm)
+		}
+	}
+	for i, w := range s.Bench.Workloads {
+		if v.WorkloadKind != nil {
+			if want, have := v.WorkloadKind(w.Name), s.kindBehind(w.Route); w.Name != "" && have != "" && have != want {
+				d.Faultf(at("bench", "workloads", i, "route"), "workload %q speaks to a %s backend, but route %q leads to one of kind %s", w.Name, want, w.Route, have)
+			}
+		}
+		if w.Route != "" && !routes[""] && len(routes) > 0 && !routes[w.Route] {
+			d.Faultf(at("bench", "workloads", i, "route"), "no route is called %q (there are %s)", w.Route, names(s.Routes, func(r Route) string { return r.Name }))
+		}
+		if w.Rate == 0 && w.ConnectRate == 0 {
+			d.Faultf(at("bench", "workloads", i), "workload %q sends nothing: give rate, connect_rate or both", w.Name)
+		}
+	}
+	for i, expr := range s.Limits {
+		if v.Limit == nil {
+			break
+		}
+		if err := v.Limit(expr, s.Bench.Arms); err != nil {
+			d.Faultf(at("limits", i), "%s", err)
+		}
+	}
+	if v.Topology != nil {
+		for _, p := range v.Topology(s) {
+			d.Faultf(p.At, "%s", p.Message)
+		}
+	}
+}
+
+// kindBehind is the kind of backend that a route leads to, empty when there is none.
+func (s *Scenario) kindBehind(route string) string {
+	for _, r := range s.Routes {
+		for _, b := range s.Backends {
+			if r.Name == route && b.Name == r.Backend {
+				return b.Kind
+			}
+		}
+	}
+	return ""
+}
+
+func names[T any](list []T, name func(T) string) string {
+	out := make([]string, len(list))
+	for i, e := range list {
+		out[i] = name(e)
+	}
+	return strings.Join(out, ", ")
+}

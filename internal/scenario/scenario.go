@@ -1,0 +1,139 @@
+// Package scenario is what to run: the waist between what a person wrote and everything that acts on it.
+//
+// A scenario is a YAML file: topology, backends, routes, checks, load, limits. [Load] turns it into a [Scenario] or into
+// every fault in it at once, each with file, line, column and the line itself; nothing is started on a fault. The types
+// here name what a user may write; they import no room that acts.
+package scenario
+
+import "time"
+
+// Scenario is one document under scenarios/.
+type Scenario struct {
+	// Name is used in reports and in the default output folder.
+	Name string `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]*$"`
+	// Description says in a sentence what the scenario shows.
+	Description string      `json:"description,omitempty"`
+	Topology    Topology    `json:"topology" jsonschema:"required"`
+	Backends    []Backend   `json:"backends" jsonschema:"required,minItems=1"`
+	Routes      []Route     `json:"routes" jsonschema:"required,minItems=1"`
+	Conformance Conformance `json:"conformance,omitzero"`
+	Bench       Bench       `json:"bench,omitzero"`
+	// Limits are conditions on the measurement; one that is missed ends the run with status 1.
+	// Terms are ARM.PHASE.p50|p90|p99|max (durations such as 5ms may stand against them), errors and requests.
+	Limits []string `json:"limits,omitempty"`
+
+	// File and SHA256 identify the document; they are set by Load.
+	File   string `json:"-"`
+	SHA256 string `json:"-"`
+}
+
+// Topology is who stands between the client and the router.
+type Topology struct {
+	// Paths are the ways to the router that the run uses: direct, alb-https.
+	Paths        []string      `json:"paths" jsonschema:"required,minItems=1,enum=direct,enum=alb-https"`
+	Router       Router        `json:"router,omitzero"`
+	LoadBalancer *LoadBalancer `json:"load_balancer,omitempty"`
+}
+
+// The paths this version can build.
+const (
+	PathDirect   = "direct"
+	PathALBHTTPS = "alb-https"
+)
+
+// Router configures the reference router of the lab.
+type Router struct {
+	// Name is the router's own name, for which it answers with its HTTP endpoint; router.example.test when empty.
+	Name string `json:"name,omitempty"`
+	// Listen is host:port; 127.0.0.1 with a free port when empty.
+	Listen  string  `json:"listen,omitempty"`
+	Upgrade Upgrade `json:"upgrade,omitzero"`
+}
+
+// Upgrade is the router's upgrade endpoint.
+type Upgrade struct {
+	// Path defaults to /webapi/connectionupgrade.
+	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
+	// Types defaults to websocket, alpn, alpn-ping, in the order in which a client tries them.
+	Types []string `json:"types,omitempty" jsonschema:"minItems=1"`
+	// PingInterval defaults to 30s.
+	PingInterval Duration `json:"ping_interval,omitempty"`
+}
+
+// LoadBalancer configures the simulator.
+type LoadBalancer struct {
+	// Profile is a load balancer profile by name, aws-alb when empty.
+	Profile string `json:"profile,omitempty"`
+	// Name is the DNS name that the outer certificate carries; alb.example.test when empty.
+	Name string `json:"name,omitempty"`
+	// Listen is host:port of the listener; 127.0.0.1 with a free port when empty.
+	Listen string `json:"listen,omitempty"`
+	// Attributes are AWS's own, by their full key.
+	Attributes map[string]any `json:"attributes,omitempty"`
+}
+
+// Backend is one service behind the router.
+type Backend struct {
+	Name string `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]*$"`
+	// Kind is witness, postgres, mysql or ssh.
+	Kind string `json:"kind" jsonschema:"required"`
+	// Driver overrides --backends for this one.
+	Driver string `json:"driver,omitempty" jsonschema:"enum=embedded,enum=local,enum=auto"`
+}
+
+// Route leads a name and an ALPN to a backend; fields as in the router's own configuration (DESIGN.md section 5).
+type Route struct {
+	Name string   `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]*$"`
+	SNI  []string `json:"sni,omitempty"`
+	ALPN []string `json:"alpn,omitempty"`
+	// Mode is terminate or passthrough.
+	Mode string `json:"mode" jsonschema:"required,enum=terminate,enum=passthrough"`
+	// ClientAuth asks for a certificate of the lab's client CA: none, request or require.
+	ClientAuth string `json:"client_auth,omitempty" jsonschema:"enum=none,enum=request,enum=require"`
+	// Backend is the name of an entry of backends.
+	Backend string `json:"backend" jsonschema:"required"`
+}
+
+// Conformance chooses the checks.
+type Conformance struct {
+	// Disabled turns the whole part off.
+	Disabled bool `json:"disabled,omitempty"`
+	// Only and Skip are globs over check ids and slugs; an unknown id is a fault.
+	Only []string `json:"only,omitempty"`
+	Skip []string `json:"skip,omitempty"`
+	// Levels limits the checks to these levels: MUST, SHOULD, MAY, INFO.
+	Levels []string `json:"levels,omitempty" jsonschema:"enum=MUST,enum=SHOULD,enum=MAY,enum=INFO"`
+}
+
+// Bench is the load.
+type Bench struct {
+	// Disabled turns the whole part off.
+	Disabled bool `json:"disabled,omitempty"`
+	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths.
+	Arms []string `json:"arms,omitempty"`
+	// Window is the measured slice of time; Guard is run but not recorded before each. Defaults 500ms and 100ms.
+	Window Duration `json:"window,omitempty"`
+	Guard  Duration `json:"guard,omitempty"`
+	// Pairs is the number of windows per arm and workload, interleaved in ABBA blocks. Default 12; fewer than 5 give no
+	// interval.
+	Pairs     int        `json:"pairs,omitempty" jsonschema:"minimum=5,maximum=10000"`
+	Workloads []Workload `json:"workloads,omitempty"`
+}
+
+// Workload is one kind of load over one route.
+type Workload struct {
+	// Name is echo, postgres, mysql or ssh.
+	Name string `json:"name" jsonschema:"required"`
+	// Route is the name of an entry of routes.
+	Route string `json:"route" jsonschema:"required"`
+	// Rate is the planned number of requests a second on open tunnels, ConnectRate of new tunnels a second.
+	Rate        float64 `json:"rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
+	ConnectRate float64 `json:"connect_rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
+	// Tunnels is the number of open tunnels that requests are spread over. Default 4.
+	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=5000"`
+	// Arrival is poisson (the default) or constant.
+	Arrival string `json:"arrival,omitempty" jsonschema:"enum=poisson,enum=constant"`
+}
+
+// Duration is a time written as in Go: 500ms, 30s, 1m30s.
+type Duration time.Duration
