@@ -1,0 +1,224 @@
+// Package backend starts the services behind the router: the witness, PostgreSQL, MySQL and SSH.
+//
+// A backend is of a kind (witness, postgres, mysql, ssh) and runs by a driver:
+//
+//   - embedded: a protocol server inside this process. It speaks the real protocol to the real client drivers, but
+//     behind it is a fixed handful of answers; [result.Backend.Note] lists what it does not do;
+//   - local: the real server program of this machine, in a private directory, on a free port of 127.0.0.1, as an
+//     unprivileged user where the caller is root. Product and version are what the server itself says.
+//
+// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness has the embedded driver
+// only, and asking for a local one gives that. [Start] returns when a login and a query (or command) have succeeded, and
+// every backend of a kind answers the same requests in the same way, whatever the driver:
+//
+//   - postgres: SELECT 1; SELECT version(); SELECT $1::text; SELECT $1::int; SELECT g, md5(g::text) FROM
+//     generate_series($1::int, $2::int) AS g — simple and extended protocol, text and binary;
+//   - mysql: SELECT 1; SELECT VERSION(); WITH RECURSIVE s(n) AS (SELECT ? UNION ALL SELECT n+1 FROM s WHERE n < ?) SELECT n,
+//     MD5(n) FROM s, interpolated by the client, for up to 1000 rows: there MariaDB cuts a recursion short with a mere
+//     warning, MySQL and the embedded server with an error;
+//   - ssh: cat, sha256sum, true, echo WORDS by exec, with public key authentication;
+//   - witness: the protocol of internal/witness, plain or over TLS, with or without a PROXY header.
+//
+// Programs are looked for in PATH and where Debian puts them; with TLSROUTE_BACKEND_PATH set, in its folders only. A
+// missing one is a [*MissingError] that names the Debian package. Times are time.Duration, sizes bytes.
+package backend
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+)
+
+// The kinds and drivers of this package.
+const (
+	Witness  = "witness"
+	Postgres = "postgres"
+	MySQL    = "mysql"
+	SSH      = "ssh"
+
+	Embedded = "embedded"
+	Local    = "local"
+)
+
+// closeTimeout bounds the cleaning up after a start that failed or was cancelled.
+const closeTimeout = 10 * time.Second
+
+// Spec says what to start.
+type Spec struct {
+	// Name is the backend's name in the scenario; the witness reports it in each record.
+	Name string
+	// Kind is one of Kinds().
+	Kind string
+	// Dir is the folder in which a backend makes its private directory; os.TempDir() when empty. A local backend of root
+	// runs as another user, so it adds the search permission to Dir, and goes to os.TempDir() when a folder above Dir
+	// bars that user.
+	Dir string
+	// Logger gets a line for start, end and what is odd; nil discards.
+	Logger *slog.Logger
+	// Certificate is what the witness shows when a client begins with TLS; without one it makes its own.
+	Certificate tls.Certificate
+	// WrapListener, when set, wraps the listener of an embedded backend.
+	WrapListener func(net.Listener) net.Listener
+}
+
+// Access is how a client gets in.
+type Access struct {
+	User, Password, Database string
+	// HostKey is the SSH server's, ClientKey the key that it lets in, IdentityFile the same in OpenSSH's format, mode 0600.
+	HostKey      ssh.PublicKey
+	ClientKey    ssh.Signer
+	IdentityFile string
+}
+
+// Running is a backend that answers.
+type Running struct {
+	Info result.Backend
+	// Address is host:port on 127.0.0.1.
+	Address string
+	Access  Access
+	// Witness is the log of a witness, nil for other kinds.
+	Witness *WitnessLog
+	// Ready is how long it took from the start to the first checked answer.
+	Ready time.Duration
+
+	once    sync.Once
+	closers []func(context.Context) error
+	err     error
+}
+
+// onClose adds something to undo; the last added is undone first.
+func (r *Running) onClose(f func(context.Context) error) { r.closers = append(r.closers, f) }
+
+// Close ends the backend: connections, processes, goroutines, the private directory. ctx bounds how long a server may take
+// to stop politely; when it is over the server is killed, and the directory is removed all the same. Further calls return
+// what the first returned.
+func (r *Running) Close(ctx context.Context) error {
+	r.once.Do(func() {
+		var errs []error
+		for _, f := range slices.Backward(r.closers) {
+			errs = append(errs, f(ctx))
+		}
+		if err := errors.Join(errs...); err != nil {
+			r.err = fmt.Errorf("stop backend %s: %w", r.Info.Name, err)
+		}
+	})
+	return r.err
+}
+
+// driver is one kind × driver. start adds what it made to r, with the way to undo it, before anything can fail after it.
+type driver struct {
+	kind, name string
+	start      func(ctx context.Context, spec Spec, r *Running) error
+	// available is nil or says what is missing; nil func: always.
+	available func() error
+}
+
+// drivers is filled by init functions only.
+var drivers []driver
+
+func register(d driver) {
+	if _, ok := find(d.kind, d.name); ok {
+		panic("backend: driver " + d.name + " of " + d.kind + " registered twice")
+	}
+	drivers = append(drivers, d)
+}
+
+func find(kind, name string) (driver, bool) {
+	i := slices.IndexFunc(drivers, func(d driver) bool { return d.kind == kind && d.name == name })
+	if i < 0 {
+		return driver{}, false
+	}
+	return drivers[i], true
+}
+
+// Kinds lists the kinds, sorted.
+func Kinds() []string {
+	var kinds []string
+	for _, d := range drivers {
+		kinds = append(kinds, d.kind)
+	}
+	slices.Sort(kinds)
+	return slices.Compact(kinds)
+}
+
+// Drivers lists the drivers of a kind, sorted; none for a kind that does not exist.
+func Drivers(kind string) []string {
+	var names []string
+	for _, d := range drivers {
+		if d.kind == kind {
+			names = append(names, d.name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// choose finds a driver; a kind that has only one driver takes it for Local too.
+func choose(kind, name string) (driver, error) {
+	names := Drivers(kind)
+	if len(names) == 0 {
+		return driver{}, fmt.Errorf("no backend kind %q: there are %s", kind, strings.Join(Kinds(), ", "))
+	}
+	if name == Local && len(names) == 1 {
+		name = names[0]
+	}
+	d, ok := find(kind, name)
+	if !ok {
+		return driver{}, fmt.Errorf("no driver %q for %s: there are %s", name, kind, strings.Join(names, ", "))
+	}
+	return d, nil
+}
+
+// Available returns nil when the driver can be started for the kind, else an error that says what to install.
+func Available(driver, kind string) error {
+	d, err := choose(kind, driver)
+	if err != nil || d.available == nil {
+		return err
+	}
+	return d.available()
+}
+
+// Start brings up one backend and returns when it answers. ctx bounds the start only; the backend lives until Close. On an
+// error nothing is left behind.
+func Start(ctx context.Context, driver string, spec Spec) (*Running, error) {
+	d, err := choose(spec.Kind, driver)
+	if err != nil {
+		return nil, fmt.Errorf("start backend %s: %w", spec.Name, err)
+	}
+	if spec.Logger == nil {
+		spec.Logger = slog.New(slog.DiscardHandler)
+	}
+	spec.Logger = spec.Logger.With("backend", spec.Name, "driver", d.name)
+	begin := time.Now()
+	r := &Running{Info: result.Backend{Name: spec.Name, Kind: spec.Kind, Driver: d.name}}
+	if err := d.start(ctx, spec, r); err != nil {
+		// The directory with its logs goes away now: what matters of them is in err.
+		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		return nil, errors.Join(fmt.Errorf("start backend %s (%s, %s): %w", spec.Name, spec.Kind, d.name, err), r.Close(undo))
+	}
+	r.Ready = time.Since(begin)
+	spec.Logger.Debug("backend ready", "address", r.Address, "product", r.Info.Product, "version", r.Info.Version, "took", r.Ready)
+	return r, nil
+}
+
+// account names of every backend that has users of its own.
+const (
+	userName     = "tlsroute"
+	databaseName = "tlsroute"
+)
+
+// newPassword needs no quoting in SQL, shells or URLs.
+func newPassword() string { return rand.Text() }

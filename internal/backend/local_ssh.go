@@ -1,0 +1,128 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/crypto/ssh"
+)
+
+func init() {
+	register(driver{kind: SSH, name: Local, start: startLocalSSH, available: func() error {
+		_, err := findSSHD()
+		return err
+	}})
+}
+
+// privsepDir is compiled into Debian's sshd; an sshd of root does not start without it. Others never look.
+const privsepDir = "/run/sshd"
+
+func findSSHD() (string, error) { return program("openssh-server", systemFolders, "sshd") }
+
+// sshAccount is whom sshd runs as and logs in: without root it can log in nobody else. Root gives it to the service
+// account of PostgreSQL, where there is one, as it is unprivileged and has a shell; nobody has none. Else root stays.
+func sshAccount() (account, error) {
+	if os.Geteuid() != 0 {
+		return self()
+	}
+	if a, err := lookup("postgres"); err == nil && a.hasShell() {
+		return a, nil
+	}
+	// The packaged service makes this directory too when it starts, and leaves it.
+	if err := os.MkdirAll(privsepDir, 0o755); err != nil {
+		return account{}, fmt.Errorf("make sshd's own directory: %w", err)
+	}
+	return self()
+}
+
+func startLocalSSH(ctx context.Context, spec Spec, r *Running) error {
+	sshd, err := findSSHD()
+	if err != nil {
+		return err
+	}
+	acct, err := sshAccount()
+	if err != nil {
+		return err
+	}
+	dir, err := acct.privateDir(spec, r)
+	if err != nil {
+		return err
+	}
+	host, hostPEM, err := newKey()
+	if err != nil {
+		return err
+	}
+	client, clientPEM, err := newKey()
+	if err != nil {
+		return err
+	}
+	in := func(name string) string { return filepath.Join(dir, name) }
+	config := strings.Join([]string{
+		"ListenAddress 127.0.0.1", "HostKey " + in("host_key"), "AuthorizedKeysFile " + in("authorized_keys"), "PidFile none", "StrictModes no",
+		"UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PubkeyAuthentication yes", "AllowUsers " + acct.name,
+		"PermitRootLogin prohibit-password", "PermitUserRC no", "PrintMotd no", "PrintLastLog no", "UseDNS no", "LogLevel VERBOSE",
+		// A bench opens many connections at once; the default begins to drop the eleventh that has not logged in.
+		"MaxStartups 1000:30:2000", "LoginGraceTime 60", "",
+	}, "\n")
+	for name, data := range map[string][]byte{"host_key": hostPEM, "authorized_keys": ssh.MarshalAuthorizedKey(client.PublicKey()), "config": []byte(config)} {
+		if err := acct.writeFile(in(name), data); err != nil {
+			return fmt.Errorf("write %s: %w", name, err)
+		}
+	}
+	// The identity stays the caller's own: ssh refuses one that it cannot have written itself.
+	if err := os.WriteFile(in("id_ed25519"), clientPEM, 0o600); err != nil {
+		return fmt.Errorf("write the client's key: %w", err)
+	}
+	r.Access = Access{User: acct.name, HostKey: host.PublicKey(), ClientKey: client, IdentityFile: in("id_ed25519")}
+	server := func(port int) command {
+		return command{account: acct, dir: dir, log: "sshd.log", argv: []string{sshd, "-D", "-e", "-f", in("config"), "-p", strconv.Itoa(port)}}
+	}
+	var banner string
+	// Sessions outlive an sshd that ends politely, and there is nothing in it to be saved.
+	err = listenOn(ctx, spec, r, syscall.Signal(0), server, func(ctx context.Context, address string) (err error) {
+		banner, err = probeSSH(ctx, address, r.Access)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	// SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7
+	r.Info.Product, r.Info.Version, _ = strings.Cut(strings.TrimPrefix(banner, "SSH-2.0-"), "_")
+	r.Info.Note = "the real server of this machine with keys and configuration of its own; it runs and logs in as " + acct.name
+	return nil
+}
+
+// probeSSH logs in, runs true, and returns the server's banner.
+func probeSSH(ctx context.Context, address string, a Access) (string, error) {
+	conn, stop, err := dialProbe(ctx, address)
+	if err != nil {
+		return "", err
+	}
+	defer stop()
+	sc, channels, requests, err := ssh.NewClientConn(conn, address, &ssh.ClientConfig{
+		User: a.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(a.ClientKey)}, HostKeyCallback: ssh.FixedHostKey(a.HostKey),
+	})
+	if err != nil {
+		return "", err
+	}
+	client := ssh.NewClient(sc, channels, requests)
+	defer func() { _ = client.Close() }()
+	session, err := client.NewSession()
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = session.Close() }()
+	if out, err := session.CombinedOutput("true"); err != nil {
+		if exit, ok := errors.AsType[*ssh.ExitError](err); ok {
+			return "", fmt.Errorf("the shell of %s cannot run true: %w: %s", a.User, exit, out)
+		}
+		return "", err
+	}
+	return string(client.ServerVersion()), nil
+}

@@ -1,0 +1,63 @@
+package backend
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// searchVariable, when set, is a list of folders as in PATH: the only ones in which server programs are looked for. It
+// chooses between versions side by side.
+const searchVariable = "TLSROUTE_BACKEND_PATH"
+
+// MissingError says which program a local driver lacks.
+type MissingError struct {
+	Program string
+	// Package is the Debian package that has it.
+	Package string
+}
+
+func (e *MissingError) Error() string {
+	return fmt.Sprintf("%s not found: install the Debian package %s, or use --backends embedded", e.Program, e.Package)
+}
+
+// program finds the first of names: in PATH, then in the folders of patterns, the one with the highest number in its name
+// first (/usr/lib/postgresql/17/bin before 15/bin).
+func program(pkg string, patterns []string, names ...string) (string, error) {
+	folders := filepath.SplitList(os.Getenv("PATH"))
+	if only := os.Getenv(searchVariable); only != "" {
+		folders = filepath.SplitList(only)
+	} else {
+		for _, pattern := range patterns {
+			found, _ := filepath.Glob(pattern) // errs on a bad pattern only
+			slices.SortFunc(found, func(a, b string) int { return versionIn(b) - versionIn(a) })
+			folders = append(folders, found...)
+		}
+	}
+	for _, name := range names {
+		for _, folder := range folders {
+			path := filepath.Join(folder, name)
+			// sshd starts itself again and wants to be called by its whole path.
+			if info, err := os.Stat(path); err == nil && filepath.IsAbs(path) && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
+				return path, nil
+			}
+		}
+	}
+	return "", &MissingError{names[0], pkg}
+}
+
+// versionIn is the first path element that is a number, 0 without.
+func versionIn(path string) int {
+	for part := range strings.SplitSeq(path, string(filepath.Separator)) {
+		if n, err := strconv.Atoi(part); err == nil {
+			return n
+		}
+	}
+	return 0
+}
+
+// systemFolders is where daemons live that are not in an ordinary user's PATH.
+var systemFolders = []string{"/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"}
