@@ -1,0 +1,129 @@
+package checks
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+	"github.com/tlsroute/tlsroute-bench/internal/witness"
+)
+
+const (
+	steps     = 4         // pieces an idle timeout
+	oneWayFor = 2 * steps // KAL-06: two timeouts
+)
+
+// oneWay sends in one direction only, over raw tunnels: a byte from the client at a time, and from the backend as much as the client
+// takes at a time.
+func oneWay(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+	timeout, err := idle(t)
+	if err != nil {
+		return conformance.Observation{}, err
+	}
+	return inParallel(t, []string{"from the client", "from the backend"}, func(way string) (conformance.Observation, error) {
+		conn, _, err := overTunnel(ctx, t, wire.ALPN)
+		if err != nil {
+			return conformance.Observation{}, err
+		}
+		defer conn.Close()
+		if way == "from the client" {
+			return oneWayUp(ctx, t, conn, timeout)
+		}
+		return oneWayDown(ctx, t, conn, timeout)
+	})
+}
+
+// errStalled says that we ourselves were silent for longer than half an idle timeout: what came of it is not the target's doing.
+var errStalled = errors.New("the machine is too busy to keep bytes flowing")
+
+// every calls do at once and then after each of so many steps, of which an idle timeout has the number steps. An error of do is
+// errStalled as well when there was too long a pause before it.
+func every(ctx context.Context, step time.Duration, times int, do func(i int) error) (time.Duration, error) {
+	tick := time.NewTicker(step)
+	defer tick.Stop()
+	start := time.Now()
+	for i, last := 0, start; ; i++ {
+		pause := time.Since(last)
+		last = last.Add(pause)
+		if err := do(i); err != nil || i == times {
+			if err != nil && pause > step*steps/2 {
+				err = fmt.Errorf("%w (%v): %w", errStalled, pause, err)
+			}
+			return time.Since(start), err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return time.Since(start), ctx.Err()
+		}
+	}
+}
+
+func oneWayUp(ctx context.Context, t *conformance.T, conn *tlsConn, timeout time.Duration) (conformance.Observation, error) {
+	nonce := t.NewNonce()
+	if _, err := t.Ask(conn, witness.Order{Nonce: nonce, Do: witness.Sink}); err != nil {
+		return conformance.Observation{}, err
+	}
+	var sent []byte
+	lasted, err := every(ctx, timeout/steps, oneWayFor, func(step int) error {
+		sent = append(sent, byte(step))
+		within(t, conn)
+		_, err := conn.Write(sent[step:])
+		return err
+	})
+	if err == nil {
+		err = wire.CloseWrite(conn)
+	}
+	if errors.Is(err, errStalled) {
+		return conformance.Observation{}, err
+	}
+	if err != nil {
+		return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("%v after %v", err, lasted.Round(10*time.Millisecond))}, nil
+	}
+	if o := arrived(ctx, t, "a", nonce, sent); o.Outcome != conformance.Intact {
+		return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("after %v: %s", lasted.Round(10*time.Millisecond), o.Detail)}, nil
+	}
+	return conformance.Observation{Outcome: alive, Detail: fmt.Sprintf("%d bytes in %v", len(sent), lasted.Round(10*time.Millisecond))}, nil
+}
+
+// atOnce is more than the kernel's buffers hold on the way, so that each reading makes bytes move on every hop of the path.
+const atOnce = 16 << 20
+
+func oneWayDown(ctx context.Context, t *conformance.T, conn *tlsConn, timeout time.Duration) (conformance.Observation, error) {
+	nonce := t.NewNonce()
+	const total = (oneWayFor + 4) * atOnce
+	if _, err := t.Ask(conn, witness.Order{Nonce: nonce, Do: witness.Source, Bytes: total}); err != nil {
+		return conformance.Observation{}, err
+	}
+	defer func() { _ = wire.Reset(conn) }()
+	pattern := witness.Pattern(nonce)
+	var read int64
+	got, want := make([]byte, 256<<10), make([]byte, 256<<10)
+	lasted, err := every(ctx, timeout/steps, oneWayFor, func(int) error {
+		// No longer than half a step: while it takes that long bytes flow, which is what this is about.
+		for began, n := time.Now(), 0; n < atOnce && time.Since(began) < timeout/steps/2; n += len(got) {
+			within(t, conn)
+			if _, err := io.ReadFull(conn, got); err != nil {
+				return err
+			}
+			_, _ = io.ReadFull(pattern, want) // never fails
+			if !bytes.Equal(got, want) {
+				return fmt.Errorf("byte %d differs", read+int64(firstDifference(got, want)))
+			}
+			read += int64(len(got))
+		}
+		return nil
+	})
+	if errors.Is(err, errStalled) {
+		return conformance.Observation{}, err
+	}
+	if err != nil {
+		return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("%v after %v and %.0f MiB", err, lasted.Round(10*time.Millisecond), mib(read))}, nil
+	}
+	return conformance.Observation{Outcome: alive, Detail: fmt.Sprintf("%.0f MiB in %v", mib(read), lasted.Round(10*time.Millisecond))}, nil
+}

@@ -1,0 +1,99 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+	"github.com/tlsroute/tlsroute-bench/internal/witness"
+)
+
+// calibrationEchoes is how many round trips are timed on a path.
+const calibrationEchoes = 5
+
+func (e *engine) newT(c Check, p *Path) *T {
+	var id [6]byte
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process rather than return an error
+	return &T{
+		Target: &e.target, Path: p, Transport: transport(*p), Check: c, Seed: e.opt.Seed,
+		Nonce: "c" + hex.EncodeToString(id[:]), rtt: e.rtt[p.Name].slowest, usual: e.rtt[p.Name].median, rec: &wire.Recorder{}, logger: e.logger,
+	}
+}
+
+// sane does what every conforming target can do on this path: a plain connection to a route, answered by its witness. It also
+// times the path, which scales every wait from then on. A client under test has nothing to connect to and is always sane.
+func (e *engine) sane(ctx context.Context, p *Path) error {
+	if e.target.Role == Client {
+		return nil
+	}
+	route, name := "a", e.target.Fixture.WitnessA
+	if !slices.Contains(e.target.Features, "terminate") && slices.Contains(e.target.Features, "passthrough") {
+		route = "pass"
+	}
+	t := e.newT(Check{ID: "sanity"}, p)
+	defer t.closeAll()
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	stop := context.AfterFunc(ctx, t.closeAll) // an interruption does not wait for a target that hangs
+	defer stop()
+	if e.target.Stub != nil && p.Upgrade != nil {
+		took, err := t.saneBalancer(ctx)
+		if err == nil {
+			e.rtt[p.Name] = roundTrip{max(took, e.rtt[p.Name].slowest), took}
+		}
+		return err
+	}
+	conn, err := t.Open(ctx, route)
+	if err != nil {
+		return fmt.Errorf("opening route %s: %w", route, err)
+	}
+	rec, err := t.Ask(conn, witness.Order{})
+	if err != nil {
+		return err
+	}
+	if t.Expect(rec, name) != Routed {
+		return fmt.Errorf("route %s led to witness %s, not %s", route, rec.Witness, name)
+	}
+	seen, err := echoTime(t, conn)
+	if err != nil {
+		return err
+	}
+	seen.slowest = max(seen.slowest, e.rtt[p.Name].slowest)
+	e.rtt[p.Name] = seen
+	return nil
+}
+
+// roundTrip is what was measured on a path: waits go by the slowest, so as not to be too short, pauses by the median, so that one
+// hiccup does not stretch a check with a hundred of them.
+type roundTrip struct{ slowest, median time.Duration }
+
+func echoTime(t *T, conn net.Conn) (roundTrip, error) {
+	if err := conn.SetDeadline(time.Now().Add(t.Wait())); err != nil {
+		return roundTrip{}, fmt.Errorf("calibrating: %w", err)
+	}
+	var took []time.Duration
+	want := []byte(t.Nonce)
+	got := make([]byte, len(want))
+	for range calibrationEchoes {
+		start := time.Now()
+		if _, err := conn.Write(want); err != nil {
+			return roundTrip{}, fmt.Errorf("calibrating: %w", err)
+		}
+		if _, err := io.ReadFull(conn, got); err != nil {
+			return roundTrip{}, fmt.Errorf("calibrating: %w", err)
+		}
+		if !bytes.Equal(got, want) {
+			return roundTrip{}, fmt.Errorf("calibrating: echo of %q came back as %q", want, got)
+		}
+		took = append(took, time.Since(start))
+	}
+	slices.Sort(took)
+	return roundTrip{slowest: took[len(took)-1], median: took[len(took)/2]}, nil
+}

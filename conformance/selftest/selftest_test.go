@@ -1,0 +1,186 @@
+package selftest
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"text/tabwriter"
+
+	"go.uber.org/goleak"
+
+	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+)
+
+// atOnce is how many targets run at the same time: most of them wait, for silence or for a timer.
+const atOnce = "6"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	chosen := false
+	flag.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "test.parallel" })
+	if err := flag.Set("test.parallel", atOnce); !chosen && err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// waits says whether a check sits out timers: such checks run together and before the others, whose work would disturb them.
+func waits(c conformance.Check) bool { return slices.Contains(c.Tags, "timing") }
+
+// apart runs the jobs, each in parallel with those of its kind: first those that wait, then those that work.
+func apart[J any](t *testing.T, jobs []J, kind func(J) (name string, waits bool), run func(t *testing.T, job J)) {
+	for _, waiting := range []bool{true, false} {
+		t.Run(map[bool]string{true: "waits", false: "works"}[waiting], func(t *testing.T) {
+			for _, job := range jobs {
+				if name, w := kind(job); w == waiting {
+					t.Run(strings.ReplaceAll(name, " ", "-"), func(t *testing.T) {
+						t.Parallel()
+						run(t, job)
+					})
+				}
+			}
+		})
+	}
+}
+
+// TestEveryCheckPassesOnWhatIsRight puts the catalogue to the references, and to what the mutants are made of: what a mutant is
+// told by is its one bug and nothing else. Each group of checks has a lab of its own, and each check that waits.
+func TestEveryCheckPassesOnWhatIsRight(t *testing.T) {
+	type job struct {
+		conforming
+		part   string
+		checks []conformance.Check
+		waits  bool
+	}
+	var jobs []job
+	for _, r := range right {
+		chosen, err := conformance.Select(conformance.Options{Only: r.only})
+		check(t, err)
+		for _, c := range chosen {
+			part, _, _ := strings.Cut(c.ID, "-")
+			if waits(c) {
+				part = c.ID
+			}
+			if c.Role != r.role {
+				continue
+			}
+			i := slices.IndexFunc(jobs, func(j job) bool { return j.name == r.name && j.part == part })
+			if i < 0 {
+				i, jobs = len(jobs), append(jobs, job{conforming: r, part: part, waits: waits(c)})
+			}
+			jobs[i].checks = append(jobs[i].checks, c)
+		}
+	}
+	apart(t, jobs, func(j job) (string, bool) { return j.name + "/" + j.part, j.waits }, func(t *testing.T, j job) {
+		opt := conformance.Options{Seed: 1}
+		for _, c := range j.checks {
+			opt.Only = append(opt.Only, c.ID)
+		}
+		c, err := conformance.Run(t.Context(), j.target(t), opt)
+		check(t, err)
+		ran := map[string]bool{}
+		for _, r := range c.Results {
+			t.Logf("%-8s %-18s %-16s %-13s %-10s %7.1f ms  %s", r.Check, r.Slug, r.Path, r.Verdict, r.Outcome, r.DurationMS, r.Detail)
+			absent := r.Verdict == result.CheckNotRun && len(j.only) > 0 // what mutants are made of need not have every path
+			if r.Verdict != result.CheckPass && (r.Verdict != result.CheckTolerated || !j.tolerated) && !absent {
+				t.Errorf("%s on %s: %s: %s", r.Check, r.Path, r.Verdict, r.Detail)
+			}
+			ran[r.Check] = true
+		}
+		for _, c := range j.checks {
+			if !ran[c.ID] {
+				t.Errorf("%s was not run", c.ID)
+			}
+		}
+	})
+}
+
+// TestKillMatrix is the point of it all. Every check has a mutant, and every mutant is killed by its check on at least one path:
+// with a FAIL and an outcome that the check or the common vocabulary knows, and on no path with a verdict that says the harness
+// was at fault.
+func TestKillMatrix(t *testing.T) {
+	type job struct {
+		conformance.Check
+		mutant
+	}
+	var jobs []job
+	known := map[string]bool{}
+	for _, c := range conformance.Checks() {
+		known[c.ID] = true
+		if len(mutants[c.ID]) == 0 {
+			t.Errorf("%s (%s) has no mutant that it fails on", c.ID, c.Slug)
+		}
+		for _, m := range mutants[c.ID] {
+			jobs = append(jobs, job{c, m})
+		}
+	}
+	for id := range mutants {
+		if !known[id] {
+			t.Errorf("a mutant is registered for %s, which is no check", id)
+		}
+	}
+	var mu sync.Mutex // guards kills
+	kills := map[string]string{}
+	apart(t, jobs, func(j job) (string, bool) { return j.ID + "/" + j.name, waits(j.Check) }, func(t *testing.T, j job) {
+		got, err := conformance.Run(t.Context(), j.target(t), conformance.Options{Only: []string{j.ID}, Seed: 1})
+		check(t, err)
+		var how []string
+		for _, r := range got.Results {
+			t.Logf("%s: %s %s: %s", r.Path, r.Verdict, r.Outcome, r.Detail)
+			_, forbidden := j.Forbid[conformance.Outcome(r.Outcome)]
+			switch {
+			case r.Verdict == result.CheckInconclusive:
+				t.Errorf("%s: the mutant breaks more than the check is about: %s", r.Path, r.Detail)
+			case r.Verdict == result.CheckFail, j.Level == conformance.Info && forbidden: // level INFO never fails
+				how = append(how, r.Path+" "+r.Outcome)
+				if !forbidden && !common(r.Outcome) {
+					t.Errorf("%s: outcome %q is in no list of %s", r.Path, r.Outcome, j.ID)
+				}
+			}
+		}
+		if len(how) == 0 {
+			t.Errorf("the mutant %q survives %s", j.name, j.ID)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		kills[j.ID+j.name] = strings.Join(how, ", ")
+	})
+	var out strings.Builder
+	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	for _, j := range jobs {
+		if how, ran := kills[j.ID+j.name]; ran { // -run may have chosen some of them
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", j.ID, j.Slug, j.name, how)
+		}
+	}
+	check(t, w.Flush())
+	t.Logf("%d mutants, and the paths and outcomes by which they are killed:\n%s", len(kills), out.String())
+}
+
+// common says whether an outcome is of the vocabulary that all checks share.
+func common(outcome string) bool {
+	word, _, _ := strings.Cut(outcome, ":")
+	return slices.Contains([]string{"alert", "http", "misrouted", "fin", "rst", "timeout", "refused", "lost", "corrupted", "truncated", "dialled"}, word)
+}
+
+// TestEveryClauseHasASource: a clause is a document with an address, or a policy of this project. What an RFC is said to ask for
+// names the RFC.
+func TestEveryClauseHasASource(t *testing.T) {
+	for _, c := range conformance.Checks() {
+		cited := false
+		for _, clause := range c.Clauses {
+			if clause.Doc == "" || clause.URL == "" && !strings.Contains(clause.Doc, "DESIGN.md") {
+				t.Errorf("%s: clause %+v has no source", c.ID, clause)
+			}
+			cited = cited || strings.HasPrefix(clause.Doc, "RFC ")
+		}
+		if c.Origin == conformance.RFC && !cited {
+			t.Errorf("%s: origin is an RFC, but none is named", c.ID)
+		}
+	}
+}

@@ -1,0 +1,138 @@
+package conformance
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+)
+
+// AcceptStub plays the target of a load balancer under test: it takes the next connection that the balancer opens, ends TLS on it
+// when the balancer begins with a ClientHello, and returns it traced. A connection that ends before it says anything, such as one
+// left over from a check before, is passed over. Wait bounds the accepting, and the handshake after it.
+func (t *T) AcceptStub(ctx context.Context) (*wire.Conn, wire.Hello, error) {
+	ln, ok := t.Target.Stub.(interface {
+		net.Listener
+		SetDeadline(time.Time) error
+	})
+	if !ok {
+		return nil, wire.Hello{}, errors.New("the target has no stub to accept on")
+	}
+	at := time.Now().Add(t.Wait())
+	if d, ok := ctx.Deadline(); ok && d.Before(at) {
+		at = d
+	}
+	stop := context.AfterFunc(ctx, func() { _ = ln.SetDeadline(time.Now()) })
+	defer stop()
+	for {
+		if err := errors.Join(ctx.Err(), ln.SetDeadline(at)); err != nil {
+			return nil, wire.Hello{}, fmt.Errorf("accepting as the target: %w", err)
+		}
+		raw, err := ln.Accept()
+		if err != nil {
+			return nil, wire.Hello{}, fmt.Errorf("accepting as the target: %w", err)
+		}
+		c, hello, err := t.stubTLS(ctx, raw)
+		if err != nil {
+			t.Logf("a connection of the balancer was passed over: %v", err)
+			_ = raw.Close()
+			continue
+		}
+		return c, hello, t.keep(ctx, c)
+	}
+}
+
+func (t *T) stubTLS(ctx context.Context, raw net.Conn) (*wire.Conn, wire.Hello, error) {
+	c := wire.NewConn(raw, t.rec, "target")
+	restore := t.deadline(ctx, c)
+	defer restore()
+	buf := make([]byte, 4096)
+	var head []byte
+	for {
+		n, err := c.Read(buf)
+		head = append(head, buf[:n]...)
+		hello, _, parseErr := wire.ParseHello(head)
+		switch {
+		case err != nil && len(head) == 0:
+			return nil, hello, err
+		case head[0] != 22:
+			return wire.NewConn(wire.WithPrefix(c, head), t.rec, "target-http"), hello, nil
+		case parseErr == nil && t.Target.StubCertificate == nil:
+			return nil, hello, errors.New("the balancer speaks TLS, and the target has no certificate for the stub")
+		case parseErr == nil:
+			conn := tls.Server(wire.WithPrefix(c, head), &tls.Config{
+				Certificates: []tls.Certificate{*t.Target.StubCertificate}, KeyLogWriter: &t.keylog,
+				ClientAuth: tls.RequestClientCert, // asked for, so that a balancer that has one shows it
+			})
+			if err := conn.Handshake(); err != nil {
+				return nil, hello, err
+			}
+			return wire.NewConn(conn, t.rec, "target-http"), hello, nil
+		case !errors.Is(parseErr, wire.ErrNeedMore):
+			return nil, hello, parseErr
+		case err != nil:
+			return nil, hello, err
+		}
+	}
+}
+
+// saneBalancer is the sanity of a load balancer with a stub behind it: a plain request is carried to the target and its answer back.
+// It returns the time of a round trip, taken to be twice that of the answer's way: the request's includes a handshake.
+func (t *T) saneBalancer(ctx context.Context) (time.Duration, error) {
+	c, err := t.HTTP(ctx)
+	if err != nil {
+		return 0, err
+	}
+	type answer struct {
+		at  time.Time
+		err error
+	}
+	served := make(chan answer, 1)
+	go func() {
+		at, err := t.answerOnce(ctx)
+		served <- answer{at, err}
+	}()
+	restore := t.deadline(ctx, c)
+	defer restore()
+	up := t.Path.Upgrade
+	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", up.Path, up.Host)
+	var resp *wire.Response
+	if err == nil {
+		resp, _, err = wire.ReadResponse(c)
+	}
+	end := time.Now()
+	target := <-served
+	err = errors.Join(err, target.err)
+	if err == nil && resp.Status != 200 {
+		err = fmt.Errorf("the balancer answered %d, not the target's 200", resp.Status)
+	}
+	return 2 * end.Sub(target.at), err
+}
+
+// answerOnce answers one request and says when it did.
+func (t *T) answerOnce(ctx context.Context) (at time.Time, err error) {
+	c, _, err := t.AcceptStub(ctx)
+	if err != nil {
+		return at, err
+	}
+	restore := t.deadline(ctx, c)
+	defer restore()
+	var head []byte
+	buf := make([]byte, 4096)
+	for !bytes.Contains(head, []byte("\r\n\r\n")) {
+		n, err := c.Read(buf)
+		if head = append(head, buf[:n]...); err != nil || len(head) > wire.MaxHeader {
+			return at, fmt.Errorf("reading the balancer's request (%d bytes): %w", len(head), err)
+		}
+	}
+	at = time.Now()
+	if _, err := c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")); err != nil {
+		return at, fmt.Errorf("answering the balancer: %w", err)
+	}
+	return at, nil
+}
