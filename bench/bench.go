@@ -1,0 +1,225 @@
+// Package bench measures what a detour costs: the same load over two or more paths (arms), in turns, with an interval on the ratio.
+//
+// # Model
+//
+// The load is open loop: a seeded schedule of arrivals (Poisson or constant) decides when each request and each new tunnel
+// is due, and nothing that the target does moves an arrival. Latency counts from that intended instant, so a target that
+// freezes is charged with everything it kept waiting; what counts from the real send is a phase of its own ("service").
+// Every workload is cut into windows; the arms take turns in blocks (ABBA or BAAB, chosen by the seed), and the windows of a
+// pair have the same arrival instants. A guard, run but not recorded, goes before each window; work in flight is drained
+// at its end. Comparisons pair the windows of one index (stats.go).
+//
+// # Phases
+//
+// The names are result.Phase…. tcp, outer_tls, upgrade and inner_tls are reported by the arm's [Dial]. first_byte runs from
+// the ready tunnel to the end of the first checked exchange, the protocol's login included, so that the phases of a new
+// tunnel and the wait for the generator add up to connect, which runs from the intended start to that same end. steady_rtt
+// and service are one request on an open tunnel, from intended and from really sent. sched_lag is how late the generator was.
+//
+// # What counts
+//
+// Requests are all arrivals of the measured windows, of both kinds, whatever became of them; a guard's failures are added to
+// Requests and Errors, for a failure is never hidden. A wrong answer is an error. What was not answered when the drain time
+// was over is an error too, and recorded (censored) at the time it had waited. Other failures are not in the histograms.
+//
+// A pair of windows in which the generator itself was late or dropped arrivals is left out of the distributions and the
+// comparisons on every arm; what happened to its requests counts, the arm's error samples say so, and the log has it
+// under tags that begin with "excluded.". When too many are left out, the measurement is not valid (validity.go).
+//
+// Sources: facts/performance.md sections 2 and 5; G. Tene on coordinated omission (wrk2); Kalibera and Jones, ISMM 2013.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+)
+
+// Dial opens one tunnel of an arm: TCP, outer TLS, upgrade and inner TLS, as far as the path has them. What it returns
+// carries the service's plain bytes and honours deadlines. It calls observe for each phase that it went through, with the
+// names result.PhaseTCP to result.PhaseInnerTLS, and no longer once it returned; observe is never nil. The context bounds
+// the dialling only, not the life of the connection.
+type Dial func(ctx context.Context, observe func(phase string, d time.Duration)) (net.Conn, error)
+
+// Arm is one path under comparison.
+type Arm struct {
+	Path string
+	Dial Dial
+	// Upgrade tells, after the run, which upgrade type the dialer chose; nil or "" for none.
+	Upgrade func() string
+}
+
+// Access is what a backend wants of a client.
+type Access struct {
+	User, Password, Database string
+	// SSHKey is the client's key, HostKey the only host key that is accepted.
+	SSHKey  ssh.Signer
+	HostKey ssh.PublicKey
+}
+
+// WorkloadPlan is one kind of load over every arm. The first arm is the baseline.
+type WorkloadPlan struct {
+	Name    string // one of WorkloadNames
+	Backend string
+	Access  Access
+	Arms    []Arm
+	// Rate is the planned number of requests a second on open tunnels, ConnectRate of new tunnels; either may be 0, not both.
+	Rate, ConnectRate float64
+	// Tunnels is the number of open tunnels that requests go round; 0 means 4.
+	Tunnels int
+	// Arrival is ArrivalPoisson, also when empty, or ArrivalConstant.
+	Arrival string
+}
+
+// Plan is everything that is to be measured. Zero durations and counts mean the defaults below.
+type Plan struct {
+	Workloads []WorkloadPlan
+	Window    time.Duration // measured slice, DefaultWindow
+	Guard     time.Duration // run and not recorded before each, DefaultGuard
+	Drain     time.Duration // how long work in flight is waited for at the end of a window, DefaultDrain
+	Pairs     int           // windows per arm and workload, DefaultPairs
+	Seed      int64
+	Limits    []string
+
+	maxLag time.Duration // see validity.go; tests set it
+}
+
+// Defaults of a Plan.
+const (
+	DefaultWindow  = 500 * time.Millisecond
+	DefaultGuard   = 100 * time.Millisecond
+	DefaultDrain   = 3 * time.Second
+	DefaultPairs   = 12
+	DefaultTunnels = 4
+)
+
+// Options are the surroundings of a run; the zero value works.
+type Options struct {
+	// Log opens the interval log of that name ("<workload>.hlog"); nil writes none.
+	Log func(name string) (io.WriteCloser, error)
+	// Progress is called after each window with the windows done and planned, from the goroutine that called Run.
+	Progress func(workload string, done, total int)
+	Logger   *slog.Logger // nil discards
+}
+
+// Run measures the plan, one workload after the other. The error is about the plan, about a log that could not be written,
+// or ctx.Err(); the result is nil in the first case only. When ctx ends, Run stops what is under way, waits for it, and returns what
+// had been measured in whole pairs of windows, marked as not valid. A target that fails is not an error but a result.
+func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
+	limits, err := plan.prepare()
+	if err != nil {
+		return nil, fmt.Errorf("bench plan: %w", err)
+	}
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}}
+	var reasons []string
+	var errs []error
+	names := map[string]int{}
+	for i := range plan.Workloads {
+		if ctx.Err() != nil {
+			break
+		}
+		w := &plan.Workloads[i]
+		names[w.Name]++
+		label := w.Name
+		if n := names[w.Name]; n > 1 {
+			label = fmt.Sprintf("%s-%d", w.Name, n)
+		}
+		r := newRun(&plan, i, label, opt)
+		err := r.measure(ctx)
+		out.Workloads = append(out.Workloads, r.result())
+		reasons = append(reasons, r.invalid()...)
+		if err != nil && ctx.Err() == nil {
+			errs = append(errs, fmt.Errorf("bench %s: %w", label, err))
+		}
+	}
+	if err := ctx.Err(); err != nil {
+		reasons = append(reasons, "the run was stopped before its end: "+context.Cause(ctx).Error())
+		errs = append(errs, err)
+	}
+	for _, l := range limits {
+		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
+	}
+	out.Validity = result.Validity{OK: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
+	return out, errors.Join(errs...)
+}
+
+// prepare fills the defaults in and says what is wrong, by field.
+func (p *Plan) prepare() ([]*limit, error) {
+	p.Workloads = slices.Clone(p.Workloads) // the caller's slice keeps its zeros
+	setDefault(&p.Window, DefaultWindow)
+	setDefault(&p.Guard, DefaultGuard)
+	setDefault(&p.Drain, DefaultDrain)
+	setDefault(&p.Pairs, DefaultPairs)
+	setDefault(&p.maxLag, maxLag)
+	switch {
+	case p.Window < 0, p.Guard < 0, p.Drain < 0, p.Pairs < 0:
+		return nil, errors.New("window, guard, drain and pairs must not be negative")
+	case len(p.Workloads) == 0:
+		return nil, errors.New("workloads: there is none")
+	}
+	var arms []string
+	for i := range p.Workloads {
+		w := &p.Workloads[i]
+		if err := w.prepare(); err != nil {
+			return nil, fmt.Errorf("workloads[%d]: %w", i, err)
+		}
+		for _, a := range w.Arms {
+			if !slices.Contains(arms, a.Path) {
+				arms = append(arms, a.Path)
+			}
+		}
+	}
+	return parseLimits(p.Limits, arms)
+}
+
+func (w *WorkloadPlan) prepare() error {
+	setDefault(&w.Tunnels, DefaultTunnels)
+	setDefault(&w.Arrival, ArrivalPoisson)
+	if _, err := lookup(w.Name); err != nil {
+		return err
+	}
+	switch {
+	case w.Arrival != ArrivalPoisson && w.Arrival != ArrivalConstant:
+		return fmt.Errorf("arrival: %q is neither %s nor %s", w.Arrival, ArrivalPoisson, ArrivalConstant)
+	case !(w.Rate >= 0) || !(w.ConnectRate >= 0) || w.Rate > maxRate || w.ConnectRate > maxRate:
+		return fmt.Errorf("rate and connect_rate must be between 0 and %g a second", float64(maxRate))
+	case w.Rate == 0 && w.ConnectRate == 0:
+		return errors.New("rate and connect_rate are both 0: there is nothing to send")
+	case w.Tunnels < 0:
+		return errors.New("tunnels must not be negative")
+	case len(w.Arms) == 0:
+		return errors.New("arms: there is none")
+	}
+	for i, a := range w.Arms {
+		if a.Path == "" || strings.ContainsAny(a.Path, ", \r\n.") {
+			return fmt.Errorf("arms[%d]: path %q must be a name without dots, commas and spaces", i, a.Path)
+		}
+		if a.Dial == nil {
+			return fmt.Errorf("arms[%d] (%s): no dial function", i, a.Path)
+		}
+		if slices.ContainsFunc(w.Arms[:i], func(b Arm) bool { return b.Path == a.Path }) {
+			return fmt.Errorf("arms[%d]: %q is there twice", i, a.Path)
+		}
+	}
+	return nil
+}
+
+func setDefault[T comparable](v *T, d T) {
+	var zero T
+	if *v == zero {
+		*v = d
+	}
+}

@@ -1,0 +1,147 @@
+package bench
+
+import (
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+)
+
+// family draws a workload's log ratios: metrics that have most of their noise in common, as the quantiles of one window do,
+// with a true effect on the first ones.
+func family(rng *rand.Rand, metrics, pairs, affected int, effect float64) [][]float64 {
+	x := make([][]float64, metrics)
+	for m := range x {
+		x[m] = make([]float64, pairs)
+	}
+	for k := range pairs {
+		common := noise(rng)
+		for m := range x {
+			x[m][k] = 0.7*common + 0.7*noise(rng)
+			if m < affected {
+				x[m][k] += effect
+			}
+		}
+	}
+	return x
+}
+
+// verdicts is what compare makes of the log ratios, and what the intervals alone would.
+func verdicts(x [][]float64, rng *rand.Rand) (corrected, alone []string) {
+	raw := make([]float64, len(x))
+	for m := range x {
+		raw[m] = pairedP(x[m])
+	}
+	for m, p := range holm(raw) {
+		e := bootstrap(x[m], 300, rng)
+		lo, hi := math.Exp(e.lo), math.Exp(e.hi)
+		corrected = append(corrected, verdict(lo, hi, len(x[m]), p))
+		alone = append(alone, verdict(lo, hi, len(x[m]), 0))
+	}
+	return corrected, alone
+}
+
+func TestEqualPathsAreNotCalledSlowerOrFaster(t *testing.T) {
+	const runs, metrics, pairs = 200, 18, 10
+	rng := rand.New(rand.NewPCG(7, 7))
+	claims := func(list []string) bool { return slices.Contains(list, "slower") || slices.Contains(list, "faster") }
+	wrong, uncorrected := 0, 0
+	for range runs {
+		corrected, alone := verdicts(family(rng, metrics, pairs, 0, 0), rng)
+		if claims(corrected) {
+			wrong++
+		}
+		if claims(alone) {
+			uncorrected++
+		}
+	}
+	t.Logf("of %d families %d have a false verdict, %d had one by their intervals alone", runs, wrong, uncorrected)
+	if wrong > runs*5/100 {
+		t.Errorf("%d of %d families have a false verdict", wrong, runs)
+	}
+	if uncorrected < 2*wrong+10 {
+		t.Errorf("%d families by intervals alone: there was nothing to correct, so this proves nothing", uncorrected)
+	}
+}
+
+func TestTrueDifferenceSurvivesTheCorrection(t *testing.T) {
+	const runs, metrics = 40, 24
+	for name, c := range map[string]struct {
+		pairs  int
+		effect float64
+		least  int // of the runs
+	}{
+		"1.2 over 10 pairs": {10, math.Log(1.2), runs * 80 / 100},
+		"3 over 5 pairs":    {5, math.Log(3), runs * 80 / 100},
+		"1.2 over 30 pairs": {30, math.Log(1.2), runs},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(11, uint64(c.pairs)))
+			found := 0
+			for range runs {
+				if corrected, _ := verdicts(family(rng, metrics, c.pairs, 6, c.effect), rng); corrected[0] == "slower" {
+					found++
+				}
+			}
+			t.Logf("found in %d of %d", found, runs)
+			if found < c.least {
+				t.Errorf("found in %d of %d, want %d", found, runs, c.least)
+			}
+		})
+	}
+}
+
+// The values are from tables of the distribution and from numerical integration.
+func TestStudentTails(t *testing.T) {
+	for _, c := range []struct {
+		t    float64
+		df   int
+		want float64
+	}{
+		{1, 1, 0.5},
+		{1, 2, 0.4226497},
+		{2.7764451, 4, 0.05},
+		{-2.2621572, 9, 0.05},
+		{4.7809, 9, 0.001},
+		{3.1692727, 10, 0.01},
+		{0, 5, 1},
+		{2.0003, 60, 0.05},
+		{50, 5, 6.04776e-8},
+		{math.Inf(1), 4, 0},
+	} {
+		if got := studentTails(c.t, c.df); math.Abs(got-c.want) > 0.002*c.want+1e-12 {
+			t.Errorf("t = %v, df = %d: %v, want %v", c.t, c.df, got, c.want)
+		}
+	}
+}
+
+func TestPairedP(t *testing.T) {
+	for name, c := range map[string]struct {
+		x    []float64
+		want float64
+	}{
+		"five pairs":           {[]float64{1, 2, 3, 4, 5}, 0.0132},
+		"no difference at all": {[]float64{0, 0, 0, 0, 0}, 1},
+		"always the same":      {[]float64{1, 1, 1, 1, 1}, 0},
+		"one pair":             {[]float64{1}, 1},
+		"none":                 {nil, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := pairedP(c.x); math.Abs(got-c.want) > 0.001 {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func TestHolm(t *testing.T) {
+	got, want := holm([]float64{0.01, 0.04, 0.03, 0.005, 0.9}), []float64{0.04, 0.09, 0.09, 0.025, 0.9}
+	for i := range want {
+		if math.Abs(got[i]-want[i]) > 1e-12 {
+			t.Fatalf("got %v, want %v", got, want)
+		}
+	}
+	if got := holm(nil); len(got) != 0 {
+		t.Errorf("got %v of nothing", got)
+	}
+}

@@ -1,0 +1,294 @@
+package bench
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+)
+
+const (
+	// openTimeout bounds the opening of one lasting tunnel, its check included, before the measurement. Between windows it
+	// is the drain time: a target that hangs must not cost more than it would inside the schedule.
+	openTimeout = 15 * time.Second
+	// openAtOnce bounds how many of them are opened at the same time.
+	openAtOnce = 16
+	// stretch bounds how many pairs are tried, in multiples of the plan, to make up for those that had to be left out.
+	stretch = 2
+	// silentWindows is after how many windows in a row without one right answer an arm is given up: each costs the drain time.
+	silentWindows = 2
+)
+
+// run is one workload under way.
+type run struct {
+	plan    *Plan
+	w       *WorkloadPlan
+	label   string // names the schedule's seed, the log and the reasons
+	opt     Options
+	arms    []*armState
+	logName string
+	windows int // whole pairs
+	// excluded counts the pairs that were left out; worstLag is the lateness of the latest of their windows, by late.
+	excluded               int
+	worstLag, worstAllowed time.Duration
+	reasons                []string // that make the measurement invalid, besides the gates
+}
+
+// armState is one path under measurement.
+type armState struct {
+	Arm
+	access   Access
+	workload workload
+	rec      *armRecorder
+	tunnels  []slot
+	total    tally
+	pairs    []map[string]windowStat // by pair index; nil when the pair was left out
+	measured int                     // windows
+	silent   int                     // windows in a row without an answer
+}
+
+// slot is the place of a lasting tunnel; the tunnel is nil while it is broken. It belongs to one worker while a window runs.
+type slot struct{ tunnel *tunnel }
+
+func newRun(plan *Plan, index int, label string, opt Options) *run {
+	w := &plan.Workloads[index]
+	wl, _ := lookup(w.Name) // prepare has looked already
+	r := &run{plan: plan, w: w, label: label, opt: opt}
+	for _, a := range w.Arms {
+		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), pairs: make([]map[string]windowStat, stretch*plan.Pairs)}
+		if w.Rate > 0 {
+			st.tunnels = make([]slot, w.Tunnels)
+		}
+		r.arms = append(r.arms, st)
+	}
+	return r
+}
+
+// measure opens the lasting tunnels of every arm, runs all windows and closes the tunnels. Its error is ctx's or the log's.
+func (r *run) measure(ctx context.Context) (err error) {
+	var log *intervalLog
+	if r.opt.Log != nil {
+		name := r.label + ".hlog"
+		log, err = openLog(r.opt.Log, name,
+			fmt.Sprintf("tlsroute-bench workload=%s backend=%s seed=%d arrival=%s", r.w.Name, r.w.Backend, r.plan.Seed, r.w.Arrival),
+			"[tags are arm.phase, values nanoseconds, one interval a window]")
+		if err != nil {
+			return err
+		}
+		r.logName = name
+		defer func() { err = errors.Join(err, log.close()) }()
+	}
+	defer r.closeTunnels()
+	for _, a := range r.arms {
+		if err := a.ensure(ctx, openTimeout); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			r.reasons = append(r.reasons, fmt.Sprintf("%s: nothing was measured: arm %s: %v", r.label, a.Path, err))
+			return nil
+		}
+	}
+	return r.blocks(ctx, log)
+}
+
+// blocks runs the windows: arms in turns, each pair index once per arm. A pair that had to be left out is made up for by
+// another at the end, for what disturbed the generator says nothing about the target; the number of tries is bounded.
+func (r *run) blocks(ctx context.Context, log *intervalLog) error {
+	rng := stream(r.plan.Seed, "%s/order", r.label)
+	total, done := r.plan.Pairs*len(r.arms), 0
+	more := func(pair int) bool { return r.windows-r.excluded < r.plan.Pairs && pair < stretch*r.plan.Pairs }
+	for pair := 0; more(pair); {
+		order := blockOrder(len(r.arms), rng)
+		for ; len(order) > 0 && more(pair); pair++ {
+			windows := make([]*window, len(r.arms))
+			for _, i := range order[:len(r.arms)] {
+				var err error
+				if windows[i], err = r.one(ctx, r.arms[i], pair); err != nil {
+					return err
+				}
+				done++
+				if r.opt.Progress != nil {
+					r.opt.Progress(r.label, done, max(done, total))
+				}
+			}
+			order = order[len(r.arms):]
+			r.keep(pair, windows, log)
+			if i := slices.IndexFunc(r.arms, func(a *armState) bool { return a.silent >= silentWindows }); i >= 0 {
+				r.reasons = append(r.reasons, fmt.Sprintf("%s: given up after %d of %d pairs: arm %s gave no right answer in %d windows in a row",
+					r.label, r.windows, r.plan.Pairs, r.arms[i].Path, r.arms[i].silent))
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+// one runs a window of one arm. When ctx ended within it, that is the error, and what the pair had is forgotten.
+func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
+	// What broke in the window before is mended outside of the measurement; what cannot be is tried again by the arrivals.
+	if err := a.ensure(ctx, r.plan.Drain); err != nil && ctx.Err() == nil {
+		r.opt.Logger.Warn("tunnel not opened again", slog.String("workload", r.label), slog.String("path", a.Path), slog.Any("err", err))
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	w := r.runWindow(ctx, a, pair)
+	r.opt.Logger.Debug("window", slog.String("workload", r.label), slog.String("path", a.Path), slog.Int("pair", pair),
+		slog.Int64("requests", w.tally.planned), slog.Int64("errors", w.tally.errors))
+	return w, ctx.Err()
+}
+
+// keep takes the windows of a pair, one an arm, into the totals. When the generator was late in one of them, or dropped
+// arrivals, the whole pair is left out of the distributions and comparisons, on every arm, so that they stay of equal
+// load; its requests and errors count, and the log has it under tags of its own.
+func (r *run) keep(pair int, windows []*window, log *intervalLog) {
+	good := true
+	for _, w := range windows {
+		late, lag, allowed := w.late()
+		if late && lag-allowed > r.worstLag-r.worstAllowed {
+			r.worstLag, r.worstAllowed = lag, allowed
+		}
+		good = good && !late && w.tally.dropped == 0
+	}
+	// The log is read in order of time, and the arms take turns at going first.
+	for _, w := range slices.SortedFunc(slices.Values(windows), func(a, b *window) int { return a.start.Compare(b.start) }) {
+		a := w.arm
+		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), good, log)
+		w.tally.overflow = overflow
+		a.total.add(&w.tally)
+		a.measured++
+		if good {
+			a.pairs[pair] = stats
+		}
+		if w.tally.planned > 0 && w.tally.done == 0 {
+			a.silent++
+		} else {
+			a.silent = 0
+		}
+	}
+	r.windows++
+	if !good {
+		r.excluded++
+		r.opt.Logger.Warn("pair of windows left out", slog.String("workload", r.label), slog.Int("pair", pair))
+	}
+}
+
+func (a *armState) open(ctx context.Context, observe func(string, time.Duration), ready func()) (*tunnel, error) {
+	return openTunnel(ctx, a.Arm, a.workload, a.access, observe, ready)
+}
+
+// ensure opens the lasting tunnels that are not open, and lets each verify itself. When all are through, the first error
+// is returned, and counted unless ctx ended.
+func (a *armState) ensure(ctx context.Context, timeout time.Duration) error {
+	var wg sync.WaitGroup
+	errs := make([]error, len(a.tunnels))
+	atOnce := make(chan struct{}, openAtOnce)
+	var broken []int
+	for i := range a.tunnels {
+		if a.tunnels[i].tunnel != nil {
+			continue
+		}
+		broken = append(broken, i)
+		atOnce <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-atOnce }()
+			octx, cancel := context.WithTimeout(ctx, timeout)
+			defer cancel()
+			a.tunnels[i].tunnel, errs[i] = a.openVerified(octx)
+		})
+	}
+	wg.Wait()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	var first error
+	for _, i := range broken {
+		switch {
+		case errs[i] == nil && a.measured > 0:
+			a.total.reopened++
+		case errs[i] != nil:
+			a.total.planned++
+			a.total.achieved++ // the generator did its part
+			a.total.errors++
+			a.total.sample(errs[i])
+			first = cmp.Or(first, errs[i])
+		}
+	}
+	return first
+}
+
+// openVerified opens a tunnel, lets the session check itself where it can, and makes a first request.
+func (a *armState) openVerified(ctx context.Context) (*tunnel, error) {
+	t, err := a.open(ctx, func(string, time.Duration) {}, func() {})
+	if err != nil {
+		return nil, err
+	}
+	stop := unblock(ctx, t.conn)
+	if v, ok := t.sess.(verifier); ok {
+		err = v.Verify(ctx)
+	}
+	if err == nil {
+		err = t.sess.Do(ctx)
+	}
+	if stop() && err == nil {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		t.abort()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (r *run) closeTunnels() {
+	var wg sync.WaitGroup
+	for _, a := range r.arms {
+		for i := range a.tunnels {
+			if t := a.tunnels[i].tunnel; t != nil {
+				wg.Go(t.close)
+				a.tunnels[i].tunnel = nil
+			}
+		}
+	}
+	wg.Wait()
+}
+
+// result is what the report keeps of the workload.
+func (r *run) result() result.Workload {
+	out := result.Workload{
+		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(),
+		Windows: r.windows, WindowNS: int64(r.plan.Window),
+		RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival, Log: r.logName,
+	}
+	for _, a := range r.arms {
+		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples}
+		if s := float64(a.measured) * r.plan.Window.Seconds(); s > 0 {
+			arm.ThroughputPerS = float64(a.total.done) / s
+		}
+		if a.Upgrade != nil {
+			arm.Upgrade = a.Upgrade()
+		}
+		if n := a.total.reopened; n > 0 {
+			arm.Notes = append(arm.Notes, plural(n, "tunnel that broke was opened again", "tunnels that broke were opened again"))
+		}
+		if r.excluded > 0 {
+			arm.Notes = append(arm.Notes, fmt.Sprintf(
+				"%d of %d windows are left out of the distributions, on every arm: the load generator was late (no error of the target)", r.excluded, r.windows))
+		}
+		out.Arms = append(out.Arms, arm)
+	}
+	return out
+}
+
+func plural(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,158 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"hash/fnv"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"time"
+)
+
+// The arrival processes.
+const (
+	ArrivalPoisson  = "poisson"
+	ArrivalConstant = "constant"
+)
+
+// maxRate bounds a plan: beyond a million a second the sum of float64 gaps and one pacing thread no longer mean anything.
+const maxRate = 1e6
+
+// stream derives an independent generator from the seed of the run and a label, so that adding a workload or a window
+// does not move the others.
+func stream(seed int64, format string, args ...any) *rand.Rand {
+	h := fnv.New64a()
+	fmt.Fprintf(h, format, args...) // a hash never fails to be written
+	return rand.New(rand.NewPCG(uint64(seed), h.Sum64()))
+}
+
+// process is one arrival process over [0, end).
+type process struct {
+	rng  *rand.Rand // nil for constant
+	gap  float64    // mean, ns
+	at   float64
+	end  float64
+	none bool
+}
+
+func newProcess(rate float64, arrival string, length time.Duration, rng *rand.Rand) process {
+	if rate <= 0 {
+		return process{none: true}
+	}
+	p := process{gap: 1e9 / rate, end: float64(length)}
+	if arrival == ArrivalConstant {
+		p.at = -p.gap / 2 // half a gap at either end: windows put side by side keep the rate
+		return p
+	}
+	p.rng = rng
+	return p
+}
+
+// next is the following instant, false when the time is over.
+func (p *process) next() (time.Duration, bool) {
+	if p.none {
+		return 0, false
+	}
+	if p.rng == nil {
+		p.at += p.gap
+	} else {
+		p.at += p.rng.ExpFloat64() * p.gap
+	}
+	if p.at >= p.end {
+		p.none = true
+		return 0, false
+	}
+	return time.Duration(p.at), true
+}
+
+// arrival is one thing to do, at its intended offset from the start of the guard.
+type arrival struct {
+	at      time.Duration
+	connect bool // open a new tunnel, rather than use an open one
+	seq     int  // counts the arrivals of its kind
+}
+
+// schedule merges the requests and the connects of one window in order of time. It depends on seed, workload and window index
+// only, never on the arm: that is what makes two windows a pair.
+type schedule struct {
+	req, con     process
+	reqAt, conAt time.Duration
+	reqOK, conOK bool
+	reqN, conN   int
+}
+
+func newSchedule(seed int64, label string, w *WorkloadPlan, index int, length time.Duration) *schedule {
+	s := &schedule{
+		req: newProcess(w.Rate, w.Arrival, length, stream(seed, "%s/%d/request", label, index)),
+		con: newProcess(w.ConnectRate, w.Arrival, length, stream(seed, "%s/%d/connect", label, index)),
+	}
+	s.reqAt, s.reqOK = s.req.next()
+	s.conAt, s.conOK = s.con.next()
+	return s
+}
+
+// next is the following arrival, false at the end.
+func (s *schedule) next() (arrival, bool) {
+	switch {
+	case s.reqOK && (!s.conOK || s.reqAt <= s.conAt):
+		a := arrival{at: s.reqAt, seq: s.reqN}
+		s.reqN++
+		s.reqAt, s.reqOK = s.req.next()
+		return a, true
+	case s.conOK:
+		a := arrival{at: s.conAt, connect: true, seq: s.conN}
+		s.conN++
+		s.conAt, s.conOK = s.con.next()
+		return a, true
+	}
+	return arrival{}, false
+}
+
+// pace calls fire for each arrival at start plus its offset, from a thread of its own, until the schedule or ctx ends. fire
+// must not block. An arrival that is already due goes at once and keeps its intended time: lateness shows, rate does not sink.
+//
+// A thread of its own: the runtime's timers round waits under a millisecond up to one (a median overshoot of 0.88 ms
+// against 62 µs by nanosleep; facts/performance.md finding 8). Never spinning: on two cores the spin would be the load.
+func pace(ctx context.Context, start time.Time, s *schedule, fire func(a arrival, now time.Duration)) {
+	const slice = 20 * time.Millisecond // how late a cancellation may be noticed
+	runtime.LockOSThread()
+	// Unlocked rather than left to die with the goroutine: a thread that ends takes with it, by SIGKILL, every child
+	// process that was forked on it with Pdeathsig.
+	defer runtime.UnlockOSThread()
+	sl := newSleeper(start)
+	defer sl.close()
+	for {
+		a, ok := s.next()
+		if !ok {
+			return
+		}
+		now := time.Since(start)
+		for now < a.at {
+			if ctx.Err() != nil {
+				return
+			}
+			sl.until(min(a.at, now+slice))
+			now = time.Since(start)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		fire(a, now)
+	}
+}
+
+// blockOrder is the order of the arms in the two rounds of a block: a random order and its mirror, so ABBA or BAAB for
+// two arms. What drifts steadily then costs every arm the same.
+func blockOrder(arms int, rng *rand.Rand) []int {
+	perm := rng.Perm(arms)
+	out := make([]int, 0, 2*arms)
+	out = append(out, perm...)
+	for i := arms - 1; i >= 0; i-- {
+		out = append(out, perm[i])
+	}
+	return out
+}
+
+// ceilDiv is a/b upwards, for sizes.
+func ceilDiv(a float64, b int) int { return int(math.Ceil(a / float64(b))) }
