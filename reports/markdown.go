@@ -1,0 +1,229 @@
+package reports
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+)
+
+func init() { register(Format{Name: "markdown", File: "summary.md", Write: writeMarkdown}) }
+
+// maxMarkdown is under the 64 KiB that a pull request comment takes (65,536 characters); a step summary takes 1 MiB.
+const maxMarkdown = 60 << 10
+
+func writeMarkdown(w io.Writer, run *result.Run) error {
+	m := &markdown{}
+	m.verdict(run)
+	m.failures(run)
+	m.bench(run)
+	m.wire(run)
+	m.others(run)
+	m.footer(run)
+	if _, err := io.WriteString(w, m.b.String()); err != nil {
+		return fmt.Errorf("write summary.md: %w", err)
+	}
+	return nil
+}
+
+// markdown collects the summary. Lists stop growing when room runs out, and say how much was left out.
+type markdown struct{ b strings.Builder }
+
+func (m *markdown) printf(format string, args ...any) { fmt.Fprintf(&m.b, format, args...) }
+
+// room says whether another n bytes fit, with enough left for the footer.
+func (m *markdown) room(n int) bool { return m.b.Len()+n < maxMarkdown-4<<10 }
+
+// list writes the items for which there is room, then how many are missing.
+func (m *markdown) list(items []string, noun string) {
+	for i, item := range items {
+		if !m.room(len(item)) {
+			m.printf("\n… and %s more, see `report.json`.\n", plural(len(items)-i, noun))
+			return
+		}
+		m.b.WriteString(item)
+	}
+}
+
+var verdictMarks = map[result.Verdict]string{result.Pass: "✅ pass", result.Fail: "❌ fail", result.Inconclusive: "❔ inconclusive"}
+
+func (m *markdown) verdict(run *result.Run) {
+	mark, ok := verdictMarks[run.Verdict]
+	if !ok {
+		mark = md(string(run.Verdict), 40)
+	}
+	m.printf("## %s · %s\n\n%s\n\n", mark, md(run.Scenario.Name, 80), md(headline(run), 0))
+	if run.Partial {
+		m.printf("**Partial:** the run was interrupted.\n\n")
+	}
+	var items []string
+	for _, r := range run.Reasons {
+		items = append(items, "- "+md(r, 400)+"\n")
+	}
+	m.list(items[:min(len(items), 20)], "reason")
+	if len(items) > 20 {
+		m.printf("- … and %s more\n", plural(len(items)-20, "reason"))
+	}
+	if len(items) > 0 {
+		m.printf("\n")
+	}
+	if steps := nextSteps(run); len(steps) > 0 {
+		m.printf("**Next:** ")
+		for i, s := range steps[:min(len(steps), 4)] {
+			if i > 0 {
+				m.printf("<br>")
+			}
+			m.printf("%s", md(s.Text, 400))
+			if s.Command != "" {
+				m.printf(" %s", mdCode(s.Command))
+			}
+		}
+		m.printf("\n\n")
+	}
+}
+
+func (m *markdown) failures(run *result.Run) {
+	list := checks(run)
+	if len(list) == 0 {
+		return
+	}
+	m.printf("### Checks\n\n| ")
+	all := totals(run)
+	for _, t := range all {
+		m.printf("%s | ", md(string(t.Verdict), 40))
+	}
+	m.printf("\n|%s\n| ", strings.Repeat("---:|", len(all)))
+	for _, t := range all {
+		m.printf("%d | ", t.N)
+	}
+	m.printf("\n\n")
+	if n := distinct(list); n < len(list) {
+		m.printf("Results of %s over their paths.\n\n", plural(n, "check"))
+	}
+	var items []string
+	for _, c := range with(list, result.CheckFail, result.CheckXPass, result.CheckInconclusive, result.CheckFlaky) {
+		var b strings.Builder
+		fmt.Fprintf(&b, "- **%s** %s: %s", c.Verdict, md(checkName(c), 160), md(c.Title, 240))
+		if len(c.Expected) > 0 || c.Outcome != "" {
+			fmt.Fprintf(&b, "<br>expected %s, got %s", md(strings.Join(c.Expected, " or "), 160), md(c.Outcome, 80))
+		}
+		if c.Detail != "" {
+			fmt.Fprintf(&b, "<br>%s", md(c.Detail, 500))
+		}
+		b.WriteString("\n")
+		items = append(items, b.String())
+	}
+	m.list(items, "result")
+	if len(items) > 0 {
+		m.printf("\n")
+	}
+}
+
+func (m *markdown) bench(run *result.Run) {
+	if run.Bench == nil {
+		return
+	}
+	m.printf("### What the detour costs\n\n")
+	if invalid(run) {
+		m.printf("**The measurement is not valid:** %s\n\n", md(strings.Join(run.Bench.Validity.Reasons, "; "), 800))
+	}
+	m.printf("| workload | path | requests | errors | round trip p50 | service p50 | round trip p99 | connect p50 | round trip p50 against baseline |\n|---|---|---:|---:|---:|---:|---:|---:|---|\n")
+	var rows []string
+	for _, w := range run.Bench.Workloads {
+		for _, a := range w.Arms {
+			against := ""
+			for _, c := range w.Comparisons {
+				if c.Candidate == a.Path && c.Metric == result.PhaseSteady+".p50" {
+					against = fmt.Sprintf("%s (%s to %s), %s", ratio(c.Ratio), ratio(c.CI95[0]), ratio(c.CI95[1]), md(c.Verdict, 40))
+				}
+			}
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", md(w.Name, 60), md(a.Path, 60), grouped(a.Requests), grouped(a.Errors),
+				phaseText(a, result.PhaseSteady, "p50"), phaseText(a, result.PhaseService, "p50"), phaseText(a, result.PhaseSteady, "p99"), phaseText(a, result.PhaseConnect, "p50"), against))
+		}
+	}
+	m.list(rows, "row")
+	how := reading
+	if scarce(run, "p50", "p99") {
+		how += " " + scarcity
+	}
+	m.printf("\n%s\n\n", md(how, 0))
+	var notes []string
+	for _, w := range run.Bench.Workloads {
+		for _, r := range append(doubts(w), remarks(w)...) {
+			notes = append(notes, fmt.Sprintf("- **%s**, %s\n", md(w.Name, 60), md(r.String(), 300)))
+		}
+	}
+	m.list(notes, "note")
+	if len(notes) > 0 {
+		m.printf("\n")
+	}
+	var limits []string
+	for _, l := range run.Bench.Limits {
+		mark := "✅"
+		if !l.OK {
+			mark = "❌ missed:"
+		}
+		limits = append(limits, fmt.Sprintf("- %s %s\n", mark, md(limitText(l), 300)))
+	}
+	m.list(limits, "limit")
+	if len(limits) > 0 {
+		m.printf("\n")
+	}
+}
+
+func (m *markdown) wire(run *result.Run) {
+	if len(run.Wire) == 0 {
+		return
+	}
+	m.printf("### What each ClientHello carried\n\n| path | hop | route | SNI | ALPN | client certificate | source |\n|---|---|---|---|---|---|---|\n")
+	var rows []string
+	for _, w := range run.Wire {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n", md(w.Path, 60), md(w.Hop, 60), md(w.Route, 60),
+			md(sniText(w.SNI), 120), md(alpnText(w.ALPN), 240), yesNo(w.ClientCert), md(w.Source, 40)))
+	}
+	m.list(rows, "row")
+	m.printf("\n")
+	if run.WireSource != "" {
+		m.printf("%s\n\n", md(run.WireSource, 400))
+	}
+	if note := certNote(run); note != "" {
+		m.printf("%s\n\n", md(note, 0))
+	}
+}
+
+// others folds away what was neither good nor bad.
+func (m *markdown) others(run *result.Run) {
+	var items []string
+	list := with(checks(run), result.CheckTolerated, result.CheckXFail, result.CheckUnsupported, result.CheckNotRun, result.CheckDepFailed)
+	for _, c := range list {
+		items = append(items, fmt.Sprintf("- %s %s: %s\n", c.Verdict, md(checkName(c), 160), md(c.Detail, 240)))
+	}
+	if len(items) == 0 {
+		return
+	}
+	m.printf("<details><summary>%s with another verdict</summary>\n\n", resultsOf(list))
+	m.list(items, "result")
+	m.printf("\n</details>\n\n")
+}
+
+func (m *markdown) footer(run *result.Run) {
+	var names []string
+	for _, b := range run.Backends[:min(len(run.Backends), 12)] {
+		names = append(names, md(fmt.Sprintf("%s: %s %s (%s)", b.Name, b.Product, b.Version, b.Driver), 120))
+	}
+	if len(names) > 0 {
+		m.printf("Backends: %s\n\n", strings.Join(names, " · "))
+	}
+	m.printf("tlsroute-bench %s (%s), seed %d, %s, %s/%s, %s, %s\n", md(run.Run.Version, 60), md(run.Run.Commit, 60), run.Run.Seed,
+		took(run), md(run.Run.Host.OS, 20), md(run.Run.Host.Arch, 20), plural(run.Run.Host.CPUs, "CPU"), md(run.Run.ID, 80))
+}
+
+// md escapes text for one line of Markdown, tables and raw HTML included, and mentions nobody.
+var mdEscaper = strings.NewReplacer(`\`, `\\`, "`", "\\`", "*", `\*`, "_", `\_`, "[", `\[`, "]", `\]`, "|", `\|`, "~", `\~`, "#", `\#`,
+	"&", "&amp;", "<", "&lt;", ">", "&gt;", "@", "@\u200b")
+
+func md(s string, limit int) string { return mdEscaper.Replace(oneLine(s, limit)) }
+
+// mdCode is a code span that the text cannot end.
+func mdCode(s string) string { return "`" + strings.ReplaceAll(oneLine(s, 400), "`", "'") + "`" }

@@ -1,0 +1,212 @@
+package reports
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+)
+
+// connectPhases are the parts of a connection's start, in their order.
+var connectPhases = []string{result.PhaseTCP, result.PhaseOuterTLS, result.PhaseUpgrade, result.PhaseInnerTLS, result.PhaseFirstByte}
+
+// waterfall is the medians of the phases of a new tunnel, one stacked bar an arm, and the same as a table.
+type waterfall struct {
+	ID, Title, Desc string
+	Bars            []waterfallBar
+	Rows            []waterfallRow
+	OnlyInner       []string // the paths whose only TLS handshake is called the inner one
+}
+
+type waterfallBar struct {
+	Path, Upgrade, Total string
+	Parts                []waterfallPart
+	// Whole is the median of the whole connect, where it was measured: medians of parts do not add up to it exactly.
+	Whole string
+}
+
+type waterfallPart struct {
+	Index           int
+	X, Width, Label string
+}
+
+type waterfallRow struct {
+	Name  string
+	Index int
+	Cells []string
+}
+
+func newWaterfall(id string, w result.Workload) *waterfall {
+	wf := &waterfall{ID: id, Title: w.Name + ": start of a new tunnel, median by phase"}
+	sum := func(a result.Arm) (ns int64) {
+		for _, ph := range connectPhases {
+			ns += a.Phases[ph].P50NS
+		}
+		return ns
+	}
+	var widest int64
+	for _, a := range w.Arms {
+		widest = max(widest, sum(a))
+	}
+	if widest <= 0 {
+		return nil
+	}
+	var desc []string
+	for _, a := range w.Arms {
+		bar := waterfallBar{Path: a.Path, Upgrade: a.Upgrade, Total: duration(sum(a))}
+		if p, ok := a.Phases[result.PhaseConnect]; ok && p.Count > 0 {
+			bar.Whole = percentileText(p, "p50")
+		}
+		var at int64
+		var said []string
+		for i, ph := range connectPhases {
+			p, ok := a.Phases[ph]
+			if !ok || p.P50NS <= 0 {
+				continue
+			}
+			label := phaseName(ph) + " " + duration(p.P50NS)
+			bar.Parts = append(bar.Parts, waterfallPart{i, percent(float64(at) / float64(widest)), percent(float64(p.P50NS) / float64(widest)), a.Path + ": " + label})
+			said = append(said, label)
+			at += p.P50NS
+		}
+		wf.Bars = append(wf.Bars, bar)
+		if a.Phases[result.PhaseInnerTLS].Count > 0 && a.Phases[result.PhaseOuterTLS].Count == 0 {
+			wf.OnlyInner = append(wf.OnlyInner, a.Path)
+		}
+		desc = append(desc, a.Path+": "+strings.Join(said, ", "))
+	}
+	wf.Desc = strings.Join(desc, ". ") + "."
+	for i, ph := range append(append([]string{}, connectPhases...), result.PhaseConnect) {
+		row, any := waterfallRow{Name: phaseName(ph), Index: i}, false
+		for _, a := range w.Arms {
+			_, ok := a.Phases[ph]
+			any = any || ok
+			row.Cells = append(row.Cells, phaseText(a, ph, "p50"))
+		}
+		if any {
+			wf.Rows = append(wf.Rows, row)
+		}
+	}
+	return wf
+}
+
+// forest is the ratios of one workload with their intervals on one logarithmic axis: twice as slow is as far from 1 as
+// twice as fast.
+type forest struct {
+	Axis []tick
+	One  string
+	Rows []forestRow
+	Note string // why some are inconclusive although their interval excludes 1
+}
+
+type forestRow struct {
+	result.Comparison
+	At, From, To, Width, Desc string
+	Index                     int
+}
+
+func newForest(w result.Workload) *forest {
+	lo, hi := 1.0, 1.0
+	for _, c := range w.Comparisons {
+		for _, v := range []float64{c.Ratio, c.CI95[0], c.CI95[1]} {
+			if v > 0 && !math.IsInf(v, 0) && !math.IsNaN(v) {
+				lo, hi = min(lo, v), max(hi, v)
+			}
+		}
+	}
+	if len(w.Comparisons) == 0 {
+		return nil
+	}
+	lo, hi = max(lo, hi/1e4)/1.08, hi*1.08
+	at := func(v float64) float64 {
+		if !(v > 0) {
+			return 0
+		}
+		return min(max((math.Log(v)-math.Log(lo))/(math.Log(hi)-math.Log(lo)), 0), 1)
+	}
+	f := &forest{One: percent(at(1))}
+	last, major := math.Inf(-1), math.Inf(-1)
+	for _, t := range []float64{0.01, 0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000} {
+		// Labels that would touch are left out, but 1 always stays.
+		p := at(t)
+		if t < lo || t > hi || t != 1 && (p-last < 0.14 || math.Abs(p-at(1)) < 0.14) {
+			continue
+		}
+		minor := t != 1 && (p-major < 0.34 || math.Abs(p-at(1)) < 0.34)
+		if !minor {
+			major = p
+		}
+		f.Axis = append(f.Axis, tick{percent(p), strconv.FormatFloat(t, 'f', -1, 64) + "×", minor})
+		last = p
+	}
+	index := map[string]int{}
+	for i, a := range w.Arms {
+		index[a.Path] = i % 6
+	}
+	for _, c := range w.Comparisons {
+		if onlyByNumber(c) {
+			f.Note = fmt.Sprintf("Inconclusive although the interval excludes 1: not significant among the %s of this workload.", plural(len(w.Comparisons), "comparison"))
+		}
+		a, b := at(c.CI95[0]), at(c.CI95[1])
+		f.Rows = append(f.Rows, forestRow{
+			Comparison: c, At: percent(at(c.Ratio)), From: percent(a), To: percent(b), Width: percent(max(b-a, 0)), Index: index[c.Candidate],
+			Desc: fmt.Sprintf("%s, %s against %s: %s, 95 %% interval %s to %s%s", metricName(c.Metric), c.Candidate, c.Baseline, ratio(c.Ratio), ratio(c.CI95[0]), ratio(c.CI95[1]), adjusted(c)),
+		})
+	}
+	return f
+}
+
+// adjusted names the p-value that stands behind a verdict; reports of before there was one have none.
+func adjusted(c result.Comparison) string {
+	if c.PAdjusted <= 0 {
+		return ""
+	}
+	return fmt.Sprintf(", p %s, adjusted for all comparisons", significant(c.PAdjusted))
+}
+
+// workloadView is one workload as the page shows it.
+type workloadView struct {
+	result.Workload
+	ID        string
+	Schedule  string
+	Notes     []string // without the errors, which are shown whole
+	Curves    []*curveChart
+	Waterfall *waterfall
+	Forest    *forest
+}
+
+func newWorkloadView(i int, w result.Workload) workloadView {
+	v := workloadView{Workload: w, ID: fmt.Sprintf("w%d", i)}
+	for j, phase := range []string{result.PhaseSteady, result.PhaseConnect} {
+		if c := newCurveChart(fmt.Sprintf("%s-curve%d", v.ID, j), w, phase); c != nil {
+			v.Curves = append(v.Curves, c)
+		}
+	}
+	v.Waterfall = newWaterfall(v.ID+"-waterfall", w)
+	v.Forest = newForest(w)
+	var parts []string
+	if w.RatePerS > 0 {
+		parts = append(parts, significant(w.RatePerS)+" requests/s")
+	}
+	if w.ConnectRatePerS > 0 {
+		parts = append(parts, significant(w.ConnectRatePerS)+" new tunnels/s")
+	}
+	if w.Arrival != "" {
+		parts = append(parts, w.Arrival+" arrivals")
+	}
+	if w.Windows > 0 {
+		parts = append(parts, fmt.Sprintf("%d windows of %s on each path", w.Windows, duration(w.WindowNS)))
+	}
+	v.Schedule = strings.Join(parts, ", ")
+	for _, r := range remarks(w) {
+		if !r.Errors {
+			v.Notes = append(v.Notes, r.String())
+		}
+	}
+	return v
+}
+
+// Steady is the distribution of round trips of an arm.
+func (v workloadView) Steady(a result.Arm) result.Phase { return a.Phases[result.PhaseSteady] }
