@@ -1,0 +1,168 @@
+// Package arrows keeps the rooms of the house apart: which package may import which, as a test. The diagram is in
+// ARCHITECTURE.md; .golangci.yml has the same rules for editors.
+package arrows
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tlsroute/tlsroute-bench/"
+
+// rule says what a folder may import: of this module, and of other modules. Test files are bound by it too, unless the
+// rule lists more for them.
+type rule struct {
+	ours, foreign []string
+	// tests may import these as well.
+	tests []string
+}
+
+// always may be imported by any test.
+var always = []string{
+	"go.uber.org/goleak", "github.com/google/go-cmp", "github.com/rogpeppe/go-internal", "github.com/coder/websocket",
+}
+
+// rules by folder; the longest folder that fits a package binds it. A package that no rule fits fails the test.
+var rules = map[string]rule{
+	"": {ours: []string{"internal/cli"}},
+
+	"refimpl/clienthello":  {},
+	"refimpl/sniff":        {},
+	"refimpl/route":        {},
+	"refimpl/splice":       {foreign: []string{"golang.org/x/sys"}},
+	"refimpl/sourceaddr":   {ours: []string{"refimpl/clienthello"}, foreign: []string{"github.com/pires/go-proxyproto"}},
+	"refimpl/upgrade":      {foreign: []string{"github.com/gobwas/ws"}},
+	"refimpl/probe":        {},
+	"refimpl/client":       {ours: []string{"refimpl/probe", "refimpl/upgrade"}, tests: []string{"refimpl"}},
+	"refimpl/router":       {ours: []string{"refimpl"}, foreign: []string{"github.com/pires/go-proxyproto"}},
+	"refimpl/router/admin": {ours: []string{"refimpl/router"}, foreign: []string{"github.com/prometheus/client_golang"}},
+
+	"albsim": {foreign: []string{"golang.org/x/net"}},
+
+	"internal/result":   {},
+	"internal/witness":  {},
+	"internal/certs":    {},
+	"internal/netx":     {},
+	"internal/near":     {},
+	"internal/arrows":   {},
+	"internal/progress": {foreign: []string{"github.com/vbauerster/mpb"}},
+	"internal/document": {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
+	"internal/scenario": {ours: []string{"internal/document", "scenarios"}},
+	"scenarios":         {tests: []string{"internal/scenario", "internal/document"}},
+
+	"internal/capture": {ours: []string{"internal/result", "conformance/wire"}, foreign: []string{"github.com/google/gopacket", "golang.org/x/crypto", "golang.org/x/sys"}},
+	"internal/backend": {
+		ours:    []string{"internal/result", "internal/witness", "internal/certs", "internal/netx", "conformance/wire"},
+		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
+	},
+
+	"conformance/wire": {foreign: []string{"github.com/gobwas/ws"}},
+	"conformance": {
+		ours:    []string{"conformance/wire", "internal/result", "internal/witness", "internal/netx"},
+		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
+	},
+	"conformance/checks": {
+		ours:    []string{"conformance", "internal/result", "internal/witness", "internal/netx"},
+		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
+	},
+	"conformance/selftest": {ours: []string{"conformance", "refimpl", "albsim", "internal"}},
+
+	"bench": {
+		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
+		foreign: []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "golang.org/x/sys"},
+	},
+	"reports": {ours: []string{"internal/result", "internal/near"}, tests: []string{"github.com/chromedp", "golang.org/x/net", "github.com/santhosh-tekuri/jsonschema"}},
+
+	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
+	"internal/cli": {
+		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
+		foreign: []string{"github.com/urfave/cli"},
+	},
+	"internal/gen": {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
+}
+
+// never are imports that even a folder with a wide rule must not have.
+var never = map[string][]string{
+	"internal/cli": {"refimpl", "albsim", "internal/backend"},
+	"internal/lab": {"internal/cli", "reports"},
+}
+
+type pkg struct {
+	ImportPath                         string
+	Standard                           bool
+	Imports, TestImports, XTestImports []string
+}
+
+func TestArrowsGoDownOnly(t *testing.T) {
+	packages := list(t)
+	if len(packages) < 15 {
+		t.Fatalf("go list found %d packages: the test looks in the wrong place", len(packages))
+	}
+	for _, p := range packages {
+		folder := strings.TrimPrefix(p.ImportPath+"/", module)
+		folder = strings.TrimSuffix(folder, "/")
+		name, r, ok := ruleFor(folder)
+		if !ok {
+			t.Errorf("%s has no rule: say in internal/arrows what it may import", folder)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if !allowed(imported, r.ours, r.foreign) || fits(strings.TrimPrefix(imported, module), never[name]) {
+				t.Errorf("%s must not import %s", folder, imported)
+			}
+		}
+		for _, imported := range slices.Concat(p.TestImports, p.XTestImports) {
+			ours := slices.Concat(r.ours, r.tests, []string{name, "internal/certs", "internal/witness", "internal/netx"})
+			if !allowed(imported, ours, slices.Concat(r.foreign, r.tests, always)) {
+				t.Errorf("the tests of %s must not import %s", folder, imported)
+			}
+		}
+	}
+}
+
+func ruleFor(folder string) (string, rule, bool) {
+	for name := folder; ; name = name[:strings.LastIndexByte(name, '/')] {
+		if r, ok := rules[name]; ok {
+			return name, r, true
+		}
+		if !strings.Contains(name, "/") {
+			return "", rule{}, false
+		}
+	}
+}
+
+func allowed(path string, ours, foreign []string) bool {
+	if rest, ok := strings.CutPrefix(path, module); ok {
+		return fits(rest, ours)
+	}
+	first, _, _ := strings.Cut(path, "/")
+	return !strings.Contains(first, ".") || fits(path, foreign) // the standard library has no dot in its first element
+}
+
+func fits(path string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return path == p || strings.HasPrefix(path, p+"/") })
+}
+
+func list(t *testing.T) []pkg {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Standard,Imports,TestImports,XTestImports", "../../...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var packages []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p pkg
+		if err := dec.Decode(&p); errors.Is(err, io.EOF) {
+			return packages
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		packages = append(packages, p)
+	}
+}

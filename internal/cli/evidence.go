@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+	"github.com/tlsroute/tlsroute-bench/internal/capture"
+)
+
+// evidence keeps what went over the wire in a check: a timeline for people and a pcapng with its key log for tools.
+type evidence struct {
+	dir   string
+	files []string
+}
+
+// Save implements conformance.EvidenceSink.
+func (e *evidence) Save(name string, trace wire.Trace, keylog []byte) ([]string, error) {
+	if err := os.MkdirAll(filepath.Join(e.dir, "evidence"), 0o755); err != nil {
+		return nil, fmt.Errorf("evidence: %w", err)
+	}
+	timeline := filepath.Join("evidence", name+".txt")
+	if err := e.write(timeline, trace.WriteTimeline); err != nil {
+		return nil, err
+	}
+	packets := filepath.Join("evidence", name+".pcapng")
+	err := e.write(packets, func(w io.Writer) error { return capture.WritePcapng(w, segments(trace), keylog) })
+	return []string{timeline, packets}, err
+}
+
+func (e *evidence) write(name string, write func(io.Writer) error) error {
+	f, err := os.Create(filepath.Join(e.dir, name))
+	if err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	if err := write(f); err != nil {
+		_ = f.Close()
+		return fmt.Errorf("evidence %s: %w", name, err)
+	}
+	e.files = append(e.files, name)
+	return f.Close()
+}
+
+// segments are the events of the TCP connections of a trace; those of the layers above (tcp#1/tls) are the same bytes in
+// the clear, which the key log gives.
+func segments(trace wire.Trace) []capture.Segment {
+	var list []capture.Segment
+	for _, event := range trace.Events {
+		if strings.Contains(event.Conn, "/") {
+			continue
+		}
+		s := capture.Segment{At: event.At, Conn: event.Conn, Data: event.Data}
+		s.Missing = event.N - len(event.Data)
+		switch event.Kind {
+		case "open":
+			s.Kind = capture.Open
+		case "write":
+			s.Kind = capture.Data
+		case "read":
+			s.Kind, s.FromServer = capture.Data, true
+			if event.N == 0 {
+				s.Kind = capture.Fin // the read that found the end
+			}
+		case "close-write", "close":
+			s.Kind = capture.Fin
+		case "reset":
+			s.Kind = capture.Reset
+		default:
+			continue
+		}
+		list = append(list, s)
+	}
+	return list
+}

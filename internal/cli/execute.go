@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/tlsroute/tlsroute-bench/bench"
+	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/internal/lab"
+	"github.com/tlsroute/tlsroute-bench/internal/progress"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+)
+
+// execute fills r. It returns an error for trouble of the harness only; ctx ending is no error here, for the caller sees it.
+func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.Run, dir string, p *progress.Progress) (err error) {
+	checks := o.checks
+	if len(checks.Only) == 0 {
+		checks.Only = sc.Conformance.Only
+	}
+	checks.Skip = slices.Concat(checks.Skip, sc.Conformance.Skip)
+	if len(checks.Levels) == 0 {
+		checks.Levels = sc.Conformance.Levels
+	}
+	judging := !o.noChecks && !sc.Conformance.Disabled
+	measuring := !o.noBench && !sc.Bench.Disabled && len(sc.Bench.Workloads) > 0
+
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	step := p.Step("topology", 0)
+	l, err := lab.Start(ctx, sc, lab.Options{
+		Backends: o.backends, Conformance: judging, Logger: o.log, Step: step.Note, Failed: cancel,
+	})
+	step.Done()
+	if err != nil {
+		return unlessEnded(ctx, listenHint(err))
+	}
+	defer func() {
+		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
+		defer cancel()
+		err = errors.Join(err, l.Close(closing))
+	}()
+	r.Backends, r.Topology = l.Backends(), l.Topology()
+
+	step = p.Step("wire", len(r.Topology))
+	r.Wire, r.WireSource, err = l.Walk(ctx, func(path string) { step.Note(path); step.Add(1) })
+	step.Done()
+	if err != nil {
+		return unlessEnded(ctx, fmt.Errorf("wire: %w", err))
+	}
+	if judging {
+		sink := &evidence{dir: dir}
+		checks.Evidence, checks.Logger = sink, o.log
+		r.Conformance, err = judge(ctx, l.Targets(r.Run.Version), checks, p)
+		r.Artifacts = append(r.Artifacts, sink.files...)
+		if err != nil {
+			return unlessEnded(ctx, fmt.Errorf("conformance: %w", err))
+		}
+	}
+	if measuring {
+		plan, err := l.Plan(o.checks.Seed)
+		if err != nil {
+			return err
+		}
+		total := 0
+		for _, w := range plan.Workloads {
+			total += len(w.Arms) * plan.Pairs
+		}
+		step = p.Step("bench", total)
+		last := ""
+		r.Bench, err = bench.Run(ctx, plan, bench.Options{
+			Logger: o.log,
+			Log: func(name string) (io.WriteCloser, error) {
+				r.Artifacts = append(r.Artifacts, name)
+				return os.Create(filepath.Join(dir, name))
+			},
+			Progress: func(workload string, _, _ int) {
+				if workload != last {
+					last = workload
+					step.Note(workload)
+				}
+				step.Add(1)
+			},
+		})
+		step.Done()
+		if err != nil {
+			return unlessEnded(ctx, fmt.Errorf("bench: %w", err))
+		}
+	}
+	return nil
+}
+
+// judge puts the checks to every target and joins what came of them. Run.Judge counts, and says so when there is nothing.
+func judge(ctx context.Context, targets []conformance.Target, opt conformance.Options, p *progress.Progress) (*result.Conformance, error) {
+	all := &result.Conformance{Results: []result.CheckResult{}}
+	for _, t := range targets {
+		step := p.Step("checks: "+string(t.Role), 0)
+		opt.Progress = func(done, total int, last result.CheckResult) {
+			step.Total(total)
+			if last.Verdict != result.CheckNotRun {
+				step.Add(1)
+			}
+			if last.Verdict == result.CheckFail || last.Verdict == result.CheckInconclusive {
+				step.Note(fmt.Sprintf("%s %s %s on %s", last.Verdict, last.Check, last.Slug, last.Path))
+			}
+		}
+		part, err := conformance.Run(ctx, t, opt)
+		step.Done()
+		if part != nil {
+			all.Results = append(all.Results, part.Results...)
+		}
+		if err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
+// unlessEnded drops the errors that come of an interrupt: the report says that it is partial.
+func unlessEnded(ctx context.Context, err error) error {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, context.Canceled) {
+		return cause
+	}
+	if ctx.Err() == nil {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/tlsroute/tlsroute-bench/bench"
+	"github.com/tlsroute/tlsroute-bench/conformance"
+	_ "github.com/tlsroute/tlsroute-bench/conformance/checks" // the catalogue
+	"github.com/tlsroute/tlsroute-bench/internal/document"
+	"github.com/tlsroute/tlsroute-bench/internal/lab"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+)
+
+// vocabulary is what the rooms know by name and the schema does not.
+func vocabulary() scenario.Vocabulary {
+	return scenario.Vocabulary{
+		Check: func(glob string) error {
+			_, err := conformance.Select(conformance.Options{Only: []string{glob}})
+			return err
+		},
+		Limit:        func(expr string, arms []string) error { return bench.CheckLimits([]string{expr}, arms...) },
+		WorkloadKind: workloadKind,
+		Topology:     lab.Check,
+	}
+}
+
+// workloadKind is the kind of backend that a workload speaks to: its own name, but for the echo.
+func workloadKind(workload string) string {
+	if workload == "echo" {
+		return "witness"
+	}
+	return workload
+}
+
+// loadScenario reads a scenario for a command; its faults are printed whole and end the command with status 2.
+func loadScenario(file string, sets []string) (*scenario.Scenario, error) {
+	var overrides []document.Override
+	for _, s := range sets {
+		o, err := document.ParseOverride(s)
+		if err != nil {
+			return nil, withStatus(result.ExitUsage, err)
+		}
+		overrides = append(overrides, o)
+	}
+	sc, err := scenario.Load(file, vocabulary(), overrides...)
+	if faults, ok := errors.AsType[*document.Faults](err); ok {
+		return nil, usagef("%s has %s; nothing was started\n%w", file, plural(len(faults.List), "fault"), err)
+	}
+	return sc, withStatus(result.ExitUsage, err)
+}
+
+func plural(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}

@@ -1,0 +1,124 @@
+// Command gen writes the JSON Schemas that the project publishes, from the Go types they describe: the scenario, the
+// router's and the simulator's configuration, and the result. Run it by "make gen"; CI fails when the tree is then dirty.
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/invopop/jsonschema"
+
+	"github.com/tlsroute/tlsroute-bench/albsim"
+	"github.com/tlsroute/tlsroute-bench/bench"
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/refimpl/router"
+	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
+)
+
+const module = "github.com/tlsroute/tlsroute-bench"
+
+func main() {
+	if len(os.Args) != 2 {
+		fmt.Fprintln(os.Stderr, "usage: gen ROOT")
+		os.Exit(2)
+	}
+	if err := run(os.Args[1]); err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
+}
+
+func run(root string) error {
+	for _, s := range []struct {
+		file, title string
+		folders     []string
+		value       any
+	}{
+		{"scenarios/schema/scenario.json", "tlsroute-bench scenario", []string{"internal/scenario"}, scenario.Scenario{}},
+		{"scenarios/schema/router.json", "tlsroute-bench router configuration", []string{"refimpl/router"}, router.Config{}},
+		{"scenarios/schema/alb.json", "tlsroute-bench load balancer configuration", []string{"albsim"}, albsim.Config{}},
+		{"reports/schema/report.json", "tlsroute-bench report", []string{"internal/result"}, result.Run{}},
+	} {
+		r := &jsonschema.Reflector{
+			DoNotReference:             true,
+			RequiredFromJSONSchemaTags: !strings.HasPrefix(s.file, "reports/"),
+			Mapper:                     mapper,
+		}
+		for _, folder := range s.folders {
+			if err := r.AddGoComments(module, "./"+folder); err != nil {
+				return fmt.Errorf("comments of %s: %w", folder, err)
+			}
+		}
+		schema := r.Reflect(s.value)
+		if _, ok := s.value.(scenario.Scenario); ok {
+			if err := names(schema); err != nil {
+				return err
+			}
+		}
+		schema.ID, schema.Title = "", s.title
+		data, err := json.MarshalIndent(schema, "", "  ")
+		if err != nil {
+			return err
+		}
+		file := filepath.Join(root, s.file)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			return err
+		}
+		if err := os.WriteFile(file, append(data, '\n'), 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// names puts into the scenario's schema what the rooms have registered, so that an editor can offer it.
+func names(schema *jsonschema.Schema) error {
+	for path, values := range map[string][]string{
+		"backends.kind":                  backend.Kinds(),
+		"bench.workloads.name":           bench.WorkloadNames(),
+		"topology.load_balancer.profile": albsim.Profiles(),
+		"topology.router.upgrade.types":  upgrade.Names(),
+	} {
+		at := schema
+		for name := range strings.SplitSeq(path, ".") {
+			if at.Items != nil {
+				at = at.Items
+			}
+			next, ok := at.Properties.Get(name)
+			if !ok {
+				return fmt.Errorf("the schema has no %s", path)
+			}
+			at = next
+		}
+		if at.Items != nil {
+			at = at.Items
+		}
+		for _, v := range values {
+			at.Enum = append(at.Enum, v)
+		}
+	}
+	return nil
+}
+
+// mapper gives the types that are written as something else in JSON: durations are strings.
+func mapper(t reflect.Type) *jsonschema.Schema {
+	switch {
+	case t.Name() == "Duration" && strings.HasPrefix(t.PkgPath(), module):
+		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Examples: []any{"500ms", "30s"}}
+	case t == reflect.TypeFor[result.CheckVerdict]():
+		values := make([]any, len(result.CheckVerdicts))
+		for i, v := range result.CheckVerdicts {
+			values[i] = v
+		}
+		return &jsonschema.Schema{Type: "string", Enum: values}
+	case t == reflect.TypeFor[result.Verdict]():
+		return &jsonschema.Schema{Type: "string", Enum: []any{result.Pass, result.Fail, result.Inconclusive}}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/bench"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/refimpl/client"
+	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
+)
+
+// Plan turns the scenario's bench part into something that can be run: every arm with a function that dials it.
+func (l *Lab) Plan(seed int64) (bench.Plan, error) {
+	b := l.scenario.Bench
+	plan := bench.Plan{
+		Window: time.Duration(b.Window), Guard: time.Duration(b.Guard), Pairs: b.Pairs, Seed: seed, Limits: l.scenario.Limits,
+	}
+	for _, w := range b.Workloads {
+		route, ok := l.route(w.Route)
+		if !ok {
+			return bench.Plan{}, fmt.Errorf("lab: no route is called %q", w.Route)
+		}
+		running := l.backend(route.Backend)
+		p := bench.WorkloadPlan{
+			Name: w.Name, Backend: route.Backend, Rate: w.Rate, ConnectRate: w.ConnectRate, Tunnels: w.Tunnels, Arrival: w.Arrival,
+			Access: bench.Access{
+				User: running.Access.User, Password: running.Access.Password, Database: running.Access.Database,
+				SSHKey: running.Access.ClientKey, HostKey: running.Access.HostKey,
+			},
+		}
+		for _, path := range b.Arms {
+			d, err := l.Dialer(path, w.Route)
+			if err != nil {
+				return bench.Plan{}, err
+			}
+			p.Arms = append(p.Arms, arm(path, d))
+		}
+		plan.Workloads = append(plan.Workloads, p)
+	}
+	return plan, nil
+}
+
+// arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm.
+func arm(path string, d *client.Dialer) bench.Arm {
+	want := probe.Terminated
+	if path == scenario.PathDirect {
+		want = probe.Direct
+	}
+	var upgrade atomic.Value
+	upgrade.Store("")
+	return bench.Arm{
+		Path:    path,
+		Upgrade: func() string { return upgrade.Load().(string) },
+		Dial: func(ctx context.Context, observe func(string, time.Duration)) (net.Conn, error) {
+			once := *d // a copy: the trace belongs to this dial
+			phase := func(name string) func(time.Duration) { return func(took time.Duration) { observe(name, took) } }
+			once.Trace = &client.Trace{
+				TCP: phase(result.PhaseTCP), OuterTLS: phase(result.PhaseOuterTLS),
+				Upgrade: phase(result.PhaseUpgrade), InnerTLS: phase(result.PhaseInnerTLS),
+			}
+			conn, err := once.Dial(ctx)
+			if err != nil {
+				return nil, err
+			}
+			info := conn.Info()
+			if info.Class != want {
+				_ = conn.Close()
+				return nil, fmt.Errorf("path %s is %s (%s), want %s", path, info.Class, info.Reason, want)
+			}
+			upgrade.Store(info.Upgrade)
+			return conn, nil
+		},
+	}
+}

@@ -1,0 +1,323 @@
+// Package lab builds the topology of a scenario on this machine and takes it down again: certificates, backends, the
+// reference router, the load balancer simulator, and the ways from a client to a route. It is the only room that knows
+// refimpl, albsim and the backends; the rooms that judge and measure get addresses, functions and data from it.
+//
+// Everything listens on 127.0.0.1. Everything that is written goes to one private directory, which Close removes.
+package lab
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/albsim"
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/capture"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/refimpl/router"
+)
+
+// The values of Options.Only: what is brought up, each with what it needs behind it.
+const (
+	OnlyBackends = "backends"
+	OnlyRouter   = "router"
+	OnlyALB      = "alb"
+)
+
+// Roles lists them.
+var Roles = []string{OnlyBackends, OnlyRouter, OnlyALB}
+
+// Options say how to build; the zero value builds everything on embedded backends.
+type Options struct {
+	// Backends is the driver for backends that name none: embedded (also when empty), local, or auto.
+	Backends string
+	// Only stops after one role; empty builds all.
+	Only string
+	// Conformance adds the witnesses and routes that the checks need.
+	Conformance bool
+	Logger      *slog.Logger
+	// Step is told what is being done, one line a step; nil is silent.
+	Step func(string)
+	// Failed is told when a component ends by itself; nil drops it.
+	Failed func(error)
+}
+
+// Lab is a topology that is up.
+type Lab struct {
+	scenario *scenario.Scenario
+	opt      Options
+	log      *slog.Logger
+	dir      string
+	claim    *os.File // says that dir is in use; nil where that cannot be said
+	pki      *pki
+	backends []*backend.Running // in the order of the scenario; then those of the fixture
+	drivers  map[string]string  // why a driver was chosen, by backend
+	router   *router.Server
+	alb      *albsim.Server
+	fixture  *fixture // nil without conformance
+	judged   judged
+	taps     taps
+	capture  func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) // capture.Start but in tests
+	keys     keySwitch
+
+	servers []server
+	serving sync.WaitGroup
+	life    context.Context //nolint:containedctx // the life of what serves, not of a call: it ends in Close
+	stop    context.CancelFunc
+}
+
+// The private directory of a lab, and the file in it that is locked while the lab lives.
+const (
+	dirPrefix = "tlsroute-bench-"
+	claimFile = ".claim"
+)
+
+// drainTime bounds how long Close waits for the router and the load balancer to end their connections.
+const drainTime = 3 * time.Second
+
+// Start builds the topology. Whatever was started is stopped again when a later part fails. ctx bounds the building, not
+// the life of the lab.
+func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err error) {
+	if opt.Logger == nil {
+		opt.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opt.Step == nil {
+		opt.Step = func(string) {}
+	}
+	if opt.Failed == nil {
+		opt.Failed = func(error) {}
+	}
+	l := &Lab{scenario: sc, opt: opt, log: opt.Logger, drivers: map[string]string{}, capture: capture.Start}
+	sweep(os.TempDir(), l.log)
+	if l.dir, err = os.MkdirTemp("", dirPrefix); err != nil {
+		return nil, fmt.Errorf("lab: private directory: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*drainTime)
+			defer cancel()
+			err = errors.Join(err, l.Close(closing))
+		}
+	}()
+	if l.claim, err = claim(l.dir); err != nil {
+		return nil, err
+	}
+	// Backends that run as another user must be able to reach their own folder below this one.
+	if err := os.Chmod(l.dir, 0o711); err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	if opt.Conformance {
+		if l.fixture, err = newFixture(); err != nil {
+			return nil, err
+		}
+	}
+	if l.pki, err = newPKI(l.dir, sc, l.fixture); err != nil {
+		return nil, err
+	}
+	if err := l.startBackends(ctx); err != nil {
+		return nil, err
+	}
+	if opt.Only == OnlyBackends {
+		return l, nil
+	}
+	l.life, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if l.router, err = l.serveRouter(ctx, "router", l.routerConfig(), l.taps.routerHello); err != nil {
+		return nil, err
+	}
+	if opt.Only != OnlyRouter && l.has(scenario.PathALBHTTPS) {
+		l.alb, err = l.serveALB(ctx, "load balancer", l.albConfig(l.router.Addr().String(), nil), albsim.Options{
+			OnFrontHello: l.taps.frontHello, OnTargetHello: l.taps.targetHello, TargetKeyLog: &l.keys,
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if l.fixture != nil {
+		return l, l.startJudged(ctx)
+	}
+	return l, nil
+}
+
+// has says whether the scenario has a path.
+func (l *Lab) has(path string) bool { return slices.Contains(l.scenario.Topology.Paths, path) }
+
+func (l *Lab) startBackends(ctx context.Context) error {
+	list := slices.Clone(l.scenario.Backends)
+	if l.fixture != nil {
+		list = append(list, l.fixture.backends()...)
+	}
+	for _, b := range list {
+		driver, why, err := l.driver(b)
+		if err != nil {
+			return err
+		}
+		l.drivers[b.Name] = why
+		l.opt.Step(fmt.Sprintf("backend %s (%s, %s)", b.Name, b.Kind, driver))
+		spec := backend.Spec{
+			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
+		}
+		running, err := backend.Start(ctx, driver, spec)
+		if err != nil && ctx.Err() == nil && driver != "embedded" && l.isAuto(b) {
+			l.log.Warn("the real server does not start here, the embedded one takes its place", "backend", b.Name, "error", err)
+			l.drivers[b.Name] = "chosen by auto: the real server does not start here"
+			running, err = backend.Start(ctx, "embedded", spec)
+		}
+		if err != nil {
+			return err
+		}
+		l.backends = append(l.backends, running)
+	}
+	return nil
+}
+
+func (l *Lab) isAuto(b scenario.Backend) bool { return cmp.Or(b.Driver, l.opt.Backends) == "auto" }
+
+// driver chooses how a backend is run: its own wish first, then --backends; auto takes the most real one that works here.
+func (l *Lab) driver(b scenario.Backend) (driver, why string, err error) {
+	driver = cmp.Or(b.Driver, l.opt.Backends)
+	switch driver {
+	case "":
+		return "embedded", "", nil
+	case "auto":
+		missing := backend.Available("local", b.Kind)
+		if missing == nil {
+			return "local", "chosen by auto: it works here", nil
+		}
+		return "embedded", "chosen by auto: " + missing.Error(), nil
+	}
+	return driver, "", backend.Available(driver, b.Kind)
+}
+
+// serveRouter starts a router of ours; its end is waited for by Close.
+func (l *Lab) serveRouter(ctx context.Context, name string, config router.Config, onHello func(router.HelloEvent)) (*router.Server, error) {
+	l.opt.Step(name)
+	s, err := router.New(config, router.Options{Logger: l.log.With("part", name), OnHello: onHello})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := s.Listen(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	l.serve(name, s)
+	return s, nil
+}
+
+// serveALB starts a simulator; its end is waited for by Close.
+func (l *Lab) serveALB(ctx context.Context, name string, config albsim.Config, opt albsim.Options) (*albsim.Server, error) {
+	l.opt.Step(name)
+	opt.Logger = l.log.With("part", name)
+	s, err := albsim.New(config, opt)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if err := s.Listen(ctx); err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	l.serve(name, s)
+	return s, nil
+}
+
+// server is what the router and the simulator have in common.
+type server interface {
+	Serve(ctx context.Context) error
+	Shutdown(ctx context.Context) error
+}
+
+func (l *Lab) serve(name string, s server) {
+	l.servers = append(l.servers, s)
+	l.serving.Go(func() {
+		if err := s.Serve(l.life); err != nil && l.life.Err() == nil {
+			l.opt.Failed(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+}
+
+// Close drains the load balancer and the router, stops the backends and removes the private directory. It is safe to call
+// on a lab that is only partly built.
+func (l *Lab) Close(ctx context.Context) error {
+	var errs []error
+	draining, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	for _, s := range slices.Backward(l.servers) {
+		errs = append(errs, unlessLate(s.Shutdown(draining)))
+	}
+	if l.stop != nil {
+		l.stop()
+	}
+	l.serving.Wait()
+	if l.judged.stub != nil {
+		errs = append(errs, l.judged.stub.Close())
+	}
+	for _, b := range slices.Backward(l.backends) {
+		errs = append(errs, b.Close(ctx))
+	}
+	errs = append(errs, os.RemoveAll(l.dir))
+	if l.claim != nil {
+		errs = append(errs, l.claim.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// unlessLate drops the error of a drain that took longer than it may: what was left has been cut then.
+func unlessLate(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
+}
+
+// Backends says what stands behind the router, those of the conformance fixture left out.
+func (l *Lab) Backends() []result.Backend {
+	list := make([]result.Backend, 0, len(l.scenario.Backends))
+	for i, b := range l.backends {
+		if i >= len(l.scenario.Backends) {
+			break
+		}
+		info := b.Info
+		if why := l.drivers[info.Name]; why != "" {
+			info.Note = strings.TrimSpace(why + ". " + info.Note)
+		}
+		list = append(list, info)
+	}
+	return list
+}
+
+// Topology lists the paths with their hops and addresses.
+func (l *Lab) Topology() []result.Path {
+	var paths []result.Path
+	for _, name := range l.scenario.Topology.Paths {
+		switch {
+		case name == scenario.PathDirect && l.router != nil:
+			paths = append(paths, result.Path{Name: name, Hops: []result.Hop{
+				{Name: hopClientRouter, Address: l.router.Addr().String(), TLS: true},
+			}})
+		case name == scenario.PathALBHTTPS && l.alb != nil:
+			paths = append(paths, result.Path{Name: name, Hops: []result.Hop{
+				{Name: hopClientALB, Address: l.albAddress(), TLS: true},
+				{Name: hopALBRouter, Address: l.router.Addr().String(), TLS: true},
+				{Name: hopInner, Address: l.router.Addr().String(), TLS: true},
+			}})
+		}
+	}
+	return paths
+}
+
+func (l *Lab) albAddress() string { return l.alb.Addrs()[0].String() }
+
+// backend returns a running backend by name, or nil.
+func (l *Lab) backend(name string) *backend.Running {
+	for _, b := range l.backends {
+		if b.Info.Name == name {
+			return b
+		}
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+package lab
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/refimpl/client"
+)
+
+// The hops of the paths, by the names that DESIGN.md section 6 promises.
+const (
+	hopClientRouter = "client->router"
+	hopClientALB    = "client->alb"
+	hopALBRouter    = "alb->router"
+	hopInner        = "inner"
+)
+
+// Dialer returns a client for one route over one path, with everything it needs to verify and to present.
+func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
+	r, ok := l.route(route)
+	if !ok {
+		return nil, fmt.Errorf("lab: no route is called %q", route)
+	}
+	d := &client.Dialer{
+		ServerName: l.serverName(r), ALPN: r.ALPN,
+		InnerRoots: l.pki.innerRoots, OuterRoots: l.pki.outerRoots,
+		Path: l.scenario.Topology.Router.Upgrade.Path,
+	}
+	if r.ClientAuth != "none" {
+		d.Certificates = []tls.Certificate{l.pki.client}
+	}
+	switch {
+	case path == scenario.PathDirect && l.router != nil:
+		d.Address = l.router.Addr().String()
+		d.OuterServerName = l.scenario.Topology.Router.Name
+	case path == scenario.PathALBHTTPS && l.alb != nil:
+		d.Address = l.albAddress()
+		d.OuterServerName = l.scenario.Topology.LoadBalancer.Name
+		d.Types = clientTypes(l.scenario.Topology.Router.Upgrade.Types)
+	default:
+		return nil, fmt.Errorf("lab: path %q is not part of this topology", path)
+	}
+	d.Host = d.OuterServerName
+	return d, nil
+}
+
+// clientTypes are the types a client tries, in the router's order, raw alpn-ping left to those who force it.
+func clientTypes(configured []string) []string {
+	var types []string
+	for _, t := range configured {
+		if t != "alpn-ping" || len(configured) == 1 {
+			types = append(types, t)
+		}
+	}
+	return types
+}
+
+// serverName is a name that the route matches: its first, with a label for a wildcard, or the router's own when it
+// matches any.
+func (l *Lab) serverName(r scenario.Route) string {
+	if len(r.SNI) == 0 {
+		return l.scenario.Topology.Router.Name
+	}
+	return strings.Replace(r.SNI[0], "*.", "any.", 1)
+}

@@ -1,0 +1,304 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/albsim"
+	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+	"github.com/tlsroute/tlsroute-bench/internal/capture"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/refimpl/client"
+	"github.com/tlsroute/tlsroute-bench/refimpl/router"
+)
+
+// walkTimeout bounds one tunnel of a walk.
+const walkTimeout = 10 * time.Second
+
+// Walk opens one tunnel to each route over each path and reports what the ClientHello of every hop carried: read off the
+// loopback interface where this process may capture, else as the components themselves saw it. What is inside a tunnel is
+// encrypted once more on the wire, so the inner hop is always read where the client writes it. The sentence says which.
+func (l *Lab) Walk(ctx context.Context, progress func(path string)) ([]result.Wire, string, error) {
+	wires := []result.Wire{}
+	source := "ClientHellos were read off the loopback interface by packet capture; those inside a tunnel were tapped where the client writes them."
+	capturing := true
+	for _, path := range l.Topology() {
+		for _, route := range l.scenario.Routes {
+			seen, err := l.walkOne(ctx, path, route, capturing)
+			if errors.Is(err, capture.ErrNotPermitted) {
+				capturing = false
+				source = "Tapped inside the process, not captured: " + err.Error() + "."
+				seen, err = l.walkOne(ctx, path, route, false)
+			}
+			if err != nil {
+				return wires, source, fmt.Errorf("path %s, route %s: %w", path.Name, route.Name, err)
+			}
+			wires = append(wires, seen...)
+		}
+		progress(path.Name)
+	}
+	return wires, source, nil
+}
+
+func (l *Lab) walkOne(ctx context.Context, path result.Path, route scenario.Route, capturing bool) ([]result.Wire, error) {
+	d, err := l.Dialer(path.Name, route.Name)
+	if err != nil {
+		return nil, err
+	}
+	keys := &capture.KeyLog{}
+	d.InnerKeyLog, d.OuterKeyLog = keys, keys
+	var inner helloTap
+	d.WrapTunnel = inner.wrap
+	l.taps.start()
+	l.keys.set(keys)
+	defer l.keys.set(nil)
+
+	var session *capture.Session
+	if capturing {
+		if session, err = l.capture(ctx, captureHops(path), keys); err != nil {
+			return nil, err
+		}
+	}
+	conn, err := dialOnce(ctx, d)
+	if err != nil {
+		if session != nil {
+			_, stopped := session.Stop()
+			err = errors.Join(err, stopped)
+		}
+		return nil, err
+	}
+	if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		l.log.Debug("walk: close", "path", path.Name, "route", route.Name, "error", err)
+	}
+	tapped := l.taps.stop(ctx, path)
+	var captured []capture.Observation
+	if session != nil {
+		if captured, err = session.Stop(); err != nil {
+			return nil, err
+		}
+	}
+	return l.hopsSeen(path, route, captured, tapped, &inner, capturing)
+}
+
+func dialOnce(ctx context.Context, d *client.Dialer) (*client.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, walkTimeout)
+	defer cancel()
+	return d.Dial(ctx)
+}
+
+// hopsSeen puts together one row a hop. A hop of which nothing was seen is an error: an empty capture proves nothing.
+func (l *Lab) hopsSeen(path result.Path, route scenario.Route, captured []capture.Observation, tapped []result.Wire, inner *helloTap, capturing bool) ([]result.Wire, error) {
+	var rows []result.Wire
+	for _, hop := range path.Hops {
+		row := result.Wire{Path: path.Name, Hop: hop.Name, Route: route.Name, ALPN: []string{}}
+		switch {
+		case hop.Name == hopInner:
+			hello, ok := inner.hello()
+			if !ok {
+				return nil, fmt.Errorf("no ClientHello was seen inside the tunnel")
+			}
+			row.Source = "tap"
+			fill(&row, hello)
+			for _, t := range tapped {
+				if t.Hop == hopInner {
+					row.ClientCert = row.ClientCert || t.ClientCert
+				}
+			}
+		case capturing:
+			found := false
+			for _, o := range captured {
+				if o.Hop == hop.Name {
+					found = true
+					row.Source, row.SNI, row.SHA256 = "capture", o.SNI, o.SHA256
+					row.ALPN = append(row.ALPN[:0], o.ALPN...)
+					row.ClientCert = o.ClientCert
+					if !o.ClientCertKnown { // the flight could not be decrypted: the side that ended it knows
+						row.ClientCert = slices.ContainsFunc(tapped, func(t result.Wire) bool { return sameHop(t.Hop, hop.Name) && t.ClientCert })
+					}
+				}
+			}
+			if !found {
+				return nil, fmt.Errorf("hop %s: the capture has no ClientHello", hop.Name)
+			}
+		default:
+			found := false
+			for _, t := range tapped {
+				if sameHop(t.Hop, hop.Name) {
+					found = true
+					row.Source, row.SNI, row.ALPN, row.ClientCert = "tap", t.SNI, t.ALPN, t.ClientCert
+				}
+			}
+			if !found {
+				return nil, fmt.Errorf("hop %s: the tap saw no ClientHello", hop.Name)
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// sameHop tells whether a tap speaks of a hop: to the router, the load balancer is a client.
+func sameHop(tap, hop string) bool {
+	return tap == hop || tap == hopClientRouter && hop == hopALBRouter
+}
+
+func fill(row *result.Wire, h wire.Hello) {
+	if h.HasSNI {
+		row.SNI = &h.SNI
+	}
+	row.ALPN = append(row.ALPN[:0], h.ALPN...)
+	sum := sha256.Sum256(h.Message)
+	row.SHA256 = hex.EncodeToString(sum[:])
+}
+
+// captureHops are the hops that are TCP connections of their own, told apart by their server's address.
+func captureHops(path result.Path) []capture.Hop {
+	var hops []capture.Hop
+	for _, h := range path.Hops {
+		if h.Name != hopInner {
+			hops = append(hops, capture.Hop{Name: h.Name, Server: netip.MustParseAddrPort(h.Address)})
+		}
+	}
+	return hops
+}
+
+// helloTap reads the ClientHello that a client writes into a tunnel.
+type helloTap struct {
+	mu      sync.Mutex
+	written []byte
+}
+
+func (t *helloTap) wrap(c net.Conn) net.Conn { return &tappedConn{Conn: c, tap: t} }
+
+func (t *helloTap) hello() (wire.Hello, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	h, _, err := wire.ParseHello(t.written)
+	return h, err == nil
+}
+
+type tappedConn struct {
+	net.Conn
+	tap *helloTap
+}
+
+func (c *tappedConn) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	c.tap.mu.Lock()
+	if len(c.tap.written) < wire.MaxHello {
+		c.tap.written = append(c.tap.written, p[:n]...)
+	}
+	c.tap.mu.Unlock()
+	return n, err
+}
+
+func (c *tappedConn) Unwrap() net.Conn { return c.Conn }
+
+// taps collect what the components saw, while a walk is on.
+type taps struct {
+	mu   sync.Mutex
+	on   bool
+	seen []result.Wire
+	more chan struct{} // has room for one: something was added
+}
+
+func (t *taps) start() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.on, t.seen, t.more = true, nil, make(chan struct{}, 1)
+}
+
+// tapWait bounds how long a component may take to tell what it saw: the client is done with a TLS 1.3 handshake before the
+// router has seen the client's certificate.
+const tapWait = 2 * time.Second
+
+// stop returns what was seen, as soon as the last hop of the path has told, or when tapWait is over.
+func (t *taps) stop(ctx context.Context, path result.Path) []result.Wire {
+	last := path.Hops[len(path.Hops)-1].Name
+	timer := time.NewTimer(tapWait)
+	defer timer.Stop()
+	for {
+		t.mu.Lock()
+		seen, more := t.seen, t.more
+		if slices.ContainsFunc(seen, func(w result.Wire) bool { return w.Hop == last }) || ctx.Err() != nil {
+			t.on = false
+			t.mu.Unlock()
+			return seen
+		}
+		t.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+		case <-timer.C:
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.on = false
+			return t.seen
+		}
+	}
+}
+
+func (t *taps) add(w result.Wire, sni string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.on {
+		return
+	}
+	if sni != "" {
+		w.SNI = &sni
+	}
+	if w.ALPN == nil {
+		w.ALPN = []string{}
+	}
+	t.seen = append(t.seen, w)
+	select {
+	case t.more <- struct{}{}:
+	default:
+	}
+}
+
+func (t *taps) routerHello(e router.HelloEvent) {
+	hop := hopClientRouter
+	if e.Tunnel {
+		hop = hopInner
+	}
+	t.add(result.Wire{Hop: hop, ALPN: e.ALPN, ClientCert: e.ClientCert}, e.SNI)
+}
+
+func (t *taps) frontHello(e albsim.HelloEvent) {
+	t.add(result.Wire{Hop: hopClientALB, ALPN: e.ALPN, ClientCert: e.ClientCert}, e.SNI)
+}
+
+func (t *taps) targetHello(e albsim.HelloEvent) {
+	t.add(result.Wire{Hop: hopALBRouter, ALPN: e.ALPN, ClientCert: e.ClientCert}, e.SNI)
+}
+
+// keySwitch hands key log lines to whoever is capturing just now.
+type keySwitch struct {
+	mu sync.Mutex
+	to *capture.KeyLog
+}
+
+func (k *keySwitch) set(to *capture.KeyLog) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.to = to
+}
+
+func (k *keySwitch) Write(p []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.to != nil {
+		return k.to.Write(p)
+	}
+	return len(p), nil
+}
