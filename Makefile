@@ -1,0 +1,54 @@
+# Everything a developer does here; "make help" lists it.
+.DEFAULT_GOAL := help
+.PHONY: help build run test test-quick mutants fuzz lint fmt gen bench packages check clean
+
+GO      ?= go
+TOOL    := $(GO) tool -modfile=tools/go.mod
+FUZZTIME ?= 30s
+# What the tests with real servers need, by Debian package.
+PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client
+
+help: ## print this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/tlsroute-bench
+	$(GO) build -trimpath -buildvcs=true -o bin/tlsroute-bench .
+
+run: ## the main job on embedded backends: needs no root, no Docker, nothing installed
+	$(GO) run . run scenarios/alb.yaml
+
+# Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
+test: packages ## everything: installs what it needs, then unit, race, script and local-backend tests; prints how many ran
+	$(GO) test -race -run '^$$' ./... >/dev/null
+	$(TOOL) gotestsum --format pkgname -- -race -p 1 -timeout 30m ./...
+
+test-quick: ## the same without the race detector and without installing anything
+	$(GO) test ./...
+
+check: fmt lint gen test ## what a change must pass before it is pushed
+
+packages: ## install the Debian packages that the tests need (as root; nothing is started)
+	@./tools/packages.sh $(PACKAGES)
+
+mutants: ## print which mutant kills which check; fails for a check that nothing kills
+	$(GO) test ./conformance/selftest -run KillMatrix -v
+
+fuzz: ## fuzz every parser for FUZZTIME each
+	@set -e; for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
+	  for f in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$target/*_test.go | cut -c6-); do \
+	    echo "== $$target $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$target; done; done
+
+bench: ## our own benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+lint: ## the pinned linters (the first run builds them)
+	$(TOOL) golangci-lint run ./...
+
+fmt: ## format everything
+	$(TOOL) golangci-lint fmt ./...
+
+gen: ## write the generated files again: JSON Schemas
+	$(GO) run ./internal/gen .
+
+clean: ## remove what builds and runs leave
+	rm -rf bin reports/out
