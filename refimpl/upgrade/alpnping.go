@@ -147,9 +147,11 @@ func (b *base) init(conn net.Conn, first []byte) {
 func (b *base) Unwrap() net.Conn                   { return b.conn }
 func (b *base) LocalAddr() net.Addr                { return b.conn.LocalAddr() }
 func (b *base) RemoteAddr() net.Addr               { return b.conn.RemoteAddr() }
-func (b *base) SetDeadline(t time.Time) error      { return b.conn.SetDeadline(t) }
 func (b *base) SetReadDeadline(t time.Time) error  { return b.conn.SetReadDeadline(t) }
-func (b *base) SetWriteDeadline(t time.Time) error { return b.conn.SetWriteDeadline(t) }
+func (b *base) SetWriteDeadline(t time.Time) error { return b.out.deadline.set(b.conn, t) }
+func (b *base) SetDeadline(t time.Time) error {
+	return errors.Join(b.SetReadDeadline(t), b.SetWriteDeadline(t))
+}
 
 // source reads ahead for frame headers. A payload that is longer than what was read ahead goes straight to the caller.
 type source struct {

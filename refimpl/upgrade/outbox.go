@@ -37,6 +37,8 @@ type outbox struct {
 	answer  *time.Timer // sends what postIdle was given
 	wrote   bool        // a data frame left since answer was armed
 
+	deadline writeDeadline // of the owner's frames
+
 	wg sync.WaitGroup // the goroutine that empties the queue, armed timers
 }
 
@@ -54,11 +56,16 @@ func (o *outbox) write(p []byte, frame func(dst, chunk []byte) []byte) (int, err
 	if o.end {
 		return 0, net.ErrClosed
 	}
-	if len(p) > 0 {
-		o.qmu.Lock()
-		o.wrote = true
-		o.qmu.Unlock()
+	if len(p) == 0 {
+		return 0, o.err
 	}
+	if err := o.deadline.begin(o.conn); err != nil {
+		return 0, err
+	}
+	defer o.deadline.end(o.conn)
+	o.qmu.Lock()
+	o.wrote = true
+	o.qmu.Unlock()
 	buf := joinBuffers.Get().(*[]byte)
 	defer joinBuffers.Put(buf)
 	sent := 0
@@ -228,7 +235,7 @@ func (o *outbox) close(last []byte) error {
 	o.qmu.Unlock()
 
 	// Also frees a Write or a ping that a peer holds up: nothing here may wait for longer than the grace.
-	o.conn.SetWriteDeadline(time.Now().Add(closeGrace))
+	o.deadline.last(o.conn, time.Now().Add(closeGrace))
 	o.mu.Lock()
 	o.flush(queue)
 	if !o.end && last != nil {

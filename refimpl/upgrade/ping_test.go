@@ -2,10 +2,12 @@ package upgrade
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -69,5 +71,57 @@ func TestPingConnNeedsNoUpgrade(t *testing.T) {
 		if got := mustRead(t, to, 5); string(got) != "hello" {
 			t.Errorf("read %q", got)
 		}
+	}
+}
+
+// crypto/tls leaves a write deadline in the past behind its close_notify. Pings go on after it, over the TLS session of the hop too,
+// and so does the goodbye.
+func TestPingsGoOnBehindTheInnerCloseNotify(t *testing.T) {
+	for _, typ := range []string{"websocket", "alpn-ping"} {
+		t.Run(typ, func(t *testing.T) {
+			c, s := tcpPair(t)
+			cert, _ := testCertificate(t)
+			hop := tls.Server(s, &tls.Config{Certificates: []tls.Certificate{cert}})
+			peer := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+			shaken := make(chan error, 1)
+			go func() { shaken <- peer.Handshake() }()
+			if err := errors.Join(hop.Handshake(), <-shaken); err != nil {
+				t.Fatal(err)
+			}
+			tunnel := lookup(typ).Server(hop, nil, ServerOptions{PingInterval: 5 * time.Millisecond})
+			inner := tls.Server(tunnel, &tls.Config{Certificates: []tls.Certificate{cert}})
+			go func() {
+				shaken <- tls.Client(lookup(typ).Client(peer, nil, ClientOptions{}), &tls.Config{InsecureSkipVerify: true}).Handshake()
+			}()
+			if err := errors.Join(inner.Handshake(), <-shaken); err != nil {
+				t.Fatal(err)
+			}
+			if err := inner.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			var got atomic.Int64
+			go func() {
+				var p [64]byte
+				for {
+					n, err := peer.Read(p[:])
+					got.Add(int64(n))
+					if err != nil {
+						ended <- err
+						return
+					}
+				}
+			}()
+			before := got.Load()
+			for until := time.Now().Add(10 * time.Second); got.Load() < before+100; time.Sleep(time.Millisecond) {
+				if time.Now().After(until) {
+					t.Fatal("no ping behind the close_notify")
+				}
+			}
+			inner.Close()
+			if err := <-ended; err != io.EOF {
+				t.Errorf("the hop ended with %v, want its close_notify", err)
+			}
+		})
 	}
 }
