@@ -35,11 +35,49 @@ func (e *end) drain(ctx context.Context, step func(*net.TCPConn)) bool {
 	}
 }
 
-// settle readies a side that has ended cleanly for Close. A layer over TCP may stop at its own end and leave bytes unread, a
-// close_notify behind a closing frame for one; see discard.
-func (e *end) settle(ctx context.Context) {
-	if e.tcp == nil || e.rest == net.Conn(e.tcp) {
-		return // plain TCP has been read to its FIN: the kernel delivers what is queued after Close
+// farewell closes a side that has ended cleanly. Plain TCP has been read to its FIN: the kernel delivers what is queued after Close.
+// A layer over TCP stops at its own end, and the peer may have more to say below it: a pong, the answer to a closing frame, the
+// close_notify of the hop. Bytes that come to a closed socket reset the connection, and the reset takes with it what a load balancer
+// in between has not passed on yet. So every layer says its end, and what still comes is thrown away until the peer's FIN, as a web
+// server lingers (RFC 9112 section 9.6).
+func (e *end) farewell(ctx context.Context) {
+	if e.tcp != nil && e.rest != net.Conn(e.tcp) && e.drain(ctx, discard) {
+		e.sayGoodbye()
+		e.linger(ctx)
 	}
-	e.drain(ctx, discard)
+	e.conn.Close()
+}
+
+// unwatch ends awaitReset, which would keep others from reading.
+func (e *end) unwatch() {
+	if e.tcp != nil {
+		e.tcp.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// sayGoodbye ends the sending side of each layer, from the top down.
+func (e *end) sayGoodbye() {
+	for c := e.conn; c != nil; c = below(c) {
+		if half, ok := c.(interface{ CloseWrite() error }); ok {
+			// Set anew for each: crypto/tls puts one in the past behind its close_notify.
+			e.tcp.SetWriteDeadline(time.Now().Add(goodbyeMost))
+			_ = half.CloseWrite() // a peer that has left needs none
+		}
+	}
+}
+
+func (e *end) linger(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() { e.tcp.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	buf := buffers.Get().(*[bufferSize]byte)
+	defer buffers.Put(buf)
+	for until := time.Now().Add(drainMost); ctx.Err() == nil && time.Now().Before(until); {
+		e.tcp.SetReadDeadline(time.Now().Add(lingerQuiet))
+		if ctx.Err() != nil {
+			return // it came before the deadline was set
+		}
+		if _, err := e.tcp.Read(buf[:]); err != nil {
+			return
+		}
+	}
 }

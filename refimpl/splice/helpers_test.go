@@ -10,6 +10,7 @@ import (
 	"errors"
 	"io"
 	"math/big"
+	mathrand "math/rand/v2"
 	"net"
 	"sync"
 	"syscall"
@@ -124,6 +125,40 @@ func expect(t *testing.T, conn io.Reader, want string) {
 	if _, err := io.ReadFull(conn, got); err != nil || string(got) != want {
 		t.Fatalf("read %q, %v; want %q", got, err, want)
 	}
+}
+
+// acknowledged waits until the peer's kernel has all that conn sent.
+func acknowledged(t *testing.T, conn *net.TCPConn) {
+	t.Helper()
+	for until := time.Now().Add(patience); unsent(conn) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Errorf("%d bytes are not acknowledged", unsent(conn))
+			return
+		}
+	}
+}
+
+// fill sends until the router, which has the other end of conn, has stopped reading because its own peer does not, and returns what
+// was sent. All of it is acknowledged, and the last of it is in the router's receive queue.
+func fill(t *testing.T, conn, router *net.TCPConn) (sent []byte) {
+	t.Helper()
+	rng := mathrand.NewChaCha8([32]byte{1})
+	for stopped := 0; stopped < 50; {
+		if stopped == 0 {
+			chunk := make([]byte, 16<<10)
+			_, _ = rng.Read(chunk)
+			send(t, conn, string(chunk))
+			sent = append(sent, chunk...)
+			acknowledged(t, conn)
+		}
+		time.Sleep(time.Millisecond)
+		if unread(router) < 16<<10 {
+			stopped = 0
+		} else {
+			stopped++
+		}
+	}
+	return sent
 }
 
 func reset(t *testing.T, conn *net.TCPConn) {

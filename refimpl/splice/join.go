@@ -101,7 +101,7 @@ func (j *join) run(d *direction) {
 type verdict struct {
 	end string
 	err error
-	ev  event // the failure, when it was one
+	ev  event // what decided it, when an event did
 }
 
 // supervise waits for the end of both directions or for the first failure.
@@ -124,7 +124,7 @@ func (j *join) supervise(ctx context.Context, idle time.Duration) verdict {
 			case ev.bad != nil:
 				return verdict{end: word(ev), err: ev.err, ev: ev}
 			case ev.full, j.over[j.ab] && j.over[j.ba]:
-				return verdict{end: EndEOF}
+				return verdict{end: EndEOF, ev: ev}
 			}
 		case <-expired:
 			if left := idle - (time.Since(j.since) - time.Duration(j.active.Load())); left > 0 {
@@ -157,11 +157,17 @@ var errIdle = errors.New("no byte in either direction for the idle time")
 // finish closes both connections in the manner of the verdict and waits for the goroutines.
 func (j *join) finish(ctx context.Context, v verdict) {
 	switch {
-	case v.end == EndEOF:
-		j.a.settle(ctx)
-		j.b.settle(ctx)
+	case v.ev.full: // the other direction is cut off in the middle: nothing is left to say
+		j.a.drain(ctx, nil)
+		j.b.drain(ctx, nil)
 		j.a.conn.Close()
 		j.b.conn.Close()
+	case v.end == EndEOF:
+		j.a.unwatch()
+		j.b.unwatch()
+		j.copies.Wait()
+		j.copies.Go(func() { j.b.farewell(ctx) })
+		j.a.farewell(ctx)
 	case v.ev.bad != nil:
 		bad, good, back := j.a, j.b, j.ab
 		if v.ev.bad == j.b {

@@ -55,6 +55,11 @@ const (
 	drainStall = 500 * time.Millisecond
 	// drainMost bounds a peer that takes byte by byte.
 	drainMost = 30 * time.Second
+	// A peer that has been told the end of every layer and sends nothing for lingerQuiet is not waited for any longer; nginx lingers
+	// as long (lingering_timeout).
+	lingerQuiet = 5 * time.Second
+	// A closing frame or a close_notify may wait for room for goodbyeMost; all before it has been acknowledged.
+	goodbyeMost = 500 * time.Millisecond
 )
 
 // Join copies between a and b until both directions have ended, one of the two fails, or ctx, which bounds the whole tunnel, is

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -111,13 +112,11 @@ func TestJoinDeliversWhatCameBeforeACloseWithUnreadData(t *testing.T) {
 		size  int
 		wait  bool          // until the backend has gone, before the client reads
 		pause time.Duration // of the client, after that
-		poke  bool          // the client sends to the backend that has gone
 	}{
-		{"all of it in the client's kernel", 32 << 10, true, 0, false},
-		{"most of it in the router's kernel", 1 << 20, true, 0, false},
-		{"most of it not read by the router yet, which meets the reset by writing", 4 << 20, true, 0, true},
-		{"more than the kernels hold", 8 << 20, false, 0, false},
-		{"a client that pauses for longer than a reset is held back", 1 << 20, true, 2 * drainStall, false},
+		{"all of it in the client's kernel", 32 << 10, true, 0},
+		{"most of it in the router's kernel", 1 << 20, true, 0},
+		{"more than the kernels hold", 8 << 20, false, 0},
+		{"a client that pauses for longer than a reset is held back", 1 << 20, true, 2 * drainStall},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			each(t, func(t *testing.T, wrap func(*net.TCPConn) net.Conn) {
@@ -133,7 +132,7 @@ func TestJoinDeliversWhatCameBeforeACloseWithUnreadData(t *testing.T) {
 					_, err := cb.Write(payload)
 					_ = cb.CloseWrite()
 					// Closing with unread data drops what is still in the backend's own send queue, on a direct path too.
-					newEnd("", cb).drain(t.Context(), nil)
+					acknowledged(t, cb)
 					_ = cb.Close() // "never read" is unread: the kernel sends a reset behind the FIN
 					gone <- err
 				}()
@@ -141,9 +140,6 @@ func TestJoinDeliversWhatCameBeforeACloseWithUnreadData(t *testing.T) {
 					if err := <-gone; err != nil {
 						t.Fatal(err)
 					}
-				}
-				if c.poke {
-					send(t, ca, "nobody there")
 				}
 				<-time.After(c.pause)
 				got, err := io.ReadAll(ca)
@@ -159,22 +155,45 @@ func TestJoinDeliversWhatCameBeforeACloseWithUnreadData(t *testing.T) {
 	}
 }
 
-// The kernel reports a reset once. When the router's write gets the report, its read behind that looks like a clean end.
-func TestJoinDoesNotTakeAResetFoundByWritingForAnEnd(t *testing.T) {
-	each(t, func(t *testing.T, wrap func(*net.TCPConn) net.Conn) {
-		ca, a := tcpPair(t)
-		cb, b := tcpPair(t)
-		tn := start(t, wrap(a), wrap(b))
-		const size = 4 << 20 // more than the client's side holds, so that the router has not yet read all
-		send(t, cb, string(make([]byte, size)))
-		newEnd("", cb).drain(t.Context(), nil)
-		reset(t, cb)
-		send(t, ca, "nobody there")
-		if got := wantReset(t, ca); len(got) != size {
-			t.Errorf("%d of %d bytes came before the reset", len(got), size)
-		}
-		tn.wait(EndResetB)
-	})
+// The router has not yet read all that the backend said when it finds out, by writing, that the backend has gone: behind a FIN, which
+// makes the answer whole, or by a reset alone. The kernel reports a reset once: when the router's write gets the report, its read
+// behind that looks like a clean end.
+func TestJoinDeliversWhatItHasNotReadWhenAWriteMeetsTheEnd(t *testing.T) {
+	for _, whole := range []bool{true, false} {
+		t.Run(fmt.Sprintf("whole %v", whole), func(t *testing.T) {
+			each(t, func(t *testing.T, wrap func(*net.TCPConn) net.Conn) {
+				ca, a := tcpPair(t)
+				cb, b := tcpPair(t)
+				tn := start(t, wrap(a), wrap(b))
+				send(t, ca, "never read")
+				sent := fill(t, cb, b)
+				if whole {
+					_ = cb.CloseWrite()
+					acknowledged(t, cb)
+					_ = cb.Close() // "never read" is unread: a reset behind the FIN
+				} else {
+					reset(t, cb)
+				}
+				send(t, ca, "nobody there")
+				var got []byte
+				if whole {
+					var err error
+					if got, err = io.ReadAll(ca); err != nil {
+						t.Errorf("after %d bytes: %v", len(got), err)
+					}
+				} else {
+					got = wantReset(t, ca)
+				}
+				if !bytes.Equal(got, sent) {
+					t.Errorf("read %d of %d bytes", len(got), len(sent))
+				}
+				_ = ca.Close()
+				if r := tn.wait(EndResetB); r.BToA != int64(len(sent)) {
+					t.Errorf("%+v", r)
+				}
+			})
+		})
+	}
 }
 
 func TestJoinMovesBulkBothWaysAndCounts(t *testing.T) {
