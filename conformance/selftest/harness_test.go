@@ -92,7 +92,10 @@ func newLab(t *testing.T) *lab {
 		l.witnesses[name] = w
 		t.Cleanup(func() { check(t, w.Close(context.Background())) })
 	}
-	l.dead = must(netx.ClosedAddress())(t)
+	dead, release, err := netx.Refuse()
+	check(t, err)
+	t.Cleanup(func() { check(t, release()) })
+	l.dead = dead
 	return l
 }
 

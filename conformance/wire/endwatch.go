@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // EndWatch stands below a TLS session and remembers that the stream itself has ended. crypto/tls answers io.EOF both to a
@@ -28,6 +29,15 @@ func (w *EndWatch) Read(p []byte) (int, error) {
 
 // Ended says whether a Read has met the end of the stream.
 func (w *EndWatch) Ended() bool { return w.ended.Load() }
+
+// SetWriteDeadline passes a deadline on, but takes off one that has passed. crypto/tls leaves such a one behind its close_notify, and
+// a pong of a tunnel below that met it would end the writing half of the hop's TLS session.
+func (w *EndWatch) SetWriteDeadline(at time.Time) error {
+	if !at.After(time.Now()) {
+		at = time.Time{}
+	}
+	return w.Conn.SetWriteDeadline(at)
+}
 
 // CloseWrite passes through.
 func (w *EndWatch) CloseWrite() error { return CloseWrite(w.Conn) }

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"testing"
@@ -121,4 +123,50 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// crypto/tls leaves a write deadline in the past behind its close_notify. A pong that met it would end the hop's TLS session.
+func TestPongsGoOnBehindTheInnerCloseNotify(t *testing.T) {
+	config := serverConfig(t)
+	servers := make(chan *WSServer, 1)
+	hop, wait := pair(t, func(c net.Conn) error {
+		outer := tls.Server(c, config)
+		server := NewWSServer(outer)
+		servers <- server
+		inner := tls.Server(server, config)
+		if _, err := io.ReadAll(inner); err != nil { // to the client's close_notify
+			return err
+		}
+		for range 3 {
+			if _, err := outer.Write(ServerPing([]byte("still there"))); err != nil {
+				return err
+			}
+		}
+		if _, err := inner.Write([]byte("answer")); err != nil {
+			return err
+		}
+		_, err := server.Read(make([]byte, 1)) // takes the pongs on its way to the end
+		if errors.Is(err, io.EOF) {
+			err = nil
+		}
+		return err
+	})
+	insecure := &tls.Config{InsecureSkipVerify: true}
+	tunnel, err := NewTunnel(WebSocket, tls.Client(NewEndWatch(hop), insecure))
+	must(t, err)
+	inner := tls.Client(NewEndWatch(tunnel), insecure)
+	_, err = inner.Write([]byte("question"))
+	must(t, err)
+	must(t, inner.CloseWrite())
+	buf := make([]byte, len("answer"))
+	_, err = io.ReadFull(inner, buf)
+	must(t, err)
+	server := <-servers
+	for start := time.Now(); len(server.Pongs()) == 0; time.Sleep(time.Millisecond) {
+		if time.Since(start) > time.Second {
+			t.Fatal("no pong came behind the close_notify")
+		}
+	}
+	must(t, CloseWrite(tunnel))
+	must(t, wait())
 }

@@ -19,7 +19,8 @@ type fixture struct {
 	conformance.Fixture
 	cas   map[string]*certs.CA // "A" and "B"
 	files map[string]string
-	dead  string // an address at which nothing listens
+	dead  string // an address that refuses
+	free  func() error
 }
 
 func newFixture() (*fixture, error) {
@@ -49,7 +50,7 @@ func newFixture() (*fixture, error) {
 		*c.into = &cert
 	}
 	var err error
-	f.dead, err = netx.ClosedAddress()
+	f.dead, f.free, err = netx.Refuse()
 	return f, err
 }
 

@@ -115,9 +115,11 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 		return nil, fmt.Errorf("lab: %w", err)
 	}
 	if opt.Conformance {
-		if l.fixture, err = newFixture(); err != nil {
+		fixture, err := newFixture()
+		if err != nil {
 			return nil, err
 		}
+		l.fixture = fixture
 	}
 	if l.pki, err = newPKI(l.dir, sc, l.fixture); err != nil {
 		return nil, err
@@ -255,6 +257,9 @@ func (l *Lab) Close(ctx context.Context) error {
 	l.serving.Wait()
 	if l.judged.stub != nil {
 		errs = append(errs, l.judged.stub.Close())
+	}
+	if l.fixture != nil {
+		errs = append(errs, l.fixture.free())
 	}
 	for _, b := range slices.Backward(l.backends) {
 		errs = append(errs, b.Close(ctx))

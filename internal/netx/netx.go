@@ -1,5 +1,5 @@
 // Package netx has the few things about connections that several rooms need and net does not offer: half-close and reset
-// through any number of wrappers, and an address at which nothing listens.
+// through any number of wrappers, and an address that refuses.
 package netx
 
 import (
@@ -48,14 +48,4 @@ func Reset(c net.Conn) error {
 		return c.Close()
 	}
 	return errors.Join(tcp.SetLinger(0), tcp.Close())
-}
-
-// ClosedAddress returns a loopback address at which nothing listens. Nothing reserves it: it is for tests and for routes
-// that must lead nowhere, not for servers.
-func ClosedAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }

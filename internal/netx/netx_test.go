@@ -61,12 +61,23 @@ func TestCloseWriteLeavesTheOtherDirectionOpen(t *testing.T) {
 	}
 }
 
-func TestNothingListensAtTheClosedAddress(t *testing.T) {
-	address, err := netx.ClosedAddress()
+func TestRefuse(t *testing.T) {
+	address, release, err := netx.Refuse()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if c, err := net.Dial("tcp", address); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("dialled %v, %v", c, err)
 	}
+	if l, err := net.Listen("tcp", address); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("somebody else got the address: %v, %v", l, err)
+	}
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatalf("after release: %v", err)
+	}
+	l.Close()
 }
