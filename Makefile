@@ -5,8 +5,8 @@
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
-# What the tests with real servers need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client
+# What the tests with real servers and a real browser need, by Debian package.
+PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client chromium
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,11 +18,11 @@ run: ## the main job on embedded backends: needs no root, no Docker, nothing ins
 	$(GO) run . run scenarios/alb.yaml
 
 # Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
-test: packages ## everything: installs what it needs, then unit, race, script and local-backend tests; prints how many ran
-	$(GO) test -race -run '^$$' ./... >/dev/null
-	$(TOOL) gotestsum --format pkgname -- -race -p 1 -timeout 30m ./...
+test: packages ## everything: installs what it needs, then unit, race, script, local-backend and browser tests; prints how many ran
+	$(GO) test -race -tags browser -run '^$$' ./... >/dev/null
+	$(TOOL) gotestsum --format pkgname -- -race -tags browser -p 1 -timeout 30m ./...
 
-test-quick: ## the same without the race detector and without installing anything
+test-quick: ## the same without the race detector, without the browser and without installing anything
 	$(GO) test ./...
 
 check: fmt lint gen test ## what a change must pass before it is pushed
