@@ -119,7 +119,7 @@ func TestPingsGoOnBehindTheInnerCloseNotify(t *testing.T) {
 				}
 			}
 			inner.Close()
-			if err := <-ended; err != io.EOF {
+			if err := <-ended; !errors.Is(err, io.EOF) {
 				t.Errorf("the hop ended with %v, want its close_notify", err)
 			}
 		})
