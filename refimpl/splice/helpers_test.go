@@ -10,8 +10,8 @@ import (
 	"errors"
 	"io"
 	"math/big"
-	mathrand "math/rand/v2"
 	"net"
+	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -69,6 +69,19 @@ func start(t *testing.T, a, b net.Conn) *tunnel {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	tn := &tunnel{t: t, report: make(chan Report, 1), cancel: cancel}
+	if la, ok := a.(looped); ok {
+		loop := new(Loop)
+		tn.cancel = loop.Close
+		t.Cleanup(loop.Close)
+		a, b = la.TCPConn, b.(looped).TCPConn //nolint:forcetypeassert // both are
+		if taken := loop.Take(a, b); taken != nil {
+			taken.Start(func(r Report) { tn.report <- r })
+			return tn
+		}
+		if runtime.GOOS == "linux" {
+			t.Fatal("two TCP connections were not taken")
+		}
+	}
 	var wg sync.WaitGroup
 	wg.Go(func() { tn.report <- Join(ctx, a, b, Options{}) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
@@ -136,29 +149,6 @@ func acknowledged(t *testing.T, conn *net.TCPConn) {
 			return
 		}
 	}
-}
-
-// fill sends until the router, which has the other end of conn, has stopped reading because its own peer does not, and returns what
-// was sent. All of it is acknowledged, and the last of it is in the router's receive queue.
-func fill(t *testing.T, conn, router *net.TCPConn) (sent []byte) {
-	t.Helper()
-	rng := mathrand.NewChaCha8([32]byte{1})
-	for stopped := 0; stopped < 50; {
-		if stopped == 0 {
-			chunk := make([]byte, 16<<10)
-			_, _ = rng.Read(chunk)
-			send(t, conn, string(chunk))
-			sent = append(sent, chunk...)
-			acknowledged(t, conn)
-		}
-		time.Sleep(time.Millisecond)
-		if unread(router) < 16<<10 {
-			stopped = 0
-		} else {
-			stopped++
-		}
-	}
-	return sent
 }
 
 func reset(t *testing.T, conn *net.TCPConn) {

@@ -70,12 +70,15 @@ func Join(ctx context.Context, a, b net.Conn, opt Options) Report {
 	j.start()
 	v := j.supervise(ctx, opt.Idle)
 	j.finish(ctx, v)
-	r := Report{
+	return j.report(v)
+}
+
+func (j *join) report(v verdict) Report {
+	return Report{
 		AToB:    j.ab.moved.Load(),
 		BToA:    j.ba.moved.Load(),
 		Spliced: j.ab.spliced.Load() + j.ba.spliced.Load(),
 		End:     v.end,
 		Err:     v.err,
 	}
-	return r
 }

@@ -2,10 +2,10 @@ package splice
 
 import (
 	"bytes"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +20,11 @@ func (o opaque) Unwrap() net.Conn { return o.Conn }
 var kinds = map[string]func(*net.TCPConn) net.Conn{
 	"tcp":     func(c *net.TCPConn) net.Conn { return c },
 	"wrapped": func(c *net.TCPConn) net.Conn { return opaque{c} },
+	"loop":    func(c *net.TCPConn) net.Conn { return looped{c} },
 }
+
+// looped marks a connection for a Loop.
+type looped struct{ *net.TCPConn }
 
 func each(t *testing.T, run func(t *testing.T, wrap func(*net.TCPConn) net.Conn)) {
 	for name, wrap := range kinds {
@@ -48,16 +52,18 @@ func TestJoinCarriesAHalfCloseEachWay(t *testing.T) {
 }
 
 func TestJoinCarriesAHalfCloseOfTheOtherSideFirst(t *testing.T) {
-	ca, a := tcpPair(t)
-	cb, b := tcpPair(t)
-	tn := start(t, a, b)
-	send(t, cb, "greeting")
-	_ = cb.CloseWrite()
-	wantEOF(t, ca, "greeting")
-	send(t, ca, "still here")
-	_ = ca.CloseWrite()
-	wantEOF(t, cb, "still here")
-	tn.wait(EndEOF)
+	each(t, func(t *testing.T, wrap func(*net.TCPConn) net.Conn) {
+		ca, a := tcpPair(t)
+		cb, b := tcpPair(t)
+		tn := start(t, wrap(a), wrap(b))
+		send(t, cb, "greeting")
+		_ = cb.CloseWrite()
+		wantEOF(t, ca, "greeting")
+		send(t, ca, "still here")
+		_ = ca.CloseWrite()
+		wantEOF(t, cb, "still here")
+		tn.wait(EndEOF)
+	})
 }
 
 func TestJoinCarriesAReset(t *testing.T) {
@@ -87,21 +93,23 @@ func TestJoinCarriesAReset(t *testing.T) {
 
 // A peer that ended cleanly and then dies is not read any more, yet its reset must cross.
 func TestJoinCarriesAResetAfterAHalfClose(t *testing.T) {
-	ca, a := tcpPair(t)
-	cb, b := tcpPair(t)
-	tn := start(t, a, b)
-	send(t, ca, "q")
-	_ = ca.CloseWrite()
-	wantEOF(t, cb, "q")
-	reset(t, ca)
-	// b has read a clean end before; the reset shows when it writes.
-	tn.wait(EndResetA)
-	_ = cb.SetDeadline(time.Now().Add(patience))
-	for {
-		if _, err := cb.Write(make([]byte, 4096)); err != nil {
-			break
+	each(t, func(t *testing.T, wrap func(*net.TCPConn) net.Conn) {
+		ca, a := tcpPair(t)
+		cb, b := tcpPair(t)
+		tn := start(t, wrap(a), wrap(b))
+		send(t, ca, "q")
+		_ = ca.CloseWrite()
+		wantEOF(t, cb, "q")
+		reset(t, ca)
+		// b has read a clean end before; the reset shows when it writes.
+		tn.wait(EndResetA)
+		_ = cb.SetDeadline(time.Now().Add(patience))
+		for {
+			if _, err := cb.Write(make([]byte, 4096)); err != nil {
+				break
+			}
 		}
-	}
+	})
 }
 
 // A backend that answers, ends its side and goes away without having read all: the answer must arrive, though the client takes
@@ -148,47 +156,6 @@ func TestJoinDeliversWhatCameBeforeACloseWithUnreadData(t *testing.T) {
 				}
 				_ = ca.Close()
 				if r := <-tn.report; r.BToA != int64(c.size) {
-					t.Errorf("%+v", r)
-				}
-			})
-		})
-	}
-}
-
-// The router has not yet read all that the backend said when it finds out, by writing, that the backend has gone: behind a FIN, which
-// makes the answer whole, or by a reset alone. The kernel reports a reset once: when the router's write gets the report, its read
-// behind that looks like a clean end.
-func TestJoinDeliversWhatItHasNotReadWhenAWriteMeetsTheEnd(t *testing.T) {
-	for _, whole := range []bool{true, false} {
-		t.Run(fmt.Sprintf("whole %v", whole), func(t *testing.T) {
-			each(t, func(t *testing.T, wrap func(*net.TCPConn) net.Conn) {
-				ca, a := tcpPair(t)
-				cb, b := tcpPair(t)
-				tn := start(t, wrap(a), wrap(b))
-				send(t, ca, "never read")
-				sent := fill(t, cb, b)
-				if whole {
-					_ = cb.CloseWrite()
-					acknowledged(t, cb)
-					_ = cb.Close() // "never read" is unread: a reset behind the FIN
-				} else {
-					reset(t, cb)
-				}
-				send(t, ca, "nobody there")
-				var got []byte
-				if whole {
-					var err error
-					if got, err = io.ReadAll(ca); err != nil {
-						t.Errorf("after %d bytes: %v", len(got), err)
-					}
-				} else {
-					got = wantReset(t, ca)
-				}
-				if !bytes.Equal(got, sent) {
-					t.Errorf("read %d of %d bytes", len(got), len(sent))
-				}
-				_ = ca.Close()
-				if r := tn.wait(EndResetB); r.BToA != int64(len(sent)) {
 					t.Errorf("%+v", r)
 				}
 			})
@@ -284,16 +251,118 @@ func TestJoinSendsHeldBytesFirst(t *testing.T) {
 	}
 }
 
-func TestJoinEndsWithItsContext(t *testing.T) {
+func TestLoopSendsHeldBytesFirst(t *testing.T) {
 	ca, a := tcpPair(t)
 	cb, b := tcpPair(t)
-	tn := start(t, a, b)
-	send(t, ca, "x")
-	expect(t, cb, "x")
-	tn.cancel()
+	send(t, ca, "three")
+	_ = ca.CloseWrite()
+	_ = cb.CloseWrite()
+	var loop Loop
+	defer loop.Close()
+	ha, hb := &held{&held{a, []byte("two ")}, []byte("one ")}, &held{b, []byte("back")}
+	taken := loop.Take(ha, hb)
+	if taken == nil {
+		if string(ha.bytes) != "one " || string(hb.bytes) != "back" {
+			t.Error("what was not taken has changed")
+		}
+		return
+	}
+	// The old owner goes away, as he may.
+	ha.Close()
+	hb.Close()
+	ended := make(chan Report, 1)
+	taken.Start(func(r Report) { ended <- r })
+	wantEOF(t, cb, "one two three")
+	wantEOF(t, ca, "back")
+	if r := <-ended; r.AToB != 13 || r.BToA != 4 || r.End != EndEOF {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestLoopLeavesWhatIsNotTCP(t *testing.T) {
+	var loop Loop
+	defer loop.Close()
+	_, a := net.Pipe()
+	_, b := tcpPair(t)
+	if loop.Take(a, b) != nil || loop.Take(b, opaque{b}) != nil {
+		t.Error("something was taken that cannot be")
+	}
+	if _, err := b.Write([]byte("x")); err != nil {
+		t.Errorf("the connection was touched: %v", err)
+	}
+}
+
+// A tunnel that comes when the loop has ended is reset, and told so.
+func TestLoopResetsWhatComesTooLate(t *testing.T) {
+	ca, a := tcpPair(t)
+	_, b := tcpPair(t)
+	var loop Loop
+	taken := loop.Take(a, b)
+	loop.Close()
+	if taken == nil {
+		return // not on this system
+	}
+	ended := make(chan Report, 1)
+	taken.Start(func(r Report) { ended <- r })
 	wantReset(t, ca)
-	wantReset(t, cb)
-	tn.wait(EndCancelled)
+	if r := <-ended; r.End != EndCancelled || r.Err == nil {
+		t.Errorf("%+v", r)
+	}
+	if loop.Take(ca, b) != nil {
+		t.Error("a closed loop takes")
+	}
+}
+
+// Many tunnels on one loop, both ways at once, with more bulk than there are pipes.
+func TestLoopKeepsTunnelsApart(t *testing.T) {
+	var loop Loop
+	defer loop.Close()
+	const tunnels, size = 3 * 16, 1 << 20
+	var wg sync.WaitGroup
+	for i := range tunnels {
+		ca, a := tcpPair(t)
+		cb, b := tcpPair(t)
+		taken := loop.Take(a, b)
+		if taken == nil {
+			return // not on this system
+		}
+		wg.Add(1)
+		taken.Start(func(r Report) {
+			defer wg.Done()
+			if r.End != EndEOF || r.AToB != size || r.BToA != size {
+				t.Errorf("tunnel %d: %+v", i, r)
+			}
+		})
+		for j, c := range []*net.TCPConn{ca, cb} {
+			mine, theirs := make([]byte, size), make([]byte, size)
+			_, _ = rand.NewChaCha8([32]byte{byte(i), byte(j)}).Read(mine)
+			_, _ = rand.NewChaCha8([32]byte{byte(i), byte(1 - j)}).Read(theirs)
+			wg.Go(func() {
+				_, _ = c.Write(mine)
+				_ = c.CloseWrite()
+			})
+			wg.Go(func() {
+				if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, theirs) {
+					t.Errorf("tunnel %d: %d bytes, %v", i, len(got), err)
+				}
+			})
+		}
+	}
+	wg.Wait()
+}
+
+func TestJoinEndsWithItsContext(t *testing.T) {
+	each(t, func(t *testing.T, wrap func(*net.TCPConn) net.Conn) {
+		ca, a := tcpPair(t)
+		cb, b := tcpPair(t)
+		tn := start(t, wrap(a), wrap(b))
+		send(t, ca, "x")
+		expect(t, cb, "x")
+		tn.cancel()
+		wantReset(t, ca)
+		wantReset(t, cb)
+		tn.wait(EndCancelled)
+	})
 }
 
 // Without CloseWrite the end of one side can only be told by closing.

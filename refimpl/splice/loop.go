@@ -1,0 +1,73 @@
+package splice
+
+import (
+	"context"
+	"net"
+	"sync"
+)
+
+// Loop moves the bytes of many tunnels without a goroutine for any of them: an idle tunnel between two TCP sockets is two
+// descriptors and a few hundred bytes. What it means for a tunnel to end is what it means to [Join], which takes over when one ends
+// in any other way than cleanly.
+//
+// The zero value is ready; its goroutines start with the first tunnel.
+type Loop struct {
+	mu      sync.Mutex // guards what follows
+	pollers []*poller
+	next    int
+	closed  bool
+
+	ctx    context.Context //nolint:containedctx // the life of the tunnels, which no call bounds; it ends in Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+}
+
+// Taken is a tunnel that a loop has taken over and does not serve yet.
+type Taken struct {
+	poller *poller
+	pair   *pair
+}
+
+// Take takes two connections over if both are TCP under layers that only hold bytes, and if the system has a way; otherwise it returns
+// nil, and nothing has changed. The connections it has taken are closed as far as their old owner is concerned, and whatever that does to
+// them has no effect: only [Taken.Start] goes on.
+func (l *Loop) Take(a, b net.Conn) *Taken {
+	ta, tb := bottom(a), bottom(b)
+	if ta == nil || tb == nil {
+		return nil
+	}
+	return l.take(a, b, ta, tb)
+}
+
+// Start serves the tunnel. done is called once, by a goroutine of the loop's and after both sockets are closed.
+func (t *Taken) Start(done func(Report)) {
+	t.pair.done = done
+	t.poller.add(t.pair)
+}
+
+// Close resets every tunnel and returns when each done has returned.
+func (l *Loop) Close() {
+	l.mu.Lock()
+	l.closed = true
+	pollers := l.pollers
+	if l.cancel != nil {
+		l.cancel()
+	}
+	l.mu.Unlock()
+	for _, p := range pollers {
+		p.stop()
+	}
+	l.wg.Wait()
+}
+
+// bottom is the TCP connection under layers that only hold bytes, which stay where they are; nil when there is something else.
+func bottom(conn net.Conn) *net.TCPConn {
+	for {
+		h, ok := conn.(holder)
+		if !ok {
+			tcp, _ := conn.(*net.TCPConn)
+			return tcp
+		}
+		conn = h.Unwrap()
+	}
+}

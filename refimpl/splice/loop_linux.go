@@ -1,0 +1,248 @@
+package splice
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"runtime"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// poller is one epoll instance and the goroutine that serves its tunnels. Sockets are watched edge-triggered: what an event said holds
+// until a call comes back short.
+type poller struct {
+	loop    *Loop
+	epoll   int
+	wake    int // an eventfd
+	scratch [bufferSize]byte
+	pipes   pipePool
+
+	mu      sync.Mutex // guards what follows
+	pairs   []*pair    // by index; events name a tunnel by it
+	free    []int32
+	stopped bool
+
+	again []*pair // of the goroutine alone: tunnels that have used up their turn
+}
+
+// wakeEvent is the event of poller.wake; tunnels have events from 0.
+const wakeEvent = -1
+
+const watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1)
+
+// pair is a tunnel.
+type pair struct {
+	ends   [2]half // a, b
+	index  int32
+	gone   bool
+	queued bool // in poller.again
+	done   func(Report)
+}
+
+func (l *Loop) take(a, b net.Conn, ta, tb *net.TCPConn) *Taken {
+	p, err := l.poller()
+	if err != nil {
+		return nil //nolint:nilerr // no descriptors for an epoll instance: the tunnel is Join's
+	}
+	fa, err := detach(ta)
+	if err != nil {
+		return nil //nolint:nilerr // the same
+	}
+	fb, err := detach(tb)
+	if err != nil {
+		unix.Close(fa)
+		return nil
+	}
+	x := &pair{}
+	x.ends[0].fd, x.ends[1].fd = fa, fb
+	_, x.ends[0].pending = peel(a)
+	_, x.ends[1].pending = peel(b)
+	ta.Close()
+	tb.Close()
+	return &Taken{poller: p, pair: x}
+}
+
+// detach returns a descriptor of the socket that the Go runtime does not know, and which survives the Close of conn.
+func detach(conn *net.TCPConn) (fd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	controlErr := raw.Control(func(old uintptr) { fd, err = unix.FcntlInt(old, unix.F_DUPFD_CLOEXEC, 0) })
+	if controlErr != nil {
+		return -1, controlErr
+	}
+	return fd, err
+}
+
+// poller chooses one, the next in turn. The first call makes them.
+func (l *Loop) poller() (*poller, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, net.ErrClosed
+	}
+	if l.pollers == nil {
+		l.ctx, l.cancel = context.WithCancel(context.Background())
+		for range max(1, min(runtime.GOMAXPROCS(0), maxPollers)) {
+			p, err := newPoller(l)
+			if err != nil {
+				break
+			}
+			l.pollers = append(l.pollers, p)
+			l.wg.Go(p.run)
+		}
+		if len(l.pollers) == 0 {
+			return nil, fmt.Errorf("epoll: %w", unix.EMFILE)
+		}
+	}
+	l.next++
+	return l.pollers[l.next%len(l.pollers)], nil
+}
+
+const maxPollers = 64
+
+func newPoller(l *Loop) (*poller, error) {
+	epoll, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
+	if err != nil {
+		unix.Close(epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	p := &poller{loop: l, epoll: epoll, wake: wake}
+	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeEvent}); err != nil {
+		unix.Close(wake)
+		unix.Close(epoll)
+		return nil, os.NewSyscallError("epoll_ctl", err)
+	}
+	return p, nil
+}
+
+// add begins to serve a tunnel.
+func (p *poller) add(x *pair) {
+	p.mu.Lock()
+	stopped := p.stopped
+	if !stopped {
+		if n := len(p.free); n > 0 {
+			x.index = p.free[n-1]
+			p.free = p.free[:n-1]
+			p.pairs[x.index] = x
+		} else {
+			x.index = int32(len(p.pairs))
+			p.pairs = append(p.pairs, x)
+		}
+		for side := range x.ends {
+			// It fails for want of kernel memory or of fs.epoll.max_user_watches.
+			if err := p.watch(x, side); err != nil {
+				p.forget(x)
+				p.mu.Unlock()
+				x.abort()
+				x.done(x.report(EndErrorA, err))
+				return
+			}
+		}
+	}
+	p.mu.Unlock()
+	if stopped {
+		x.abort()
+		x.done(x.report(EndCancelled, context.Canceled))
+	}
+}
+
+func (p *poller) watch(x *pair, side int) error {
+	event := unix.EpollEvent{Events: watched, Fd: x.index<<1 | int32(side)}
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, x.ends[side].fd, &event))
+}
+
+// stop makes run reset every tunnel and return.
+func (p *poller) stop() {
+	p.mu.Lock()
+	p.stopped = true
+	p.mu.Unlock()
+	one := [8]byte{1}
+	_, _ = unix.Write(p.wake, one[:]) // it can only be full already
+}
+
+func (p *poller) run() {
+	defer p.pipes.close()
+	defer unix.Close(p.epoll)
+	defer unix.Close(p.wake)
+	var events [128]unix.EpollEvent
+	var named [len(events)]*pair
+	for {
+		wait := -1
+		if len(p.again) > 0 {
+			wait = 0
+		}
+		n, err := unix.EpollWait(p.epoll, events[:], wait)
+		if err != nil {
+			n = 0 // EINTR; the descriptor is ours and the arguments are right, so that nothing else can be
+		}
+		p.mu.Lock()
+		for i := range n {
+			named[i] = nil
+			if e := events[i].Fd; e != wakeEvent && int(e>>1) < len(p.pairs) {
+				named[i] = p.pairs[e>>1]
+			}
+		}
+		stopped := p.stopped
+		p.mu.Unlock()
+		if stopped {
+			p.abortAll()
+			return
+		}
+		turn := p.again
+		p.again = nil
+		for i := range n {
+			// One that has come to its end in this round is in named still.
+			if x := named[i]; x != nil && !x.gone && p.note(x, int(events[i].Fd&1), events[i].Events) {
+				p.pump(x)
+			}
+		}
+		for _, x := range turn {
+			x.queued = false
+			if !x.gone {
+				p.pump(x)
+			}
+		}
+	}
+}
+
+// forget gives the index of a tunnel back; mu is held. An event at hand may still name it, and then reaches the next one that has it:
+// that one is looked at in vain.
+func (p *poller) forget(x *pair) {
+	x.gone = true
+	p.pairs[x.index] = nil
+	p.free = append(p.free, x.index)
+}
+
+// remove forgets a tunnel; its sockets are the caller's.
+func (p *poller) remove(x *pair) {
+	p.mu.Lock()
+	p.forget(x)
+	p.mu.Unlock()
+}
+
+func (p *poller) abortAll() {
+	p.mu.Lock()
+	pairs := p.pairs
+	p.pairs = nil
+	p.mu.Unlock()
+	for _, x := range pairs {
+		if x == nil {
+			continue
+		}
+		x.drop(&p.pipes)
+		x.abort()
+		p.end(x, x.report(EndCancelled, context.Canceled))
+	}
+}
+
+// end tells the tunnel's owner. It may take its time: it writes a log line.
+func (p *poller) end(x *pair, r Report) { p.loop.wg.Go(func() { x.done(r) }) }

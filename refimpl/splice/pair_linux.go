@@ -1,0 +1,271 @@
+package splice
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// half is one end of a tunnel, and the direction that leads from it to the other end.
+type half struct {
+	fd       int
+	readable bool
+	writable bool
+	hungUp   bool // there is an end or an error behind what can be read
+	refused  bool // a write met a reset that no FIN had preceded; see end.trulyEnded
+	ended    bool // its end has been read
+	told     bool // and passed on
+	full     uint8
+
+	pending []byte            // read from here, not yet taken by the other end
+	buf     *[bufferSize]byte // of the pool, holds pending; nil when pending is what was held before
+	pipe    *pipe             // holds bytes instead
+	moved   int64             // bytes taken by the other end
+	spliced int64
+}
+
+// turn is how often a direction may read before other tunnels have theirs.
+const turn = 16
+
+// note takes down what an event says. It returns false when that was the end of the tunnel.
+func (p *poller) note(x *pair, side int, events uint32) bool {
+	h := &x.ends[side]
+	if events&unix.EPOLLOUT != 0 {
+		h.writable = true
+	}
+	if events&(unix.EPOLLIN|unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		h.readable = true
+	}
+	if events&(unix.EPOLLRDHUP|unix.EPOLLHUP|unix.EPOLLERR) != 0 {
+		h.hungUp = true
+	}
+	if events&unix.EPOLLERR != 0 {
+		h.writable = true // the next write says why
+		if f := x.late(side); f != nil {
+			p.fail(x, *f)
+			return false
+		}
+	}
+	return true
+}
+
+// late looks after an end whose own end was passed on: nobody reads it any more, and a reset would not be found.
+func (x *pair) late(side int) *failure {
+	if !x.ends[side].told || x.ends[1-side].told {
+		return nil // both have ended cleanly: a peer that closed for good answers our end with a reset
+	}
+	code, err := unix.GetsockoptInt(x.ends[side].fd, unix.SOL_SOCKET, unix.SO_ERROR)
+	if err != nil || code == 0 {
+		return nil
+	}
+	return &failure{side: side, read: true, late: true, err: fmt.Errorf("after its end: %w", os.NewSyscallError("poll", syscall.Errno(code)))}
+}
+
+// pump moves what can be moved.
+func (p *poller) pump(x *pair) {
+	for side := range x.ends {
+		if f := p.move(x, side); f != nil {
+			p.fail(x, *f)
+			return
+		}
+	}
+	if !x.ends[0].told || !x.ends[1].told {
+		return
+	}
+	// Plain TCP has been read to its FIN: the kernel delivers what is queued after close.
+	p.remove(x)
+	unix.Close(x.ends[0].fd)
+	unix.Close(x.ends[1].fd)
+	p.end(x, x.report(EndEOF, nil))
+}
+
+// move serves one direction until it has nothing, is blocked or has had its turn. A failure is the end of the tunnel.
+func (p *poller) move(x *pair, side int) *failure {
+	src, dst := &x.ends[side], &x.ends[1-side]
+	for left := turn; ; {
+		switch {
+		case src.holds():
+			if !dst.writable {
+				return nil
+			}
+			if err := p.flush(src, dst); err != nil {
+				return &failure{side: 1 - side, err: err}
+			}
+		case src.told:
+			return nil
+		case src.ended:
+			return x.tell(side)
+		case !src.readable || !dst.writable:
+			return nil
+		case left == 0:
+			if !x.queued {
+				x.queued = true
+				p.again = append(p.again, x)
+			}
+			return nil
+		default:
+			left--
+			if f := p.fill(src, dst, side); f != nil {
+				return f
+			}
+		}
+	}
+}
+
+// tell passes an end on.
+func (x *pair) tell(side int) *failure {
+	src, dst := &x.ends[side], &x.ends[1-side]
+	if src.refused {
+		return &failure{side: side, read: true, err: syscall.ECONNRESET}
+	}
+	src.told = true
+	if err := unix.Shutdown(dst.fd, unix.SHUT_WR); err != nil {
+		return &failure{side: 1 - side, err: os.NewSyscallError("shutdown", err)}
+	}
+	return x.late(side)
+}
+
+// fill reads once and hands on what came: small pieces by copying, bulk through a pipe. Below bulkReads full buffers in a row
+// splice(2) costs more than it saves.
+func (p *poller) fill(src, dst *half, side int) *failure {
+	if src.full >= bulkReads {
+		if pipe := p.pipes.get(); pipe != nil {
+			return p.fillPipe(src, pipe, side)
+		}
+	}
+	n, err := unix.Read(src.fd, p.scratch[:])
+	switch {
+	case err == unix.EINTR:
+		return nil
+	case err == unix.EAGAIN:
+		src.readable = false
+		return nil
+	case err != nil:
+		return &failure{side: side, read: true, err: os.NewSyscallError("read", err)}
+	case n == 0:
+		src.ended = true
+		return nil
+	case n < len(p.scratch):
+		src.full = 0
+		src.readable = src.hungUp // short: that was all, unless its end comes behind it
+	default:
+		src.full++
+	}
+	sent, err := write(dst, p.scratch[:n])
+	src.moved += int64(sent)
+	if err != nil {
+		return &failure{side: 1 - side, err: err}
+	}
+	if sent < n {
+		src.buf = buffers.Get().(*[bufferSize]byte)
+		src.pending = src.buf[:copy(src.buf[:], p.scratch[sent:n])]
+	}
+	return nil
+}
+
+func (p *poller) fillPipe(src *half, to *pipe, side int) *failure {
+	n, err := to.fill(src.fd)
+	if n > 0 {
+		src.pipe = to
+		if n < bufferSize {
+			src.full = 0 // no longer bulk
+		}
+		return nil
+	}
+	p.pipes.put(to)
+	switch {
+	case err == unix.EINTR:
+	case err == unix.EAGAIN:
+		src.readable = false
+	case err != nil:
+		return &failure{side: side, read: true, err: os.NewSyscallError("splice", err)}
+	default:
+		src.ended = true
+	}
+	return nil
+}
+
+// flush hands on what is held; what is not taken means that dst is full.
+func (p *poller) flush(src, dst *half) error {
+	if src.pipe != nil {
+		n, err := src.pipe.drain(dst.fd)
+		src.moved += int64(n)
+		src.spliced += int64(n)
+		if src.pipe.n == 0 {
+			p.pipes.put(src.pipe)
+			src.pipe = nil
+			return nil
+		}
+		return dst.blocked("splice", err)
+	}
+	n, err := write(dst, src.pending)
+	src.moved += int64(n)
+	if src.pending = src.pending[n:]; len(src.pending) == 0 {
+		src.release()
+	}
+	return err
+}
+
+// write returns fewer bytes than p has, and no error, when dst is full.
+func write(dst *half, p []byte) (sent int, err error) {
+	n, err := unix.Write(dst.fd, p)
+	if n = max(n, 0); n == len(p) {
+		return n, nil
+	}
+	return n, dst.blocked("write", err)
+}
+
+// blocked judges a write that came back short.
+func (h *half) blocked(call string, err error) error {
+	switch {
+	case err == nil, err == unix.EAGAIN:
+		h.writable = false
+	case err != unix.EINTR:
+		h.refused = h.refused || !errors.Is(err, syscall.EPIPE)
+		return os.NewSyscallError(call, err)
+	}
+	return nil
+}
+
+func (h *half) holds() bool { return len(h.pending) > 0 || h.pipe != nil }
+
+func (h *half) release() {
+	h.pending = nil
+	if h.buf != nil {
+		buffers.Put(h.buf)
+		h.buf = nil
+	}
+}
+
+// drop lets go of what is held.
+func (x *pair) drop(pipes *pipePool) {
+	for i := range x.ends {
+		h := &x.ends[i]
+		h.release()
+		if h.pipe != nil {
+			pipes.put(h.pipe)
+			h.pipe = nil
+		}
+	}
+}
+
+// abort resets both ends.
+func (x *pair) abort() {
+	for i := range x.ends {
+		x.ends[i].abort()
+	}
+}
+
+func (h *half) abort() {
+	_ = unix.SetsockoptLinger(h.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // it cannot fail on a socket
+	unix.Close(h.fd)
+}
+
+func (x *pair) report(end string, err error) Report {
+	return Report{
+		AToB: x.ends[0].moved, BToA: x.ends[1].moved, Spliced: x.ends[0].spliced + x.ends[1].spliced, End: end, Err: err,
+	}
+}
