@@ -40,6 +40,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = fmt.Errorf("drain: %w", context.Cause(ctx))
 	}
 	s.cut()
+	s.loop.Close()
 	<-s.idle // short: every wait of a connection ends with cutCtx
 
 	s.mu.Lock()

@@ -13,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/tlsroute/tlsroute-bench/refimpl/splice"
 )
 
 // Options are what a document cannot say.
@@ -54,6 +56,7 @@ type Server struct {
 	policy atomic.Pointer[policy]
 	stats  stats
 	nextID atomic.Uint64
+	loop   splice.Loop // carries the tunnels between two TCP connections
 
 	// States of the server, which no call's context bounds.
 	drainCtx   context.Context //nolint:containedctx // ends when draining begins

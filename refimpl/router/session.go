@@ -26,13 +26,15 @@ const (
 	maxLoggedCause = 512
 )
 
-// session is one accepted connection, from its first byte to its log line. All of it happens in one goroutine.
+// session is one accepted connection, from its first byte to its log line. It is one goroutine's until it has become a tunnel that the
+// server's loop can carry; then that goroutine ends, and the loop says when the tunnel has.
 type session struct {
 	server *Server
 	policy *policy // the one in force when it was accepted
 	id     uint64
 	began  time.Time
-	root   net.Conn // as accepted
+	root   net.Conn // as accepted; nil in a tunnel of the loop's
+	taken  *splice.Taken
 
 	hop    netip.AddrPort // the other end of root, or the source that its PROXY header names
 	source netip.AddrPort // the client: hop, or whom a trusted hop speaks for
@@ -63,15 +65,34 @@ func addrPort(addr net.Addr) netip.AddrPort {
 	return ap
 }
 
-// serve does everything, and says in one line what it was. The connection is closed when it returns.
+// serve does everything up to a tunnel of the loop's, or to the end of the connection.
 func (c *session) serve() {
-	defer c.server.release()
 	// Every read and write below, and those of the tunnels stacked on root, end when root is gone.
-	stop := context.AfterFunc(c.server.cutCtx, func() { splice.Abort(c.root) })
-	defer stop()
+	root := c.root
+	stop := context.AfterFunc(c.server.cutCtx, func() { splice.Abort(root) })
 	c.admitted()
+	stop()
+	if c.taken != nil {
+		// What was needed to get here is let go: the tunnel may idle for days.
+		taken := c.taken
+		c.taken, c.root, c.policy = nil, nil, nil
+		taken.Start(c.carried)
+		return
+	}
 	c.root.Close()
+	c.finish()
+}
 
+// carried is told when the loop has carried the tunnel to its end.
+func (c *session) carried(report splice.Report) {
+	c.joined(report)
+	c.finish()
+}
+
+// finish gives back what the connection held and says in one line what it was.
+func (c *session) finish() {
+	defer c.server.release()
+	c.uncount()
 	c.server.stats.count(c.route, c.outcome)
 	c.server.stats.in.Add(c.in)
 	c.server.stats.out.Add(c.out)
@@ -118,7 +139,6 @@ func (c *session) admitted() {
 			c.source = c.hop
 		}
 	}
-	defer c.uncount()
 	// Behind a load balancer every connection has its address: whose it is, is known and counted once the opener is read.
 	if !sourceaddr.Trusted(c.source.Addr(), c.policy.forwarders) && !c.countAs(c.source.Addr()) {
 		return

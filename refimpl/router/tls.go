@@ -131,10 +131,16 @@ func (c *session) passthrough(conn net.Conn, r Route) {
 	c.join(conn, backend)
 }
 
+// join carries bytes between a client and its backend until both are done, or leaves that to the loop.
 func (c *session) join(client, backend net.Conn) {
 	c.server.stats.tunnels.Add(1)
-	defer c.server.stats.tunnels.Add(-1)
-	report := splice.Join(c.server.cutCtx, client, backend, splice.Options{})
+	if c.taken = c.server.loop.Take(client, backend); c.taken == nil {
+		c.joined(splice.Join(c.server.cutCtx, client, backend, splice.Options{}))
+	}
+}
+
+func (c *session) joined(report splice.Report) {
+	c.server.stats.tunnels.Add(-1)
 	c.in += report.AToB
 	c.out += report.BToA
 	cause := report.End

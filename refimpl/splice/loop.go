@@ -45,18 +45,17 @@ func (t *Taken) Start(done func(Report)) {
 	t.poller.add(t.pair)
 }
 
-// Close resets every tunnel and returns when each done has returned.
+// Close resets every tunnel and returns when each done has returned. It may be called more than once.
 func (l *Loop) Close() {
 	l.mu.Lock()
-	l.closed = true
-	pollers := l.pollers
-	if l.cancel != nil {
+	if !l.closed && l.pollers != nil {
 		l.cancel()
+		for _, p := range l.pollers {
+			p.stop()
+		}
 	}
+	l.closed = true
 	l.mu.Unlock()
-	for _, p := range pollers {
-		p.stop()
-	}
 	l.wg.Wait()
 }
 
