@@ -26,15 +26,18 @@ const (
 	maxLoggedCause = 512
 )
 
-// session is one accepted connection, from its first byte to its log line. It is one goroutine's until it has become a tunnel that the
-// server's loop can carry; then that goroutine ends, and the loop says when the tunnel has.
+// session is one accepted connection, from its first byte to its log line. It is one goroutine's until it has become a tunnel; then that
+// goroutine ends, and its stack, which a handshake has made deep, with it: a tunnel may idle for days.
 type session struct {
 	server *Server
 	policy *policy // the one in force when it was accepted
 	id     uint64
 	began  time.Time
 	root   net.Conn // as accepted; nil in a tunnel of the loop's
-	taken  *splice.Taken
+
+	// What join has found: a tunnel of the loop's, or one for splice.Join.
+	taken           *splice.Taken
+	client, backend net.Conn
 
 	hop    netip.AddrPort // the other end of root, or the source that its PROXY header names
 	source netip.AddrPort // the client: hop, or whom a trusted hop speaks for
@@ -65,22 +68,42 @@ func addrPort(addr net.Addr) netip.AddrPort {
 	return ap
 }
 
-// serve does everything up to a tunnel of the loop's, or to the end of the connection.
+// serve does everything up to a tunnel, or to the end of the connection.
 func (c *session) serve() {
 	// Every read and write below, and those of the tunnels stacked on root, end when root is gone.
 	root := c.root
 	stop := context.AfterFunc(c.server.cutCtx, func() { splice.Abort(root) })
 	c.admitted()
-	stop()
-	if c.taken != nil {
-		// What was needed to get here is let go: the tunnel may idle for days.
+	switch {
+	case c.taken != nil:
+		stop()
 		taken := c.taken
 		c.taken, c.root, c.policy = nil, nil, nil
 		taken.Start(c.carried)
-		return
+	case c.client != nil:
+		go c.carry(stop)
+	default:
+		stop()
+		root.Close()
+		c.finish()
 	}
+}
+
+// carry is the rest of a connection that the loop cannot carry.
+func (c *session) carry(stop func() bool) {
+	client, backend := c.client, c.backend
+	c.client, c.backend, c.policy = nil, nil, nil
+	c.joined(splice.Join(c.server.cutCtx, client, backend, splice.Options{}))
+	stop()
 	c.root.Close()
 	c.finish()
+}
+
+// closing closes a connection that did not become a tunnel.
+func (c *session) closing(conn net.Conn) {
+	if c.taken == nil && c.client == nil {
+		conn.Close()
+	}
 }
 
 // carried is told when the loop has carried the tunnel to its end.
@@ -152,9 +175,10 @@ func (c *session) timeout() time.Duration {
 	return time.Duration(c.policy.config.Limits.ClientHelloTimeout)
 }
 
-// handle serves a stream from its first byte: a connection, or a tunnel that an upgrade made of one. It closes conn.
+// handle serves a stream from its first byte: a connection, or a tunnel that an upgrade made of one. It closes conn, unless
+// that has become a tunnel.
 func (c *session) handle(conn net.Conn, depth int) {
-	defer conn.Close()
+	defer c.closing(conn)
 	began := time.Now()
 	kind, conn, err := c.peek(conn)
 	if err != nil {

@@ -47,7 +47,7 @@ func (c *session) hello(conn net.Conn, depth int, budget time.Duration) {
 		}
 	case route.OwnEndpoint:
 		if secure := c.handshake(conn, c.policy.own, decision.ALPN, event); secure != nil {
-			defer secure.Close()
+			defer c.closing(secure)
 			if decision.ALPN == "h2" {
 				c.http2(secure)
 				return
@@ -131,11 +131,11 @@ func (c *session) passthrough(conn net.Conn, r Route) {
 	c.join(conn, backend)
 }
 
-// join carries bytes between a client and its backend until both are done, or leaves that to the loop.
+// join leaves a client and its backend to be carried until both are done: by the loop, if it can.
 func (c *session) join(client, backend net.Conn) {
 	c.server.stats.tunnels.Add(1)
 	if c.taken = c.server.loop.Take(client, backend); c.taken == nil {
-		c.joined(splice.Join(c.server.cutCtx, client, backend, splice.Options{}))
+		c.client, c.backend = client, backend
 	}
 }
 

@@ -97,19 +97,38 @@ func (e *end) trulyEnded() bool {
 	return !e.refused
 }
 
+// idleSize is what a direction that is no plain TCP waits with. A TLS session cannot say that something is there before it is asked to
+// put it somewhere.
+const idleSize = 512
+
 // copyAny is for sources of any kind. It returns how reading ended, or false and an event when writing failed.
 func (d *direction) copyAny() (event, error, bool) {
-	buf := buffers.Get().(*[bufferSize]byte)
-	defer buffers.Put(buf)
+	idle := make([]byte, idleSize)
+	var big *[bufferSize]byte
+	defer func() {
+		if big != nil {
+			buffers.Put(big)
+		}
+	}()
 	for {
-		n, err := d.src.rest.Read(buf[:])
+		buf := idle
+		if big != nil {
+			buf = big[:]
+		}
+		n, err := d.src.rest.Read(buf)
 		if n > 0 {
 			if ev, ok := d.write(buf[:n]); !ok {
 				return ev, nil, false
 			}
 		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return event{}, err, true
+		case big == nil && n == len(idle):
+			big = buffers.Get().(*[bufferSize]byte)
+		case big != nil && (d.src.tcp == nil || unread(d.src.tcp) == 0):
+			buffers.Put(big)
+			big = nil
 		}
 	}
 }

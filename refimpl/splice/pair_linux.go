@@ -188,7 +188,7 @@ func (p *poller) fillPipe(src *half, to *pipe, side int) *failure {
 	return nil
 }
 
-// flush hands on what is held; what is not taken means that dst is full.
+// flush hands on what is held, as far as dst takes it.
 func (p *poller) flush(src, dst *half) error {
 	if src.pipe != nil {
 		n, err := src.pipe.drain(dst.fd)
@@ -218,12 +218,13 @@ func write(dst *half, p []byte) (sent int, err error) {
 	return n, dst.blocked("write", err)
 }
 
-// blocked judges a write that came back short.
+// blocked judges a write that came back short. Short alone is not full: splice(2) stops for a signal, which the Go runtime sends
+// itself, and then no event would ever say that there is room.
 func (h *half) blocked(call string, err error) error {
 	switch {
-	case err == nil, err == unix.EAGAIN:
+	case err == unix.EAGAIN:
 		h.writable = false
-	case err != unix.EINTR:
+	case err != nil && err != unix.EINTR:
 		h.refused = h.refused || !errors.Is(err, syscall.EPIPE)
 		return os.NewSyscallError(call, err)
 	}
