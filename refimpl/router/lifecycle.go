@@ -41,6 +41,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.cut()
 	<-s.idle // short: every wait of a connection ends with cutCtx
+	s.checks.stop()
 
 	s.mu.Lock()
 	server, end := s.admin, s.adminEnd
@@ -72,6 +73,7 @@ func (s *Server) Reload(config Config) error {
 	}
 	p.generation = old.generation + 1
 	s.policy.Store(p)
+	s.checkBackends()
 	s.warn(p)
 	s.log.Info("reloaded", "generation", p.generation, "routes", len(p.config.Routes))
 	return nil
