@@ -33,7 +33,7 @@ import (
 const (
 	mysqlHead       = 4       // three bytes of length, one of sequence
 	mysqlFixed      = 32      // of a handshake response: flags 4, packet size 4, character set 1, filler 23
-	maxGreeting     = 4 << 10 // measured: 95 to 130 bytes
+	maxGreeting     = 4 << 10 // MariaDB 10.11 sends 104 bytes; the version in it has no fixed length
 	mysqlProtocol41 = 0x200
 	mysqlClientSSL  = 0x800
 )

@@ -91,10 +91,10 @@ const (
 // Backend is where a route leads: one address, or several that take over from each other.
 type Backend struct {
 	// Address is host:port.
-	Address string `json:"address,omitempty" jsonschema:"oneof_required=address"`
+	Address string `json:"address,omitempty" jsonschema:"anyof_required=address"`
 	// Addresses, instead of address, are tried in this order until one is reached. One that failed is tried last for 10s. There is no
 	// going on to the next once a byte of the client's has been sent.
-	Addresses []string `json:"addresses,omitempty" jsonschema:"oneof_required=addresses,minItems=1"`
+	Addresses []string `json:"addresses,omitempty" jsonschema:"anyof_required=addresses"`
 	// DialTimeout bounds the way to the backend, 10s by default: TCP, PROXY header and TLS, over all addresses. Each attempt gets an
 	// equal share of what is left of it.
 	DialTimeout Duration `json:"dial_timeout,omitempty"`
