@@ -81,9 +81,11 @@ func TestAnAddressThatAcceptsAndIsSilentTakesItsShareOnly(t *testing.T) {
 
 func TestEveryAddressThatFailedIsNamed(t *testing.T) {
 	one, two := closedPort(t), closedPort(t)
-	b := startRouter(t, Config{Routes: []Route{several(ModeTerminate, one, two)}})
-	for range 2 { // the second time both are suspect, and are tried all the same
-		conn := secure(t, b.tcp(t), b.clientConfig("echo.routes.example.test", "echo"))
+	r := several(ModeTerminate, one, two)
+	r.ALPN = []string{"echo", "echo-ping"}
+	b := startRouter(t, Config{Routes: []Route{r}})
+	for _, alpn := range r.ALPN { // the second time both are suspect, and are tried all the same
+		conn := secure(t, b.tcp(t), b.clientConfig("echo.routes.example.test", alpn))
 		if _, err := io.ReadAll(conn); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the client read %v, want a reset", err)
 		}

@@ -104,8 +104,13 @@ func TestValidationConnectionsReachTheACMERoute(t *testing.T) {
 		if mode == ModeTerminate {
 			r.Certificates = []Certificate{pair(t, answer)}
 		}
-		b := startRouter(t, Config{Routes: []Route{r, echoRoute(back.addr)}})
-		for _, name := range []string{ownName, "echo.routes.example.test"} {
+		// A route without alpn takes all of its name's, so there the ACME route has to list the name.
+		const whole = "whole.routes.example.test"
+		named := r
+		named.Name, named.SNI = "acme-named", []string{whole}
+		greedy := Route{Name: "greedy", SNI: []string{whole}, Mode: ModeTerminate, Backend: Backend{Address: back.addr}}
+		b := startRouter(t, Config{Routes: []Route{r, named, greedy, echoRoute(back.addr)}})
+		for name, want := range map[string]string{ownName: "acme", "echo.routes.example.test": "acme", whole: "acme-named"} {
 			config := b.clientConfig(name, acme)
 			config.InsecureSkipVerify = true
 			conn := secure(t, b.tcp(t), config)
@@ -116,7 +121,7 @@ func TestValidationConnectionsReachTheACMERoute(t *testing.T) {
 			if got := state.PeerCertificates[0]; len(got.UnhandledCriticalExtensions) != 1 {
 				t.Errorf("%s, %s: the certificate of %s is no answer to a challenge", mode, name, got.Subject)
 			}
-			if e := <-b.hellos; e.Route != "acme" || e.SNI != name {
+			if e := <-b.hellos; e.Route != want || e.SNI != name {
 				t.Errorf("%s, %s: hello event %+v", mode, name, e)
 			}
 			conn.Close()
