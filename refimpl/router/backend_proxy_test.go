@@ -113,7 +113,7 @@ func TestProxyHeaderTellsWhatTheClientsTLSWas(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("%s, %s, certificate %v: %s", test.route, tls.VersionName(test.version), test.cert, diff)
 		}
-		tcp.Close()
+		_ = tcp.Close()
 	}
 }
 

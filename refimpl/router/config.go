@@ -17,7 +17,7 @@ type Config struct {
 	Admin string `json:"admin,omitempty"`
 	// Certificates are chosen by SNI; the first is the default. A terminate route needs at least one.
 	Certificates []Certificate `json:"certificates,omitempty"`
-	TLS          TLS           `json:"tls"`
+	TLS          TLS           `json:"tls,omitzero"`
 	Upgrade      Upgrade       `json:"upgrade"`
 	// Routes are matched by SNI first (exact, then the longest wildcard), then by ALPN in the client's order.
 	Routes        []Route       `json:"routes,omitempty"`
@@ -98,7 +98,7 @@ type Backend struct {
 	// DialTimeout bounds the way to the backend, 10s by default: TCP, PROXY header and TLS, over all addresses. Each attempt gets an
 	// equal share of what is left of it.
 	DialTimeout Duration `json:"dial_timeout,omitempty"`
-	Health      Health   `json:"health"`
+	Health      Health   `json:"health,omitzero"`
 	// TLS is off (the default), on, starttls-postgres (an SSLRequest first) or starttls-mysql (the greeting, then an SSLRequest).
 	TLS string `json:"tls,omitempty" jsonschema:"enum=off,enum=on,enum=starttls-postgres,enum=starttls-mysql"`
 	// CA is a PEM bundle that verifies the backend's certificate, in place of the roots that the program was started with.

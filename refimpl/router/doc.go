@@ -27,9 +27,11 @@
 //   - starttls-mysql passes the greeting on without CLIENT_SSL and renumbers the login, since the SSLRequest that the server counts is
 //     none of the client's. The server must offer TLS. It takes the client for one that sees the TLS: a caching_sha2_password login
 //     that is not in the server's cache fails, where mysql_native_password and ed25519 work.
-//   - backend.addresses are tried in their order; an address that failed (TCP, PROXY header, TLS or greeting) is tried last for 10s, one
-//     that the active check finds down as long as it is. Failures are not shared between routes, and a reload forgets them. When all
-//     are suspect all are tried. After the first byte of the client's there is no second try: only the client knows what it may repeat.
+//   - backend.addresses are tried in their order; an address that failed (TCP, PROXY header, STARTTLS, TLS, greeting) is tried last for
+//     10s, one that the active check finds down as long as it is. Failures are not shared between routes, and a reload forgets them.
+//     When all are suspect all are tried. After the first byte of the client's there is no second try: only the client knows what it
+//     may repeat. TLS under starttls-mysql is as late as that, and does not count against the address: the client has a say in the
+//     SSLRequest.
 //   - send_proxy v2 carries AUTHORITY (the SNI, up to 255 bytes) and, on a terminate route, ALPN and SSL with the version, whether there
 //     was a certificate, the verdict and, of a verified one, the CN. v1 has no room for any of it. The address is that of the client:
 //     the one in a trusted PROXY header or X-Forwarded-For, where port 0 says that the port is not known.
