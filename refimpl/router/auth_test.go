@@ -115,6 +115,71 @@ func TestTicketsAreGoodForTheirNameOnly(t *testing.T) {
 	}
 }
 
+// A ticket says "this client was let in". Another route may let in others, by another CA, under the very same name.
+func TestTicketsAreGoodForTheirRouteOnly(t *testing.T) {
+	back := echoBackend(t, "x")
+	a, other := newAuthority(t), newAuthority(t)
+	const name = "one.routes.example.test"
+	route := func(alpn string, auth ClientAuth) Route {
+		return Route{
+			Name: alpn, SNI: []string{name}, ALPN: []string{alpn}, Mode: ModeTerminate, ClientAuth: auth, Backend: Backend{Address: back.addr},
+		}
+	}
+	b := startRouter(t, Config{Routes: []Route{
+		route("open", ClientAuth{}), route("too", ClientAuth{}),
+		route("requested", ClientAuth{Mode: AuthRequest, CA: a.caFile(t)}),
+		route("required", ClientAuth{Mode: AuthRequire, CA: a.caFile(t)}),
+		route("other", ClientAuth{Mode: AuthRequire, CA: other.caFile(t)}),
+	}})
+	certs := map[string]tls.Certificate{"": {}, "a": a.leaf(t, "client"), "other": other.leaf(t, "client")}
+	try := func(version uint16, cache *oneSession, alpn, cert string) (resumed bool, err error) {
+		chosen := certs[cert]
+		config := b.clientConfig(name, alpn)
+		config.MaxVersion, config.ClientSessionCache = version, cache
+		config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &chosen, nil }
+		conn := tls.Client(b.tcp(t), config)
+		defer conn.Close()
+		if err = conn.Handshake(); err == nil {
+			_, err = conn.Read(make([]byte, 2)) // the name of the backend; by then a ticket has come
+		}
+		<-b.hellos
+		return conn.ConnectionState().DidResume, err
+	}
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		// With a certificate in the game there is no ticket to be had.
+		for route, cert := range map[string]string{"requested": "a", "required": "a", "other": "other"} {
+			cache := &oneSession{}
+			if _, err := try(version, cache, route, cert); err != nil || cache.state != nil {
+				t.Errorf("%x: %s with a certificate: %v, ticket %v", version, route, err, cache.state != nil)
+			}
+		}
+		// One that was given without opens nothing else.
+		cache := &oneSession{}
+		if resumed, err := try(version, cache, "open", ""); resumed || err != nil || cache.state == nil {
+			t.Fatalf("%x: the first connection: resumed %v, %v, ticket %v", version, resumed, err, cache.state != nil)
+		}
+		cache.keep = true
+		for _, test := range []struct {
+			route, cert  string
+			resumes, let bool
+		}{
+			{"open", "", true, true},
+			{"too", "", false, true},
+			{"requested", "", false, true},
+			{"requested", "a", false, true},
+			{"required", "", false, false},
+			{"required", "a", false, true},
+			{"other", "a", false, false},
+			{"other", "other", false, true},
+		} {
+			resumed, err := try(version, cache, test.route, test.cert)
+			if resumed != test.resumes || (err == nil) != test.let {
+				t.Errorf("%x: the ticket of open at %s with certificate %q: resumed %v, %v", version, test.route, test.cert, resumed, err)
+			}
+		}
+	}
+}
+
 type oneSession struct {
 	state *tls.ClientSessionState
 	keep  bool

@@ -3,119 +3,147 @@ package router
 import (
 	"context"
 	"crypto/tls"
-	"errors"
+	"crypto/x509"
 	"fmt"
-	"io"
 	"net"
-	"net/netip"
 	"time"
-
-	proxyproto "github.com/pires/go-proxyproto"
-
-	"github.com/tlsroute/tlsroute-bench/refimpl/splice"
 )
 
-// dialTimeout bounds the way to a backend: TCP, PROXY header and TLS together.
-const dialTimeout = 10 * time.Second
+// upstream is the backend of a route, its files read.
+type upstream struct {
+	Backend
+	addresses    []*address // in the order of the document
+	roots        *x509.CertPool
+	certificates []tls.Certificate
+}
 
-// dial connects to the backend of a route. alpn is the name confirmed to the client.
-func (c *session) dial(r Route, alpn string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(c.server.cutCtx, dialTimeout)
+// upstream reads the files of a backend.
+func (f *faults) upstream(path string, b Backend) *upstream {
+	u := &upstream{Backend: b}
+	for _, hostport := range b.list() {
+		u.addresses = append(u.addresses, &address{hostport: hostport})
+	}
+	if b.CA != "" {
+		u.roots = f.pool(path+".ca", b.CA)
+	}
+	if b.Cert != "" && b.Key != "" {
+		if pair, ok := f.keyPair(path, Certificate{Cert: b.Cert, Key: b.Key}); ok {
+			u.certificates = []tls.Certificate{pair}
+		}
+	}
+	return u
+}
+
+func (b Backend) list() []string {
+	if b.Addresses != nil {
+		return b.Addresses
+	}
+	return []string{b.Address}
+}
+
+// dial connects to the backend of a route, address by address. secure is the client's session, nil for a passthrough route; client
+// is what is going to be joined, and is spoken to only where the backend speaks first and its greeting must change.
+func (c *session) dial(r Route, client net.Conn, secure *tls.Conn) (net.Conn, error) {
+	u := c.policy.upstreams[r.Name]
+	header, err := c.proxyHeader(u.SendProxy, secure)
+	if err != nil {
+		return nil, fmt.Errorf("PROXY header: %w", err)
+	}
+	alpn := ""
+	if secure != nil {
+		alpn = secure.ConnectionState().NegotiatedProtocol
+	}
+	ctx, cancel := context.WithTimeout(c.server.cutCtx, time.Duration(u.DialTimeout))
 	defer cancel()
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.Backend.Address)
-	if err != nil {
-		return nil, err // says "dial tcp ADDRESS: …"
+	var failed error
+	order := u.order()
+	for i, a := range order {
+		opened, err := c.attempt(ctx, len(order)-i, u, a, header, alpn)
+		if err == nil {
+			a.failed.Store(nil)
+			if i > 0 {
+				c.server.stats.failovers.Add(1)
+			}
+			if u.TLS == StartTLSMySQL {
+				return c.startMySQL(u, a, opened, client)
+			}
+			return opened.conn, nil
+		}
+		if failed == nil {
+			failed = err
+		} else {
+			failed = fmt.Errorf("%w; %w", failed, err)
+		}
+		if c.server.cutCtx.Err() != nil {
+			break // says nothing about the address
+		}
+		a.fail()
 	}
-	ready, err := c.prelude(ctx, conn, r, alpn)
-	if err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("backend %s: %w", r.Backend.Address, err)
+	return nil, failed
+}
+
+// opened is a backend that is ready for the client's bytes.
+type opened struct {
+	conn     net.Conn
+	greeting []byte // of a MySQL server, which is still to be told about TLS
+}
+
+// attempt opens one address within its share of the time: a half of what is left when two addresses are. Nothing that the client
+// says after its handshake has a part in it, so the next address may still be tried.
+func (c *session) attempt(ctx context.Context, left int, u *upstream, a *address, header []byte, alpn string) (o opened, err error) {
+	if left > 1 {
+		deadline, _ := ctx.Deadline()
+		share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
+		defer cancel()
+		ctx = share
 	}
-	return ready, nil
+	o.conn, err = new(net.Dialer).DialContext(ctx, "tcp", a.hostport)
+	if err != nil {
+		return o, err // says "dial tcp ADDRESS: …"
+	}
+	if u.TLS == Off && len(header) == 0 {
+		return o, nil
+	}
+	tcp := o.conn
+	err = bounded(ctx, tcp, func() error { return c.prelude(ctx, &o, u, a, header, alpn) })
+	if err != nil {
+		tcp.Close()
+		return o, fmt.Errorf("backend %s: %w", a.hostport, err)
+	}
+	return o, nil
+}
+
+// bounded runs do, and ends its reads and writes on conn when ctx ends.
+func bounded(ctx context.Context, conn net.Conn, do func() error) error {
+	deadline, _ := ctx.Deadline()
+	conn.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
+	err := do()
+	if !stop() && err == nil {
+		return context.Cause(ctx) // conn is closed or about to be
+	}
+	conn.SetDeadline(time.Time{})
+	return err
 }
 
 // prelude is what comes before the client's bytes: PROXY header, then TLS.
-func (c *session) prelude(ctx context.Context, conn net.Conn, r Route, alpn string) (net.Conn, error) {
-	if r.Backend.SendProxy == Off && r.Backend.TLS == Off {
-		return conn, nil
-	}
-	deadline, _ := ctx.Deadline()
-	conn.SetDeadline(deadline)
-	defer conn.SetDeadline(time.Time{})
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-
-	if r.Backend.SendProxy != Off {
-		if _, err := proxyHeader(r.Backend.SendProxy, c.source, c.dest).WriteTo(conn); err != nil {
-			return nil, fmt.Errorf("send PROXY header: %w", err)
+func (c *session) prelude(ctx context.Context, o *opened, u *upstream, a *address, header []byte, alpn string) (err error) {
+	if len(header) > 0 {
+		if _, err := o.conn.Write(header); err != nil {
+			return fmt.Errorf("send PROXY header: %w", err)
 		}
 	}
-	if r.Backend.TLS == Off {
-		return conn, nil
-	}
-	if r.Backend.TLS == StartTLSPostgres {
-		if err := startPostgres(conn); err != nil {
-			return nil, err
-		}
-	}
-	host, _, err := net.SplitHostPort(r.Backend.Address)
-	if err != nil {
-		return nil, err
-	}
-	config := &tls.Config{
-		MinVersion:   tls.VersionTLS12,
-		ServerName:   host,
-		RootCAs:      c.server.opt.BackendRoots,
-		KeyLogWriter: c.server.opt.TLSKeyLog,
-	}
-	if r.Backend.TLS == TLSOn && (alpn == "h2" || alpn == "http/1.1") {
-		config.NextProtos = []string{alpn}
-	}
-	secure := tls.Client(splice.WatchEOF(conn), config)
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, fmt.Errorf("TLS handshake: %w", err)
-	}
-	return secure, nil
-}
-
-// sslRequest asks a PostgreSQL server for TLS: length 8, code 80877103 (protocol documentation, section 54.7).
-var sslRequest = []byte{0, 0, 0, 8, 0x04, 0xd2, 0x16, 0x2f}
-
-func startPostgres(conn net.Conn) error {
-	if _, err := conn.Write(sslRequest); err != nil {
-		return fmt.Errorf("send SSLRequest: %w", err)
-	}
-	// Exactly one byte: what a man in the middle puts behind it must not count as said under TLS (CVE-2021-23222).
-	var answer [1]byte
-	if _, err := io.ReadFull(conn, answer[:]); err != nil {
-		return fmt.Errorf("read the answer to SSLRequest: %w", err)
-	}
-	switch answer[0] {
-	case 'S':
+	switch u.TLS {
+	case Off:
 		return nil
-	case 'N':
-		return errors.New("SSLRequest: the server does not offer TLS")
+	case StartTLSMySQL:
+		o.greeting, err = readGreeting(o.conn)
+		return err
+	case StartTLSPostgres:
+		if err := startPostgres(o.conn); err != nil {
+			return err
+		}
 	}
-	return fmt.Errorf("SSLRequest: answer %q is neither S nor N", answer[0])
-}
-
-// proxyHeader says where the client is. Version 1 has one family for both addresses, so a mixed pair is written as IPv6.
-func proxyHeader(version string, source, dest netip.AddrPort) *proxyproto.Header {
-	header := &proxyproto.Header{Version: 2, Command: proxyproto.PROXY, TransportProtocol: proxyproto.TCPv4}
-	if version == ProxyV1 {
-		header.Version = 1
-	}
-	if !source.Addr().Is4() || !dest.Addr().Is4() {
-		header.TransportProtocol = proxyproto.TCPv6
-	}
-	if !source.IsValid() || !dest.IsValid() {
-		header.TransportProtocol = proxyproto.UNSPEC
-		header.Command = proxyproto.LOCAL
-	}
-	header.SourceAddr, header.DestinationAddr = tcpAddr(source), tcpAddr(dest)
-	return header
-}
-
-func tcpAddr(ap netip.AddrPort) *net.TCPAddr {
-	return &net.TCPAddr{IP: ap.Addr().AsSlice(), Port: int(ap.Port())}
+	o.conn, err = c.secureBackend(ctx, u, a, o.conn, alpn)
+	return err
 }

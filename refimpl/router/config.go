@@ -17,6 +17,7 @@ type Config struct {
 	Admin string `json:"admin,omitempty"`
 	// Certificates are chosen by SNI; the first is the default. A terminate route needs at least one.
 	Certificates []Certificate `json:"certificates,omitempty"`
+	TLS          TLS           `json:"tls,omitzero"`
 	Upgrade      Upgrade       `json:"upgrade"`
 	// Routes are matched by SNI first (exact, then the longest wildcard), then by ALPN in the client's order.
 	Routes        []Route       `json:"routes,omitempty"`
@@ -30,6 +31,15 @@ type Config struct {
 type Certificate struct {
 	Cert string `json:"cert" jsonschema:"required"`
 	Key  string `json:"key" jsonschema:"required"`
+}
+
+// TLS is what the router accepts where it ends TLS: on its own endpoint and on terminate routes.
+type TLS struct {
+	// MinVersion is 1.2 (the default) or 1.3.
+	MinVersion string `json:"min_version,omitempty" jsonschema:"enum=1.2,enum=1.3"`
+	// Curves are the key exchanges that are accepted, with or without ML-KEM; the defaults of crypto/tls, which has both, when left
+	// out. The order means nothing. The ML-KEM hybrids exist in TLS 1.3 only.
+	Curves []string `json:"curves,omitempty" jsonschema:"enum=X25519MLKEM768,enum=SecP256r1MLKEM768,enum=SecP384r1MLKEM1024,enum=X25519,enum=P-256,enum=P-384,enum=P-521"`
 }
 
 // Upgrade is the HTTP endpoint that turns a connection into a tunnel.
@@ -52,7 +62,9 @@ type Route struct {
 	// Mode says what happens to TLS: terminate or passthrough.
 	Mode       string     `json:"mode" jsonschema:"required,enum=terminate,enum=passthrough"`
 	ClientAuth ClientAuth `json:"client_auth"`
-	Backend    Backend    `json:"backend" jsonschema:"required"`
+	// Certificates stand in for those of the document on this terminate route, such as the one that answers acme-tls/1.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Backend      Backend       `json:"backend" jsonschema:"required"`
 }
 
 // The values of Route.Mode.
@@ -76,14 +88,38 @@ const (
 	AuthRequire = "require"
 )
 
-// Backend is where a route leads.
+// Backend is where a route leads: one address, or several that take over from each other.
 type Backend struct {
 	// Address is host:port.
-	Address string `json:"address" jsonschema:"required"`
-	// TLS is off (the default), on, or starttls-postgres (an SSLRequest first).
-	TLS string `json:"tls,omitempty" jsonschema:"enum=off,enum=on,enum=starttls-postgres"`
+	Address string `json:"address,omitempty" jsonschema:"anyof_required=address"`
+	// Addresses, instead of address, are tried in this order until one is reached. One that failed is tried last for 10s. There is no
+	// going on to the next once a byte of the client's has been sent.
+	Addresses []string `json:"addresses,omitempty" jsonschema:"anyof_required=addresses"`
+	// DialTimeout bounds the way to the backend, 10s by default: TCP, PROXY header and TLS, over all addresses. Each attempt gets an
+	// equal share of what is left of it.
+	DialTimeout Duration `json:"dial_timeout,omitempty"`
+	Health      Health   `json:"health,omitzero"`
+	// TLS is off (the default), on, starttls-postgres (an SSLRequest first) or starttls-mysql (the greeting, then an SSLRequest).
+	TLS string `json:"tls,omitempty" jsonschema:"enum=off,enum=on,enum=starttls-postgres,enum=starttls-mysql"`
+	// CA is a PEM bundle that verifies the backend's certificate, in place of the roots that the program was started with.
+	CA string `json:"ca,omitempty"`
+	// Cert and Key are the router's own certificate, for a backend that asks for one.
+	Cert string `json:"cert,omitempty"`
+	Key  string `json:"key,omitempty"`
+	// ServerName is sent as SNI and looked for in the certificate; the host of the address when left out.
+	ServerName string `json:"server_name,omitempty"`
+	// ALPN is offered, and a backend that does not confirm it is not used. When left out, what was confirmed to the client is offered
+	// if it is h2 or http/1.1 and tls is on, and nothing otherwise.
+	ALPN string `json:"alpn,omitempty"`
 	// SendProxy puts a PROXY header of that version before everything else: off (the default), v1 or v2.
 	SendProxy string `json:"send_proxy,omitempty" jsonschema:"enum=off,enum=v1,enum=v2"`
+}
+
+// Health is the active check of a backend's addresses.
+type Health struct {
+	// Interval between two TCP connections to each address; 0, the default, checks nothing. An address that cannot be connected to is
+	// tried last until it can. MySQL counts such connections as errors and blocks their host after max_connect_errors of them in a row.
+	Interval Duration `json:"interval,omitempty"`
 }
 
 // The values of Backend.TLS and Backend.SendProxy.
@@ -91,6 +127,7 @@ const (
 	Off              = "off"
 	TLSOn            = "on"
 	StartTLSPostgres = "starttls-postgres"
+	StartTLSMySQL    = "starttls-mysql"
 	ProxyV1          = "v1"
 	ProxyV2          = "v2"
 )
@@ -159,6 +196,8 @@ const (
 	DefaultClientHelloBytes   = 64 << 10
 	DefaultHeaderBytes        = 32 << 10
 	DefaultDrainTimeout       = 30 * time.Second
+	DefaultDialTimeout        = 10 * time.Second
+	DefaultMinVersion         = "1.2"
 )
 
 // Resolve makes the relative paths in the document relative to dir, the folder of the file it came from.
@@ -168,23 +207,34 @@ func (c *Config) Resolve(dir string) {
 			*path = filepath.Join(dir, *path)
 		}
 	}
-	for i := range c.Certificates {
-		resolve(&c.Certificates[i].Cert)
-		resolve(&c.Certificates[i].Key)
+	pairs := func(list []Certificate) {
+		for i := range list {
+			resolve(&list[i].Cert)
+			resolve(&list[i].Key)
+		}
 	}
+	pairs(c.Certificates)
 	for i := range c.Routes {
-		resolve(&c.Routes[i].ClientAuth.CA)
+		r := &c.Routes[i]
+		resolve(&r.ClientAuth.CA)
+		pairs(r.Certificates)
+		resolve(&r.Backend.CA)
+		resolve(&r.Backend.Cert)
+		resolve(&r.Backend.Key)
 	}
 }
 
 // clone is a deep copy, so that a caller who goes on editing its document does not edit ours.
 func (c Config) clone() Config {
 	c.Certificates = slices.Clone(c.Certificates)
+	c.TLS.Curves = slices.Clone(c.TLS.Curves)
 	c.Upgrade.Types = slices.Clone(c.Upgrade.Types)
 	c.Routes = slices.Clone(c.Routes)
 	for i := range c.Routes {
 		c.Routes[i].SNI = slices.Clone(c.Routes[i].SNI)
 		c.Routes[i].ALPN = slices.Clone(c.Routes[i].ALPN)
+		c.Routes[i].Certificates = slices.Clone(c.Routes[i].Certificates)
+		c.Routes[i].Backend.Addresses = slices.Clone(c.Routes[i].Backend.Addresses)
 	}
 	c.ProxyProtocol.Trusted = slices.Clone(c.ProxyProtocol.Trusted)
 	c.ForwardedFor.Trusted = slices.Clone(c.ForwardedFor.Trusted)
@@ -194,6 +244,7 @@ func (c Config) clone() Config {
 // withDefaults is a copy with every field that was left out filled in. types are the upgrade types that exist.
 func (c Config) withDefaults(types []string) Config {
 	c = c.clone()
+	setDefault(&c.TLS.MinVersion, DefaultMinVersion)
 	setDefault(&c.Upgrade.Path, DefaultUpgradePath)
 	if c.Upgrade.Types == nil {
 		c.Upgrade.Types = slices.Clone(types)
@@ -201,6 +252,7 @@ func (c Config) withDefaults(types []string) Config {
 	setDefault(&c.Upgrade.PingInterval, Duration(DefaultPingInterval))
 	for i := range c.Routes {
 		setDefault(&c.Routes[i].ClientAuth.Mode, AuthNone)
+		setDefault(&c.Routes[i].Backend.DialTimeout, Duration(DefaultDialTimeout))
 		setDefault(&c.Routes[i].Backend.TLS, Off)
 		setDefault(&c.Routes[i].Backend.SendProxy, Off)
 	}

@@ -47,7 +47,7 @@ func TestConfigIsTheDocumentOfTheDesign(t *testing.T) {
 		Routes: []Route{{
 			Name: "postgres", SNI: []string{"pg.example.test"}, ALPN: []string{"teleport-postgres", "teleport-postgres-ping"},
 			Mode:       "terminate",
-			ClientAuth: ClientAuth{"require", "clients.pem"}, Backend: Backend{"127.0.0.1:5432", "off", "off"},
+			ClientAuth: ClientAuth{"require", "clients.pem"}, Backend: Backend{Address: "127.0.0.1:5432", TLS: "off", SendProxy: "off"},
 		}},
 		ProxyProtocol: ProxyProtocol{"off", []string{"127.0.0.0/8"}},
 		ForwardedFor:  ForwardedFor{[]string{"127.0.0.0/8"}},
@@ -72,8 +72,10 @@ func TestDefaultsAreThoseOfTheDesign(t *testing.T) {
 		"routes": [{"name": "r", "mode": "passthrough", "backend": {"address": "127.0.0.1:5432"}}]}`)
 	full := decode(t, document)
 	full.Routes = []Route{{
-		Name: "r", Mode: "passthrough", ClientAuth: ClientAuth{Mode: "none"}, Backend: Backend{"127.0.0.1:5432", "off", "off"},
+		Name: "r", Mode: "passthrough", ClientAuth: ClientAuth{Mode: "none"},
+		Backend: Backend{Address: "127.0.0.1:5432", DialTimeout: Duration(10 * time.Second), TLS: "off", SendProxy: "off"},
 	}}
+	full.TLS.MinVersion = "1.2"
 	full.ProxyProtocol.Trusted, full.ForwardedFor.Trusted = nil, nil
 	if diff := cmp.Diff(full, short.withDefaults([]string{"websocket", "alpn", "alpn-ping"})); diff != "" {
 		t.Error(diff)
@@ -125,7 +127,9 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			route(func(r *Route) {
 				r.Name, r.ALPN, r.Mode, r.ClientAuth, r.Backend.TLS = "pass", []string{"e"}, ModePassthrough, ClientAuth{Mode: AuthRequest}, TLSOn
 			}),
-			route(func(r *Route) { r.Name, r.ALPN, r.Backend = "b", []string{"f"}, Backend{"127.0.0.1", "maybe", "v3"} }),
+			route(func(r *Route) {
+				r.Name, r.ALPN, r.Backend = "b", []string{"f"}, Backend{Address: "127.0.0.1", TLS: "maybe", SendProxy: "v3"}
+			}),
 			route(func(r *Route) { r.Name, r.ALPN, r.Backend = "z", []string{"g"}, Backend{Address: "127.0.0.1:0"} }),
 		},
 		ProxyProtocol: ProxyProtocol{Mode: "required"},

@@ -19,10 +19,26 @@
 //
 // # What the document leaves open, and what is done here
 //
-//   - backend.tls "on" and "starttls-postgres" verify the backend's certificate against the host part of backend.address
-//     with [Options].BackendRoots, which is the system's roots when nil (SSL_CERT_FILE names another bundle). There is no switch to
-//     turn that off. On "on", ALPN is offered to the backend only when the confirmed name is h2 or http/1.1: the names of
-//     this port mean nothing to it.
+//   - backend.tls other than off verifies the backend's certificate against backend.server_name, or else the host of the address, with
+//     backend.ca, or else [Options].BackendRoots, which is the system's roots when nil (SSL_CERT_FILE names another bundle). There is
+//     no switch to turn that off. Without backend.alpn, "on" offers ALPN only when the confirmed name is h2 or http/1.1: the names
+//     of this port mean nothing to it. A backend that does not confirm what was offered is not used, except that no ALPN at all
+//     means http/1.1.
+//   - starttls-mysql passes the greeting on without CLIENT_SSL and renumbers the login, since the SSLRequest that the server counts is
+//     none of the client's. The server must offer TLS. It takes the client for one that sees the TLS: a caching_sha2_password login
+//     that is not in the server's cache fails, where mysql_native_password and ed25519 work.
+//   - backend.addresses are tried in their order; an address that failed (TCP, PROXY header, STARTTLS, TLS, greeting) is tried last for
+//     10s, one that the active check finds down as long as it is. Failures are not shared between routes, and a reload forgets them.
+//     When all are suspect all are tried. After the first byte of the client's there is no second try: only the client knows what it
+//     may repeat. TLS under starttls-mysql is as late as that, and does not count against the address: the client has a say in the
+//     SSLRequest.
+//   - send_proxy v2 carries AUTHORITY (the SNI, up to 255 bytes) and, on a terminate route, ALPN and SSL with the version, whether there
+//     was a certificate, the verdict and, of a verified one, the CN. v1 has no room for any of it. The address is that of the client:
+//     the one in a trusted PROXY header or X-Forwarded-For, where port 0 says that the port is not known.
+//   - tickets: a session is resumed under its own name, ALPN, route and document only. Where a certificate is asked for there are none.
+//   - acme-tls/1 (RFC 8737) is a route like any other: without sni it takes the validation of every name, an own one included, except
+//     names of a route without alpn; for these list the names in the ACME route's sni. In mode terminate the route's certificates
+//     answer.
 //   - backend.tls and client_auth belong to a router that ends TLS, so a passthrough route that sets them is refused.
 //   - A backend that cannot be reached: the client of a terminate route has finished its handshake by then; its
 //     connection is reset, without close_notify, so that it cannot be taken for an empty answer. A passthrough client gets
@@ -41,5 +57,6 @@
 //     until its ClientHello or request is read: a connection to the endpoint counts under the address in X-Forwarded-For; one too many is
 //     answered with 429.
 //
-// Sources: facts/tls-routing.md sections 1.4 to 1.9 and 6; RFC 7301 (ALPN), RFC 6066 section 3 (SNI), RFC 9112 (HTTP/1.1).
+// Sources: facts/tls-routing.md sections 1.4 to 1.9 and 6; RFC 7301 (ALPN), RFC 6066 section 3 (SNI), RFC 9112 (HTTP/1.1), RFC 8737
+// (acme-tls/1), the PROXY protocol's section 2.2, MySQL's "Connection Phase".
 package router

@@ -42,6 +42,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.cut()
 	s.loop.Close()
 	<-s.idle // short: every wait of a connection ends with cutCtx
+	s.checks.stop()
 
 	s.mu.Lock()
 	server, end := s.admin, s.adminEnd
@@ -73,6 +74,7 @@ func (s *Server) Reload(config Config) error {
 	}
 	p.generation = old.generation + 1
 	s.policy.Store(p)
+	s.checkBackends()
 	s.warn(p)
 	s.log.Info("reloaded", "generation", p.generation, "routes", len(p.config.Routes))
 	return nil

@@ -24,6 +24,7 @@ type policy struct {
 	routes     []*terminator // by index of config.Routes; nil for a passthrough route
 	own        *terminator   // the HTTP endpoint
 	probe      *terminator
+	upstreams  map[string]*upstream // by name of the route
 	proxies    []netip.Prefix
 	forwarders []netip.Prefix
 }
@@ -39,21 +40,29 @@ func newPolicy(config Config, keyLog io.Writer) (*policy, error) {
 	p.proxies = ignored.prefixes("", config.ProxyProtocol.Trusted)
 	p.forwarders = ignored.prefixes("", config.ForwardedFor.Trusted)
 
-	certificates, own := f.certificates(config.Certificates)
-	p.own = newTerminator(certificates, keyLog, ClientAuth{Mode: AuthNone}, nil)
-	p.probe = newTerminator(certificates, keyLog, ClientAuth{Mode: AuthNone}, nil)
+	certificates, own := f.certificates("certificates", config.Certificates)
+	base := termination{config: config.TLS, certificates: certificates, keyLog: keyLog}
+	p.own = base.terminator(ClientAuth{Mode: AuthNone}, nil)
+	p.probe = base.terminator(ClientAuth{Mode: AuthNone}, nil)
 	rules := make([]route.Rule, len(config.Routes))
 	p.routes = make([]*terminator, len(config.Routes))
+	p.upstreams = make(map[string]*upstream, len(config.Routes))
 	for i, r := range config.Routes {
+		path := fmt.Sprintf("routes[%d]", i)
 		rules[i] = route.Rule{Name: r.Name, SNI: r.SNI, ALPN: r.ALPN}
+		p.upstreams[r.Name] = f.upstream(path+".backend", r.Backend)
 		if r.Mode != ModeTerminate {
 			continue
 		}
 		var pool *x509.CertPool
 		if r.ClientAuth.CA != "" {
-			pool = f.pool(fmt.Sprintf("routes[%d].client_auth.ca", i), r.ClientAuth.CA)
+			pool = f.pool(path+".client_auth.ca", r.ClientAuth.CA)
 		}
-		p.routes[i] = newTerminator(certificates, keyLog, r.ClientAuth, pool)
+		base := base
+		if len(r.Certificates) > 0 {
+			base.certificates, _ = f.certificates(path+".certificates", r.Certificates)
+		}
+		p.routes[i] = base.terminator(r.ClientAuth, pool)
 	}
 	var err error
 	if p.table, err = route.NewTable(rules, own); err != nil {
@@ -66,23 +75,10 @@ func newPolicy(config Config, keyLog io.Writer) (*policy, error) {
 }
 
 // certificates reads the key pairs; own are the names in them.
-func (f *faults) certificates(entries []Certificate) (list []tls.Certificate, own []string) {
+func (f *faults) certificates(path string, entries []Certificate) (list []tls.Certificate, own []string) {
 	for i, entry := range entries {
-		path := fmt.Sprintf("certificates[%d]", i)
-		cert, certErr := readRequired(entry.Cert)
-		if certErr != nil {
-			f.add(path+".cert", "%w", certErr)
-		}
-		key, keyErr := readRequired(entry.Key)
-		if keyErr != nil {
-			f.add(path+".key", "%w", keyErr)
-		}
-		if certErr != nil || keyErr != nil {
-			continue
-		}
-		pair, err := tls.X509KeyPair(cert, key)
-		if err != nil {
-			f.add(path, "%s and %s: %w", entry.Cert, entry.Key, err)
+		pair, ok := f.keyPair(fmt.Sprintf("%s[%d]", path, i), entry)
+		if !ok {
 			continue
 		}
 		list = append(list, pair)
@@ -93,6 +89,25 @@ func (f *faults) certificates(entries []Certificate) (list []tls.Certificate, ow
 		own = append(own, names...)
 	}
 	return list, own
+}
+
+func (f *faults) keyPair(path string, entry Certificate) (pair tls.Certificate, ok bool) {
+	cert, certErr := readRequired(entry.Cert)
+	if certErr != nil {
+		f.add(path+".cert", "%w", certErr)
+	}
+	key, keyErr := readRequired(entry.Key)
+	if keyErr != nil {
+		f.add(path+".key", "%w", keyErr)
+	}
+	if certErr != nil || keyErr != nil {
+		return pair, false
+	}
+	pair, err := tls.X509KeyPair(cert, key)
+	if err != nil {
+		f.add(path, "%s and %s: %w", entry.Cert, entry.Key, err)
+	}
+	return pair, err == nil
 }
 
 func (f *faults) pool(path, file string) *x509.CertPool {
@@ -129,13 +144,32 @@ type terminator struct {
 // maxConfigs bounds the cache of a route that takes any ALPN: the names are the client's to invent.
 const maxConfigs = 64
 
-func newTerminator(certificates []tls.Certificate, keyLog io.Writer, auth ClientAuth, pool *x509.CertPool) *terminator {
+// termination is what all terminators of a document have in common.
+type termination struct {
+	config       TLS
+	certificates []tls.Certificate
+	keyLog       io.Writer
+}
+
+var versions = map[string]uint16{"1.2": tls.VersionTLS12, "1.3": tls.VersionTLS13}
+
+var curves = map[string]tls.CurveID{
+	"X25519MLKEM768": tls.X25519MLKEM768, "SecP256r1MLKEM768": tls.SecP256r1MLKEM768, "SecP384r1MLKEM1024": tls.SecP384r1MLKEM1024,
+	"X25519": tls.X25519, "P-256": tls.CurveP256, "P-384": tls.CurveP384, "P-521": tls.CurveP521,
+}
+
+func (base termination) terminator(auth ClientAuth, pool *x509.CertPool) *terminator {
+	var preferences []tls.CurveID // nil: the defaults
+	for _, name := range base.config.Curves {
+		preferences = append(preferences, curves[name])
+	}
 	build := func(alpn string) *tls.Config {
 		config := &tls.Config{
-			MinVersion: tls.VersionTLS12,
+			MinVersion:       versions[base.config.MinVersion],
+			CurvePreferences: preferences,
 			// crypto/tls takes the first that fits the name and the client's algorithms, else the first of all.
-			Certificates: certificates,
-			KeyLogWriter: keyLog,
+			Certificates: base.certificates,
+			KeyLogWriter: base.keyLog,
 			ClientCAs:    pool,
 		}
 		if alpn != "" {

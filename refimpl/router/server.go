@@ -65,6 +65,7 @@ type Server struct {
 	cut        context.CancelFunc
 
 	reloadMu sync.Mutex // serialises Reload
+	checks   checks
 
 	mu       sync.Mutex // guards what follows
 	listener net.Listener
@@ -181,6 +182,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	stop := context.AfterFunc(ctx, s.beginDrain)
 	defer stop()
+	s.checkBackends()
 	err := s.accept(listener)
 	s.beginDrain()
 	return errors.Join(err, s.Shutdown(context.Background()))

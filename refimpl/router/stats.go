@@ -20,6 +20,7 @@ const (
 	keyOutcome = "outcome"
 	keyCause   = "cause"
 	keyErr     = "err"
+	keyBackend = "backend"
 )
 
 // The outcomes of a connection, as in the metrics and the log: a closed set, so that no stranger can invent a label.
@@ -45,6 +46,7 @@ type stats struct {
 	in, out        atomic.Int64
 	tunnels        atomic.Int64
 	reloadFailures atomic.Int64
+	failovers      atomic.Int64
 
 	mu       sync.Mutex // guards the maps
 	ended    map[Ended]int64
@@ -82,6 +84,8 @@ type Stats struct {
 	Upgrades map[string]int64
 	// In and Out are the bytes that went to backends and came from them, of connections that are over.
 	In, Out int64
+	// Failovers counts the connections that reached their backend at another address than the first they tried.
+	Failovers int64
 	// Generation counts the documents in force so far, ReloadFailures those that were refused.
 	Generation     int
 	ReloadFailures int64
@@ -94,6 +98,7 @@ func (s *Server) Stats() Stats {
 		Tunnels:        int(s.stats.tunnels.Load()),
 		In:             s.stats.in.Load(),
 		Out:            s.stats.out.Load(),
+		Failovers:      s.stats.failovers.Load(),
 		Generation:     s.Generation(),
 		ReloadFailures: s.stats.reloadFailures.Load(),
 	}

@@ -108,21 +108,21 @@ func (c *session) handshake(conn net.Conn, t *terminator, alpn string, event Hel
 // terminate joins a client whose TLS ended here to its backend.
 func (c *session) terminate(secure *tls.Conn, r Route, alpn string) {
 	var client net.Conn = secure
-	backend, err := c.dial(r, alpn)
-	if err != nil {
-		c.end(outcomeDial, err.Error())
-		splice.Abort(secure)
-		return
-	}
 	if strings.HasSuffix(alpn, PingSuffix) {
 		client = upgrade.PingConn(secure, time.Duration(c.policy.config.Upgrade.PingInterval))
+	}
+	backend, err := c.dial(r, client, secure)
+	if err != nil {
+		c.end(outcomeDial, err.Error())
+		splice.Abort(client)
+		return
 	}
 	c.join(client, backend)
 }
 
 // passthrough joins a client to its backend, which reads the very ClientHello that was read here.
 func (c *session) passthrough(conn net.Conn, r Route) {
-	backend, err := c.dial(r, "")
+	backend, err := c.dial(r, conn, nil)
 	if err != nil {
 		c.end(outcomeDial, err.Error())
 		splice.Abort(conn)

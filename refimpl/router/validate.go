@@ -3,6 +3,7 @@ package router
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -73,6 +74,10 @@ func (c Config) check(types []string) faults {
 	f.prefixes("proxy_protocol.trusted", c.ProxyProtocol.Trusted)
 	f.prefixes("forwarded_for.trusted", c.ForwardedFor.Trusted)
 
+	f.oneOf("tls.min_version", c.TLS.MinVersion, slices.Sorted(maps.Keys(versions))...)
+	for i, name := range c.TLS.Curves {
+		f.oneOf(fmt.Sprintf("tls.curves[%d]", i), name, slices.Sorted(maps.Keys(curves))...)
+	}
 	for i, r := range c.Routes {
 		f.route(fmt.Sprintf("routes[%d]", i), r, len(c.Certificates) > 0)
 	}
@@ -81,9 +86,7 @@ func (c Config) check(types []string) faults {
 
 // route checks what of an entry the table does not: route.NewTable judges name, sni and alpn.
 func (f *faults) route(path string, r Route, certificates bool) {
-	f.address(path+".backend.address", r.Backend.Address, false)
-	f.oneOf(path+".backend.tls", r.Backend.TLS, Off, TLSOn, StartTLSPostgres)
-	f.oneOf(path+".backend.send_proxy", r.Backend.SendProxy, Off, ProxyV1, ProxyV2)
+	f.backend(path+".backend", r.Backend)
 	f.oneOf(path+".client_auth.mode", r.ClientAuth.Mode, AuthNone, AuthRequest, AuthRequire)
 	f.oneOf(path+".mode", r.Mode, ModeTerminate, ModePassthrough)
 
@@ -95,7 +98,10 @@ func (f *faults) route(path string, r Route, certificates bool) {
 			f.add(path+".backend.tls", "a passthrough route sends the client's own TLS to the backend: tls must be off")
 		}
 	}
-	if r.Mode == ModeTerminate && !certificates {
+	if r.Mode == ModePassthrough && len(r.Certificates) > 0 {
+		f.add(path+".certificates", "a passthrough route does not end TLS: use mode terminate")
+	}
+	if r.Mode == ModeTerminate && !certificates && len(r.Certificates) == 0 {
 		f.add(path+".mode", "terminate needs an entry in certificates")
 	}
 	switch {
@@ -103,6 +109,43 @@ func (f *faults) route(path string, r Route, certificates bool) {
 		f.add(path+".client_auth.ca", "is required by mode require")
 	case r.ClientAuth.Mode == AuthNone && r.ClientAuth.CA != "":
 		f.add(path+".client_auth.mode", "a ca without mode request or require would not be used")
+	}
+}
+
+func (f *faults) backend(path string, b Backend) {
+	switch {
+	case b.Addresses == nil:
+		f.address(path+".address", b.Address, false)
+	case b.Address != "":
+		f.add(path+".addresses", "address and addresses exclude each other")
+	case len(b.Addresses) == 0:
+		f.add(path+".addresses", "at least one is required")
+	}
+	for i, address := range b.Addresses {
+		f.address(fmt.Sprintf("%s.addresses[%d]", path, i), address, false)
+	}
+	for _, d := range []struct {
+		name  string
+		value Duration
+	}{{".dial_timeout", b.DialTimeout}, {".health.interval", b.Health.Interval}} {
+		if d.value < 0 {
+			f.add(path+d.name, "%s is negative", d.value)
+		}
+	}
+	f.oneOf(path+".tls", b.TLS, Off, TLSOn, StartTLSPostgres, StartTLSMySQL)
+	f.oneOf(path+".send_proxy", b.SendProxy, Off, ProxyV1, ProxyV2)
+	for _, field := range []struct{ name, value string }{
+		{".ca", b.CA}, {".cert", b.Cert}, {".key", b.Key}, {".server_name", b.ServerName}, {".alpn", b.ALPN},
+	} {
+		if field.value != "" && b.TLS == Off {
+			f.add(path+field.name, "needs tls, which is off")
+		}
+	}
+	if (b.Cert == "") != (b.Key == "") {
+		f.add(path+".cert", "cert and key go together")
+	}
+	if len(b.ALPN) > 255 {
+		f.add(path+".alpn", "is longer than the 255 bytes of RFC 7301")
 	}
 }
 
