@@ -84,7 +84,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/urfave/cli"},
 	},
 	"internal/peers": {ours: []string{"internal/certs"}, foreign: []string{"golang.org/x/sys"}},
-	"internal/gen": {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
+	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
 // never are imports that even a folder with a wide rule must not have.

@@ -59,8 +59,10 @@ type sample struct {
 	P50 time.Duration
 	// Tunnels are open at the end, Lost were opened and are not. PSS, FDs: what all of them cost the router above none.
 	Tunnels, Lost, PSS, FDs int64
-	// Copied went through the router's read(2) and write(2).
+	// Copied went through the router's read(2) or its write(2), whichever is more: nginx reads with recv(2).
 	Copied int64
+	// Calls are the router's system calls by name, where they were counted.
+	Calls map[string]int64
 }
 
 // loadMain does the one job that stands on in.

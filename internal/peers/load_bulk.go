@@ -99,6 +99,6 @@ func transfer(_ context.Context, j job) (sample, error) {
 	}
 	s.Seconds = time.Since(begin).Seconds()
 	after, err := hold(j.PIDs)
-	s.Copied = after.rchar - before.rchar + after.wchar - before.wchar
+	s.Copied = max(after.rchar-before.rchar, after.wchar-before.wchar)
 	return s, err
 }

@@ -64,7 +64,13 @@ func (st *stage) row(ctx context.Context, r row) (map[string][]sample, error) {
 			}
 			j := r.job
 			j.Addr, j.PIDs = a.address(j.Via), a.pids
-			s, err := run(ctx, j)
+			var s sample
+			var err error
+			if r.counted {
+				s, err = count(ctx, st.dir, j)
+			} else {
+				s, err = run(ctx, j)
+			}
 			if err != nil {
 				return samples, fmt.Errorf("%s: %w", name, err)
 			}

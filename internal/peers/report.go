@@ -61,9 +61,9 @@ func (r row) results(samples map[string][]sample) []result {
 }
 
 // reached is nil where there is no target, or nothing to hold against it.
-func (t target) reached(arms map[string]cell) *bool {
+func (t *target) reached(arms map[string]cell) *bool {
 	own, ok := arms[ours]
-	if !ok || t == (target{}) {
+	if !ok || t == nil {
 		return nil
 	}
 	if t.peer == "" {
@@ -83,12 +83,12 @@ func (t target) reached(arms map[string]cell) *bool {
 	if !ok {
 		return nil
 	}
-	holds := t.holds(c.Ratio.Median)
+	holds := c.Ratio != nil && t.holds(c.Ratio.Median)
 	return &holds
 }
 
 // best is the peer with the best median, or none.
-func (t target) best(arms map[string]cell) string {
+func (t *target) best(arms map[string]cell) string {
 	name := ""
 	for candidate, c := range arms {
 		if candidate == ours {
@@ -101,9 +101,13 @@ func (t target) best(arms map[string]cell) string {
 	return name
 }
 
+// ratio is nil where the other has a round of nothing.
 func ratio(own, other []float64) *span {
 	var ratios []float64
 	for i := range min(len(own), len(other)) {
+		if other[i] == 0 {
+			return nil
+		}
 		ratios = append(ratios, own[i]/other[i])
 	}
 	return &span{Median: median(ratios), Low: slices.Min(ratios), High: slices.Max(ratios)}
