@@ -43,7 +43,7 @@ bench: ## our own benchmarks
 
 # Its figures are of the commit that is checked out. PEERS takes flags, such as PEERS='-rows ping -json out.json'.
 bench-router: ## our router against HAProxy and nginx, each a process of its own (installs them as root; five minutes)
-	@./tools/packages.sh haproxy nginx-full libnginx-mod-stream linux-perf strace
+	@./tools/packages.sh haproxy nginx-full libnginx-mod-stream linux-perf
 	$(GO) build -trimpath -o bin/tlsroute-bench .
 	$(GO) build -trimpath -o bin/peers ./internal/peers
 	bin/peers -router bin/tlsroute-bench $(PEERS)

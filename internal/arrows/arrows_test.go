@@ -83,7 +83,7 @@ var rules = map[string]rule{
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
 	},
-	"internal/peers": {ours: []string{"internal/certs"}, foreign: []string{"golang.org/x/sys"}},
+	"internal/peers": {ours: []string{"internal/certs"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
 	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 

@@ -94,30 +94,36 @@ func held(ctx context.Context, j job) (sample, error) {
 	if err != nil {
 		return s, err
 	}
-	gone := make([]bool, len(tunnels))
-	say := func(i int) {
-		sent := []byte{byte(i)}
-		if !gone[i] && (echoOne(tunnels[i], sent) != nil || sent[0] != byte(i)) {
-			gone[i] = true
-			s.Lost++
-		}
-	}
-	begin := time.Now()
-	for i := range tunnels {
-		turn := j.Duration * time.Duration(i) / time.Duration(len(tunnels))
-		if early := turn - time.Since(begin); early > 5*time.Millisecond {
-			if err := wait(ctx, early); err != nil {
-				return s, err
-			}
-		}
-		say(i)
-	}
-	for i := range tunnels {
-		say(i)
+	if s.Lost, err = sayAll(ctx, tunnels, j.Duration); err != nil {
+		return s, err
 	}
 	s.Tunnels -= s.Lost
 	for _, t := range tunnels {
 		t.close()
 	}
 	return s, nil
+}
+
+// sayAll has each tunnel say a byte at its turn in d, and then once more all of them, and counts those that got no answer.
+func sayAll(ctx context.Context, tunnels []tunnel, d time.Duration) (lost int64, err error) {
+	gone := make([]bool, len(tunnels))
+	say := func(i int) {
+		sent := []byte{byte(i)}
+		if !gone[i] && (echoOne(tunnels[i], sent) != nil || sent[0] != byte(i)) {
+			gone[i] = true
+			lost++
+		}
+	}
+	begin := time.Now()
+	for i := range tunnels {
+		turn := d * time.Duration(i) / time.Duration(len(tunnels))
+		if err := wait(ctx, turn-time.Since(begin)); err != nil {
+			return lost, err
+		}
+		say(i)
+	}
+	for i := range tunnels {
+		say(i)
+	}
+	return lost, nil
 }

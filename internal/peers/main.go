@@ -12,11 +12,15 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"os/signal"
 	"regexp"
+	"runtime"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -96,10 +100,14 @@ func measureMain(ctx context.Context) error {
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return fmt.Errorf("limit of %d descriptors: %w", descriptors, err)
 	}
+	about := describe(ctx, o.router)
 	results, err := measure(ctx, o)
+	for _, line := range about {
+		fmt.Println(line)
+	}
 	printTable(os.Stdout, results)
 	if o.json != "" {
-		data, jsonErr := json.MarshalIndent(results, "", "  ")
+		data, jsonErr := json.MarshalIndent(report{about, results}, "", "  ")
 		if jsonErr == nil {
 			jsonErr = os.WriteFile(o.json, append(data, '\n'), 0o644)
 		}
@@ -108,7 +116,30 @@ func measureMain(ctx context.Context) error {
 		}
 	}
 	if err == nil && o.check && missed(results) {
-		err = fmt.Errorf("a target was missed")
+		err = errors.New("a target was missed")
 	}
 	return err
+}
+
+// report is what -json writes.
+type report struct {
+	About   []string `json:"about"`
+	Results []result `json:"results"`
+}
+
+// describe says what was compared, where and when.
+func describe(ctx context.Context, router string) []string {
+	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
+	load, _ := os.ReadFile("/proc/loadavg") // neither is worth failing for
+	lines := []string{fmt.Sprintf("%s, Linux %s, %d CPUs, load before %s", time.Now().UTC().Format(time.RFC3339),
+		strings.TrimSpace(string(kernel)), runtime.NumCPU(), strings.TrimSpace(string(load)))}
+	for _, argv := range [][]string{{router, "version"}, {"haproxy", "-v"}, {"nginx", "-v"}} {
+		out, err := exec.CommandContext(ctx, argv[0], argv[1:]...).CombinedOutput()
+		first, _, _ := strings.Cut(string(out), "\n")
+		if err != nil {
+			first = argv[0] + ": " + err.Error()
+		}
+		lines = append(lines, first)
+	}
+	return lines
 }

@@ -95,8 +95,10 @@ func run(ctx context.Context, j job, prefix ...string) (sample, error) {
 	}
 	var complaint tail
 	cmd.Stdin, cmd.Stderr = bytes.NewReader(in), &complaint
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = time.Second
+	// By SIGTERM, since perf then ends what it has started; what does not end is killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = stopTime
 	out, err := cmd.Output()
 	if err != nil {
 		return sample{}, fmt.Errorf("%s: %w: %s", j.Kind, errors.Join(ctx.Err(), err), strings.TrimSpace(string(complaint.text)))

@@ -20,11 +20,15 @@ func statFields(pid int) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	fields := strings.Fields(string(data[bytes.LastIndexByte(data, ')')+1:]))
+	fields := afterName(data)
 	if len(fields) < 13 {
 		return nil, fmt.Errorf("/proc/%d/stat: %d fields", pid, len(fields))
 	}
 	return fields, nil
+}
+
+func afterName(stat []byte) []string {
+	return strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
 }
 
 // cpuSeconds is what the processes have used so far, in user and system mode.
