@@ -220,12 +220,12 @@ func (o *opener) openTLS() (tunnel, error) {
 }
 
 func (t tlsTunnel) Read(b []byte) (int, error) {
-	t.SetReadDeadline(time.Now().Add(patience))
+	_ = t.SetReadDeadline(time.Now().Add(patience))
 	return t.Conn.Read(b)
 }
 
 func (t tlsTunnel) Write(b []byte) (int, error) {
-	t.SetWriteDeadline(time.Now().Add(patience))
+	_ = t.SetWriteDeadline(time.Now().Add(patience))
 	return t.Conn.Write(b)
 }
 

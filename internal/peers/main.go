@@ -61,6 +61,7 @@ type options struct {
 	held     time.Duration
 	settle   time.Duration
 	json     string
+	profile  string
 	check    bool
 }
 
@@ -75,6 +76,7 @@ func measureMain(ctx context.Context) error {
 	flag.DurationVar(&o.held, "held", 10*time.Second, "the minute of the 9,500 tunnels, compressed")
 	flag.DurationVar(&o.settle, "settle", 3*time.Second, "from the last tunnel's opening to the reading of memory")
 	flag.StringVar(&o.json, "json", "", "write every sample to `FILE` as well")
+	flag.StringVar(&o.profile, "profile", "", "leave a profile of our router at each row in `DIR`, for perf report")
 	flag.BoolVar(&o.check, "check", false, "exit status 1 when a target is missed")
 	flag.Parse()
 	if flag.NArg() > 0 {

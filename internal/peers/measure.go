@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // measure runs the rows that were chosen. A row that fails is in the results as far as it came, and in the error.
@@ -16,9 +18,14 @@ func measure(ctx context.Context, o options) (results []result, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if err := os.Chmod(dir, 0o711); err != nil { // nginx's workers are another user's
 		return nil, err
+	}
+	if o.profile != "" {
+		if err := os.MkdirAll(o.profile, 0o755); err != nil {
+			return nil, err
+		}
 	}
 	st, err := newStage(dir, o.router)
 	if err != nil {
@@ -31,6 +38,9 @@ func measure(ctx context.Context, o options) (results []result, err error) {
 		}
 		fmt.Fprintln(os.Stderr, "measuring", r.name)
 		samples, failed := st.row(ctx, r)
+		if failed == nil && o.profile != "" {
+			failed = st.record(ctx, r, filepath.Join(o.profile, strings.ReplaceAll(r.name, " ", "-")+".data"))
+		}
 		if failed != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", r.name, failed))
 		}
@@ -82,4 +92,17 @@ func (st *stage) row(ctx context.Context, r row) (map[string][]sample, error) {
 		}
 	}
 	return samples, nil
+}
+
+// record leaves a profile of our router at the row's work, which is not one of the row's samples.
+func (st *stage) record(ctx context.Context, r row, file string) error {
+	a, err := st.start(ctx, ours)
+	if err != nil {
+		return err
+	}
+	defer a.process.stop()
+	j := r.job
+	j.Addr, j.PIDs = a.address(j.Via), a.pids
+	_, err = run(ctx, j, "perf", "record", "-q", "-F", "499", "-g", "-o", file, "-p", commas(j.PIDs), "--")
+	return err
 }

@@ -30,14 +30,11 @@ var unseen = []string{"recvfrom", "recvmsg", "recvmmsg", "sendto", "sendmsg", "s
 // count runs a job while perf counts the system calls of its PIDs.
 func count(ctx context.Context, dir string, j job) (sample, error) {
 	file := filepath.Join(dir, "perf.csv")
-	var events, pids []string
+	var events []string
 	for _, call := range append(unseen, splicing) {
 		events = append(events, "syscalls:sys_enter_"+call)
 	}
-	for _, pid := range j.PIDs {
-		pids = append(pids, strconv.Itoa(pid))
-	}
-	s, err := run(ctx, j, "perf", "stat", "-x", ",", "-o", file, "-e", strings.Join(events, ","), "-p", strings.Join(pids, ","), "--")
+	s, err := run(ctx, j, "perf", "stat", "-x", ",", "-o", file, "-e", strings.Join(events, ","), "-p", commas(j.PIDs), "--")
 	if err != nil {
 		return s, err
 	}
@@ -47,6 +44,10 @@ func count(ctx context.Context, dir string, j job) (sample, error) {
 	}
 	s.Calls, err = parseCounts(string(data))
 	return s, err
+}
+
+func commas(pids []int) string {
+	return strings.Trim(strings.ReplaceAll(fmt.Sprint(pids), " ", ","), "[]")
 }
 
 // parseCounts reads what perf stat -x , wrote: COUNT,UNIT,EVENT,… a line, and comments.

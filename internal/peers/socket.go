@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/netip"
@@ -36,9 +37,10 @@ func dial(addr string) (socket, error) {
 		return -1, err
 	}
 	// Go interrupts its threads to share them; on Linux the same call then goes on waiting.
-	err = unix.EINTR
-	for err == unix.EINTR {
-		err = unix.Connect(fd, &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()})
+	peer := &unix.SockaddrInet4{Port: int(to.Port()), Addr: to.Addr().As4()}
+	err = unix.Connect(fd, peer)
+	for errors.Is(err, unix.EINTR) {
+		err = unix.Connect(fd, peer)
 	}
 	if err != nil {
 		s.close()
