@@ -42,9 +42,8 @@ bench: ## our own benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 # Its figures are of the commit that is checked out. PEERS takes flags, such as PEERS='-rows ping -json out.json'.
-bench-router: ## our router against HAProxy and nginx, each a process of its own (installs them as root; five minutes)
+bench-router: build ## our router against HAProxy and nginx, each a process of its own (installs them as root; five minutes)
 	@./tools/packages.sh haproxy nginx-full libnginx-mod-stream linux-perf
-	$(GO) build -trimpath -o bin/tlsroute-bench .
 	$(GO) build -trimpath -o bin/peers ./internal/peers
 	bin/peers -router bin/tlsroute-bench $(PEERS)
 
