@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick mutants fuzz lint fmt gen bench packages check clean
+.PHONY: help build run test test-quick mutants fuzz lint fmt gen bench bench-router packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -40,6 +40,12 @@ fuzz: ## fuzz every parser for FUZZTIME each
 
 bench: ## our own benchmarks
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+# Its figures are of the commit that is checked out. PEERS takes flags, such as PEERS='-rows ping -json out.json'.
+bench-router: build ## our router against HAProxy and nginx, each a process of its own (installs them as root; five minutes)
+	@./tools/packages.sh haproxy nginx-full libnginx-mod-stream linux-perf
+	$(GO) build -trimpath -o bin/peers ./internal/peers
+	bin/peers -router bin/tlsroute-bench $(PEERS)
 
 lint: ## the pinned linters (the first run builds them)
 	$(TOOL) golangci-lint run ./...

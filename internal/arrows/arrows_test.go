@@ -83,7 +83,8 @@ var rules = map[string]rule{
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
 	},
-	"internal/gen": {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
+	"internal/peers": {ours: []string{"internal/certs"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
+	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
 // never are imports that even a folder with a wide rule must not have.
