@@ -22,6 +22,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"slices"
 	"time"
 
@@ -71,7 +72,13 @@ type Dialer struct {
 	Ping bool
 	// Timeout bounds the whole dial, 0 means 15 s; StepTimeout each step of it (TCP, a handshake, one upgrade attempt), 0 means 5 s.
 	Timeout, StepTimeout time.Duration
-	// NetDial makes the TCP connections; nil means net.Dialer.
+	// Proxy names the proxy on the way to target, an http:// or https:// URL of host and port. Proxies with http:// and https:// are
+	// asked by CONNECT, those with socks5:// resolve the name themselves, a user in the URL is sent along. A nil URL means none, and so
+	// does a nil Proxy: the environment is looked at by ProxyFromEnvironment alone.
+	Proxy func(target *url.URL) (*url.URL, error)
+	// ProxyRoots verify an https:// proxy, Insecure or not; nil means the system's.
+	ProxyRoots *x509.CertPool
+	// NetDial makes the TCP connections, to the proxy if there is one; nil means net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// InnerKeyLog and OuterKeyLog receive the TLS secrets, for debugging. Those of the first handshake go to both, since only
 	// its end tells which it was.
@@ -133,6 +140,7 @@ type dialing struct {
 	mode      string
 	step      time.Duration
 	info      Info
+	proxy     *url.URL
 	refused   error // how the probe's handshake failed
 	plaintext bool
 }
@@ -146,6 +154,9 @@ func (d *Dialer) start() (*dialing, error) {
 	s := &dialing{
 		Dialer: d, addr: addr, outer: d.OuterServerName, inner: d.ServerName, host: d.Host, types: d.Types, mode: d.Upgrade,
 		step: d.StepTimeout, plaintext: addr.plaintext,
+	}
+	if err := s.findProxy(); err != nil {
+		return nil, err
 	}
 	if s.outer == "" {
 		s.outer = addr.host

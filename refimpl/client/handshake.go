@@ -85,19 +85,3 @@ func (s *dialing) handshake(ctx context.Context, conn *tls.Conn) error {
 	}
 	return nil
 }
-
-func (s *dialing) tcp(ctx context.Context) (net.Conn, error) {
-	began := time.Now()
-	dial := s.NetDial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.step, &timeoutError{"tcp", s.step})
-	defer cancel()
-	conn, err := dial(ctx, "tcp", s.addr.dial)
-	if err != nil {
-		return nil, fmt.Errorf("tcp: %w", err)
-	}
-	s.observe(func(t *Trace) func(time.Duration) { return t.TCP }, time.Since(began))
-	return conn, nil
-}
