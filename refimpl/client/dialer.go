@@ -78,6 +78,8 @@ type Dialer struct {
 	Proxy func(target *url.URL) (*url.URL, error)
 	// ProxyRoots verify an https:// proxy, Insecure or not; nil means the system's.
 	ProxyRoots *x509.CertPool
+	// Memory keeps the way found, for Upgrade Auto; nil remembers nothing.
+	Memory *Memory
 	// NetDial makes the TCP connections, to the proxy if there is one; nil means net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// InnerKeyLog and OuterKeyLog receive the TLS secrets, for debugging. Those of the first handshake go to both, since only
@@ -192,36 +194,62 @@ func (d *Dialer) start() (*dialing, error) {
 }
 
 func (s *dialing) dial(ctx context.Context) (*Conn, error) {
-	switch {
-	case s.plaintext:
-		s.info.Class, s.info.Reason = probe.Terminated, "the endpoint speaks plaintext HTTP"
-		return s.ladder(ctx, nil)
-	case s.mode != Auto && s.mode != Direct:
-		s.info.Class, s.info.Reason = probe.Unknown, "not probed: upgrade "+s.mode+" was asked for"
-		return s.ladder(ctx, nil)
+	if s.mode == Auto {
+		return s.auto(ctx)
 	}
-	conn, err := s.probe(ctx)
+	if s.mode != Direct {
+		s.info.Class, s.info.Reason = probe.Unknown, "not probed: upgrade "+s.mode+" was asked for"
+		if s.plaintext {
+			s.info.Class, s.info.Reason = probe.Terminated, plaintextReason
+		}
+		return s.ladder(ctx, s.types, nil, false)
+	}
+	raw, err := s.firstTCP(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if s.info.Class == probe.Direct {
-		return &Conn{Conn: conn, info: s.info}, nil
+	return s.explore(ctx, raw)
+}
+
+const plaintextReason = "the endpoint speaks plaintext HTTP"
+
+// firstTCP is the connection that the probe, or a remembered way, begins on.
+func (s *dialing) firstTCP(ctx context.Context) (net.Conn, error) {
+	began := time.Now()
+	raw, err := s.tcp(ctx)
+	if err != nil {
+		s.info.Class, s.info.Reason = probe.Broken, "no TCP connection"
+		s.note(Step{Try: Direct, Err: err, Took: time.Since(began)})
 	}
-	if s.mode == Direct {
+	return raw, err
+}
+
+// explore probes the path on raw, and goes the way that the outcome leaves open.
+func (s *dialing) explore(ctx context.Context, raw net.Conn) (*Conn, error) {
+	if s.plaintext {
+		s.info.Class, s.info.Reason = probe.Terminated, plaintextReason
+		return s.ladder(ctx, s.types, raw, false)
+	}
+	conn, err := s.probe(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case s.info.Class == probe.Direct && conn != nil:
+		return &Conn{Conn: conn, info: s.info}, nil
+	case s.info.Class == probe.Direct, s.info.Class == probe.Intercepted:
+		// The router itself refused, or a stranger answered: another way would lead to the same.
+		return nil, s.refused
+	case s.mode == Direct:
 		closeQuietly(conn)
 		return nil, fmt.Errorf("the path is %s, and only a direct one was asked for", s.info.Class)
-	}
-	if s.info.Class == probe.Intercepted {
+	case conn == nil || !speaksHTTP1(s.info.Negotiated):
+		// Every other outcome is verified by trying: a probe that met silence or an EOF where an alert was due still knows nothing
+		// about the upgrade (tls-routing.md, section 4, case 10).
 		closeQuietly(conn)
-		return nil, s.refused
+		return s.ladder(ctx, s.types, nil, false)
 	}
-	// Every other outcome is verified by trying: a probe that met silence or an EOF where an alert was due still knows nothing
-	// about the upgrade (tls-routing.md, section 4, case 10).
-	if conn == nil || !speaksHTTP1(s.info.Negotiated) {
-		closeQuietly(conn)
-		return s.ladder(ctx, nil)
-	}
-	return s.ladder(ctx, conn)
+	return s.ladder(ctx, s.types, conn, true)
 }
 
 func (s *dialing) note(step Step) { s.info.Steps = append(s.info.Steps, step) }

@@ -11,21 +11,14 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
 )
 
-// probe makes the connection and the handshake that is probe and, on a direct path, data session. conn is nil when the
-// handshake failed with an outcome that the ladder may still cope with.
-func (s *dialing) probe(ctx context.Context) (*tls.Conn, error) {
+// probe makes the handshake on raw that is probe and, on a direct path, data session. conn is nil when it failed and ctx still
+// leaves time for another way.
+func (s *dialing) probe(ctx context.Context, raw net.Conn) (*tls.Conn, error) {
 	began := time.Now()
-	raw, err := s.tcp(ctx)
-	if err != nil {
-		s.info.Class, s.info.Reason = probe.Broken, "no TCP connection"
-		s.note(Step{Try: Direct, Err: err, Took: time.Since(began)})
-		return nil, err
-	}
-	handshake := time.Now()
 	conn, verdict, err := s.hello(ctx, raw)
-	took := time.Since(handshake)
+	took := time.Since(began)
 	s.info.Class, s.info.Reason, s.info.Negotiated = verdict.Class, verdict.Reason, verdict.Negotiated
-	step := Step{Try: Direct, Err: err, Took: time.Since(began)}
+	step := Step{Try: Direct, Err: err, Took: took}
 	if verdict.Class != probe.Direct && err == nil {
 		step.Err = errors.New(verdict.Reason)
 	}
