@@ -9,7 +9,7 @@
 //
 // Whose certificate was presented decides whom the client believes to talk to: InnerRoots with ServerName make it the router,
 // OuterRoots with OuterServerName the load balancer, neither is an interception and an error. An ALPN echoed by a load balancer
-// is therefore no proof of a direct path. Client certificates are shown to the router only.
+// is therefore no proof of a direct path. Certificates are shown to the router only.
 //
 // Sources: shared/facts/tls-routing.md sections 1.5 to 1.8, 4 (cases 7, 8, 10, 11, 16, 20, 27, 29) and 6.
 package client
@@ -62,6 +62,8 @@ type Dialer struct {
 	Insecure bool
 	// Certificates are shown to the router when it asks, inner TLS and direct alike.
 	Certificates []tls.Certificate
+	// OuterCertificates are shown to the load balancer when it asks.
+	OuterCertificates []tls.Certificate
 	// Upgrade is Auto (also when ""), Direct, or one upgrade type to use whatever the path.
 	Upgrade string
 	// Types is the order in which upgrades are tried; nil means websocket, alpn.
@@ -96,15 +98,26 @@ type Trace struct {
 	TCP, OuterTLS, Upgrade, InnerTLS func(time.Duration)
 }
 
-// DialContext is Dial in the shape that database drivers and http.Transport's DialTLSContext take. network and addr are
-// ignored: the Dialer knows where to go. The connection speaks the service's own protocol, TLS is done: a caller that would
-// start TLS itself must be told not to (sslmode=disable, DialTLSContext and not DialContext).
+// DialContext is Dial in the shape that database drivers take. network and addr are ignored: the Dialer knows where to go. The
+// connection speaks the service's own protocol, TLS is done: a caller that would start TLS itself must be told not to
+// (sslmode=disable), and net/http needs DialTLSContext.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	c, err := d.Dial(ctx)
 	if err != nil {
 		return nil, err // not c: a nil *Conn in a net.Conn would not be nil
 	}
 	return c, nil
+}
+
+// DialTLSContext is Dial for http.Transport's field of that name; network and addr are ignored, as by DialContext. net/http speaks h2,
+// and knows a response's TLS state, on a *tls.Conn alone (Transport.dialConn asks for the type), so this is one: the Conn's, without
+// Info. With a dial function of its own a Transport takes h2 only when it also has ForceAttemptHTTP2.
+func (d *Dialer) DialTLSContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := d.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Conn, nil
 }
 
 // Dial opens a connection to the service. ctx bounds the dial and nothing after it; Timeout and StepTimeout bound it too.

@@ -53,7 +53,7 @@ func (s *dialing) hello(ctx context.Context, raw net.Conn) (*tls.Conn, probe.Ver
 	err := s.handshake(ctx, conn)
 	seen := recorder.Seen()
 	recorder.Stop()
-	seen.Identity, seen.Trusting = id.identity, s.Insecure
+	seen.Identity, seen.Trusting, seen.Asked = id.identity, s.Insecure, id.asked
 	state := conn.ConnectionState()
 	if id.identity == probe.Router && s.inner == s.outer && len(s.ALPN) > 0 && state.NegotiatedProtocol == "" {
 		seen.Identity = probe.Frontend // of one name for both, the certificate alone does not tell which it is

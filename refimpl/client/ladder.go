@@ -168,6 +168,7 @@ func (s *dialing) outerTLS(ctx context.Context, raw net.Conn) (net.Conn, error) 
 		ServerName:         s.outer,
 		InsecureSkipVerify: true, // verified by id
 		VerifyConnection:   id.verify,
+		Certificates:       s.OuterCertificates,
 		KeyLogWriter:       s.OuterKeyLog,
 	})
 	err := s.handshake(ctx, conn)

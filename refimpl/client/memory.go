@@ -32,7 +32,10 @@ type Memory struct {
 	ways map[pathKey]way
 }
 
-type pathKey struct{ network, proxy, address string }
+type pathKey struct {
+	network, proxy, address string
+	plaintext               bool
+}
 
 // way is what is known about a path.
 type way struct {
@@ -94,7 +97,7 @@ func (m *Memory) forget(key pathKey) {
 
 // pathOf is the path that raw, a connection to the address, was made on.
 func (s *dialing) pathOf(raw net.Conn) pathKey {
-	key := pathKey{network: raw.LocalAddr().String(), address: s.Address}
+	key := pathKey{network: raw.LocalAddr().String(), address: s.addr.dial, plaintext: s.plaintext}
 	if host, _, err := net.SplitHostPort(key.network); err == nil {
 		key.network = host
 	}
