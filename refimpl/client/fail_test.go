@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"slices"
@@ -16,19 +17,52 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
 )
 
-func TestDialEveryRefusalLeadsToTheNextStep(t *testing.T) {
-	for _, status := range []int{200, 400, 403, 404, 405, 426, 464, 500, 501, 502} {
-		p := listen(t, front{answers: map[string]int{"websocket": status}}.handle)
-		conn, err := p.dialer().Dial(t.Context())
-		if err != nil {
-			t.Errorf("%d: %v", status, err)
-			continue
-		}
-		steps := conn.Info().Steps
-		if len(steps) != 3 || steps[1].Try != "websocket" || steps[1].Status != status || steps[1].Err == nil || steps[2].Try != "alpn" {
-			t.Errorf("%d: steps %v", status, steps)
-		}
-		exchange(t, conn)
+func TestLadderGoesOnWhereTheTokenMayBeToBlame(t *testing.T) {
+	tests := []struct {
+		answer int // to websocket
+		next   bool
+	}{
+		{200, true}, // a catch-all page
+		{400, true}, {403, true}, {404, true}, {405, true}, {426, true}, {464, true}, {500, true}, {501, true}, {502, true},
+		{-1, true},                                                           // the connection is closed
+		{hang, true},                                                         // the step's time is up
+		{401, false}, {407, false}, {429, false}, {503, false}, {504, false}, // the endpoint
+	}
+	for _, tt := range tests {
+		t.Run(fmt.Sprint(tt.answer), func(t *testing.T) {
+			t.Parallel()
+			p := listen(t, front{answers: map[string]int{"websocket": tt.answer}}.handle)
+			d := p.dialer()
+			if tt.answer == hang {
+				d.StepTimeout, d.Timeout = time.Second, 10*time.Second
+			}
+			conn, err := d.Dial(t.Context())
+			var failed *DialError
+			var steps []Step
+			switch {
+			case err == nil:
+				steps = conn.Info().Steps
+				exchange(t, conn)
+			case errors.As(err, &failed):
+				steps = failed.Info.Steps
+			}
+			if tt.next != (err == nil) || len(steps) < 2 {
+				t.Fatalf("%v, steps %v", err, steps)
+			}
+			if refused := steps[1]; refused.Try != "websocket" || refused.Status != max(tt.answer, 0) || refused.Err == nil {
+				t.Errorf("the refusal is noted as %+v", refused)
+			}
+			want := []string{"websocket"}
+			if tt.next {
+				want = append(want, "alpn")
+			}
+			if _, _, offered := p.seen(); !slices.Equal(offered, want) {
+				t.Errorf("offered %v, want %v", offered, want)
+			}
+			if last := steps[len(steps)-1]; tt.next && (last.Try != "alpn" || last.Status != 101 || last.Err != nil) {
+				t.Errorf("the last step is %+v", last)
+			}
+		})
 	}
 }
 

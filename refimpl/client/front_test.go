@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
@@ -12,11 +13,13 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
 
+const hang = -2
+
 // front is a load balancer in front of the router.
 type front struct {
 	tls       func(p *path) *tls.Config // nil: its own certificate, no ALPN; plaintext has none
 	plaintext bool
-	answers   map[string]int // upgrade token to a status; -1 closes the connection, 0 switches
+	answers   map[string]int // upgrade token to a status; -1 closes the connection, hang answers nothing, 0 switches
 	glue      string         // sent in one write with the 101
 	inside    func(p *path) *tls.Config
 	end       func(inner *tls.Conn, tunnel net.Conn) // instead of an echo
@@ -53,6 +56,9 @@ func (f front) handle(p *path, conn net.Conn, _ int) {
 			status = http.StatusMisdirectedRequest
 		}
 		switch {
+		case status == hang:
+			_, _ = io.Copy(io.Discard, br)
+			return
 		case status < 0:
 			return
 		case status > 0:
