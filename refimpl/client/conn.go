@@ -12,7 +12,7 @@ import (
 )
 
 // Conn is a connection to the service: the inner TLS session, over whatever it took to get there. CloseWrite sends the inner
-// close_notify, which crosses every load balancer as data; Close closes every layer. Deadlines are those of crypto/tls: a Read goes on
+// close_notify, which crosses every load balancer as data. Deadlines are those of crypto/tls: a Read goes on
 // behind one that has passed, a Write does not.
 //
 // The end of the stream without a close_notify is an io.ErrUnexpectedEOF to errors.Is, also between two records, where crypto/tls by
@@ -20,6 +20,37 @@ import (
 type Conn struct {
 	*tls.Conn
 	info Info
+}
+
+// closeGrace is what Close may spend on a peer that does not read: crypto/tls's own time for one close_notify.
+const closeGrace = 5 * time.Second
+
+// Close closes every layer, with the goodbye of each.
+func (c *Conn) Close() error {
+	closed := make(chan struct{})
+	grace := time.AfterFunc(closeGrace, func() {
+		defer close(closed)
+		bottom(c).Close() // or every TLS session on the way down would wait for as long
+	})
+	err := c.Conn.Close()
+	if !grace.Stop() {
+		<-closed
+	}
+	return err
+}
+
+// bottom is the connection under every layer.
+func bottom(conn net.Conn) net.Conn {
+	for {
+		switch c := conn.(type) {
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		case interface{ Unwrap() net.Conn }:
+			conn = c.Unwrap()
+		default:
+			return conn
+		}
+	}
 }
 
 // Info is what the dial found out.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
@@ -24,6 +25,7 @@ type front struct {
 	inside    func(p *path) *tls.Config
 	end       func(inner *tls.Conn, tunnel net.Conn) // instead of an echo
 	status421 bool                                   // insists on the outer name in SNI
+	ping      time.Duration                          // between the router's pings, 0 for none
 }
 
 func (f front) handle(p *path, conn net.Conn, _ int) {
@@ -65,7 +67,7 @@ func (f front) handle(p *path, conn net.Conn, _ int) {
 			fmt.Fprintf(conn, "HTTP/1.1 %d x\r\nContent-Length: 6\r\n\r\nsorry\n", status)
 			continue
 		}
-		tunnel, _, err := upgrade.Accept(context.Background(), &gluing{conn, f.glue}, br, req, upgrade.ServerOptions{})
+		tunnel, _, err := upgrade.Accept(context.Background(), &gluing{conn, f.glue}, br, req, upgrade.ServerOptions{PingInterval: f.ping})
 		if err != nil {
 			return
 		}
