@@ -22,14 +22,14 @@ func TestDialContextBoundsTheDialOnly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, handle)
 			d := p.dialer()
-			d.Timeout, d.StepTimeout = 400*time.Millisecond, 400*time.Millisecond
+			d.Timeout, d.StepTimeout = time.Second, time.Second
 			ctx, cancel := context.WithCancel(t.Context())
 			conn, err := d.Dial(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			cancel()
-			<-time.After(500 * time.Millisecond) // every timer of the dial has passed
+			<-time.After(1100 * time.Millisecond) // every timer of the dial has passed
 			exchange(t, conn)
 		})
 	}

@@ -294,7 +294,7 @@ func TestProxySilenceIsBoundedByTheStep(t *testing.T) {
 		t.Run(scheme, func(t *testing.T) {
 			silent := listen(t, func(_ *path, conn net.Conn, _ int) { _, _ = io.Copy(io.Discard, conn) })
 			d := silent.dialer()
-			d.StepTimeout, d.Timeout = 50*time.Millisecond, time.Minute
+			d.StepTimeout, d.Timeout = 300*time.Millisecond, time.Minute
 			d.Proxy = func(*url.URL) (*url.URL, error) { return &url.URL{Scheme: scheme, Host: silent.addr}, nil }
 			_, err := d.Dial(t.Context())
 			var failed *DialError

@@ -145,7 +145,7 @@ func TestClassifyJudgesRealHandshakes(t *testing.T) {
 		{name: "reset", server: plain(func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }), class: Broken, reason: "reset"},
 		{
 			name: "black hole", server: func(c net.Conn, _ uint16) { _, _ = io.Copy(io.Discard, c) },
-			timeout: 30 * time.Millisecond, class: Broken, reason: "in time",
+			timeout: 300 * time.Millisecond, class: Broken, reason: "in time",
 		},
 	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
