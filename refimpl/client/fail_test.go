@@ -23,10 +23,22 @@ func TestLadderGoesOnWhereTheTokenMayBeToBlame(t *testing.T) {
 		next   bool
 	}{
 		{200, true}, // a catch-all page
-		{400, true}, {403, true}, {404, true}, {405, true}, {426, true}, {464, true}, {500, true}, {501, true}, {502, true},
-		{-1, true},                                                           // the connection is closed
-		{hang, true},                                                         // the step's time is up
-		{401, false}, {407, false}, {429, false}, {503, false}, {504, false}, // the endpoint
+		{400, true},
+		{403, true},
+		{404, true},
+		{405, true},
+		{426, true},
+		{464, true},
+		{500, true},
+		{501, true},
+		{502, true},
+		{-1, true},   // the connection is closed
+		{hang, true}, // the step's time is up
+		{401, false},
+		{407, false},
+		{429, false},
+		{503, false},
+		{504, false}, // the endpoint
 	}
 	for _, tt := range tests {
 		t.Run(fmt.Sprint(tt.answer), func(t *testing.T) {

@@ -8,9 +8,34 @@ import (
 	"net/http"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
 )
+
+// single is a listener with one connection.
+type single struct {
+	net.Conn
+	conns chan net.Conn
+}
+
+func (l *single) Accept() (net.Conn, error) {
+	if conn, ok := <-l.conns; ok {
+		return conn, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (l *single) Addr() net.Addr { return l.LocalAddr() }
+
+// serveOne is a web server for one session, h2 where that was negotiated.
+func serveOne(s *tls.Conn, handler http.Handler) {
+	l := &single{s, make(chan net.Conn, 1)}
+	l.conns <- s
+	server := &http.Server{Handler: handler, ConnState: func(_ net.Conn, state http.ConnState) {
+		if state == http.StateClosed {
+			close(l.conns)
+		}
+	}}
+	_ = server.Serve(l)
+}
 
 // TestTransportSpeaksWhatWasNegotiated also shows that the response knows its TLS state, which net/http takes from a *tls.Conn alone.
 func TestTransportSpeaksWhatWasNegotiated(t *testing.T) {
@@ -18,16 +43,7 @@ func TestTransportSpeaksWhatWasNegotiated(t *testing.T) {
 	for alpn, proto := range map[string]string{"h2": "HTTP/2.0", "http/1.1": "HTTP/1.1"} {
 		for _, mode := range []string{Direct, "websocket", "alpn", "alpn-ping"} {
 			t.Run(alpn+"/"+mode, func(t *testing.T) {
-				serve := func(s *tls.Conn, below net.Conn) {
-					defer below.Close()
-					if alpn == "h2" {
-						new(http2.Server).ServeConn(s, &http2.ServeConnOpts{Handler: answer})
-						return
-					}
-					_, _ = s.Read(make([]byte, 8192))
-					_, _ = io.WriteString(s, "HTTP/1.1 200 x\r\nConnection: close\r\n\r\nhello app.example.test")
-					s.Close()
-				}
+				serve := func(s *tls.Conn, _ net.Conn) { serveOne(s, answer) }
 				config := func(p *path) *tls.Config {
 					return &tls.Config{Certificates: []tls.Certificate{p.inner.leaf(innerName)}, NextProtos: []string{"h2", "http/1.1"}}
 				}

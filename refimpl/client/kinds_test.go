@@ -86,7 +86,7 @@ func TestEveryKindOfConnKeepsDeadlinesAndHalfClose(t *testing.T) {
 }
 
 func keepsReadDeadlines(t *testing.T, d *Dialer, h *host) {
-	conn, err := d.Dial(t.Context())
+	conn, err := d.DialContext(t.Context(), "tcp", "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func keepsReadDeadlines(t *testing.T, d *Dialer, h *host) {
 	timesOut("a Read that another goroutine frees", <-freed)
 	echoed("behind a Read that was freed")
 
-	if err := conn.CloseWrite(); err != nil {
+	if err := conn.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := conn.Write([]byte("x")); err == nil {
@@ -144,7 +144,7 @@ func keepsReadDeadlines(t *testing.T, d *Dialer, h *host) {
 }
 
 func keepsWriteDeadlines(t *testing.T, d *Dialer, h *host) {
-	conn, err := d.Dial(t.Context())
+	conn, err := d.DialContext(t.Context(), "tcp", "")
 	if err != nil {
 		t.Fatal(err)
 	}
