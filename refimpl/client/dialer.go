@@ -9,9 +9,12 @@
 //
 // Whose certificate was presented decides whom the client believes to talk to: InnerRoots with ServerName make it the router,
 // OuterRoots with OuterServerName the load balancer, neither is an interception and an error. An ALPN echoed by a load balancer
-// is therefore no proof of a direct path. Certificates are shown to the router only.
+// is therefore no proof of a direct path. Certificates are shown to the router only, OuterCertificates to the load balancer.
 //
-// Sources: shared/facts/tls-routing.md sections 1.5 to 1.8, 4 (cases 7, 8, 10, 11, 16, 20, 27, 29) and 6.
+// There is one way to make a connection, through a proxy or not, for the probe, the upgrades and the data ([Dialer.Proxy]). What a probe
+// found out is a property of the path and can be kept ([Memory]).
+//
+// Sources: shared/facts/tls-routing.md sections 1.5 to 1.8, 4 (cases 7, 8, 10, 11, 15, 16, 17, 18, 20, 27, 29) and 6.
 package client
 
 import (
@@ -75,7 +78,7 @@ type Dialer struct {
 	// Timeout bounds the whole dial, 0 means 15 s; StepTimeout each step of it (TCP, a handshake, one upgrade attempt), 0 means 5 s.
 	Timeout, StepTimeout time.Duration
 	// Proxy names the proxy on the way to target, an http:// or https:// URL of host and port. Proxies with http:// and https:// are
-	// asked by CONNECT, those with socks5:// resolve the name themselves, a user in the URL is sent along. A nil URL means none, and so
+	// asked by CONNECT whatever the target, those with socks5:// resolve the name, a user in the URL is sent along. A nil URL means none, and so
 	// does a nil Proxy: the environment is looked at by ProxyFromEnvironment alone.
 	Proxy func(target *url.URL) (*url.URL, error)
 	// ProxyRoots verify an https:// proxy, Insecure or not; nil means the system's.

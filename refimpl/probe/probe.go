@@ -124,7 +124,7 @@ func classifyAnswer(state *tls.ConnectionState, want []string, seen Seen) Verdic
 	case len(want) == 0:
 		v.Class, v.Reason = Terminated, "no ALPN was offered, the certificate is not the router's"
 	case name == "":
-		v.Class, v.Reason = Terminated, "the handshake completed without ALPN"
+		v.Class, v.Reason = Terminated, "the server answered without ALPN"
 		if seen.Identity == Router {
 			v.Reason += ", though with a certificate for the router's name"
 		}
