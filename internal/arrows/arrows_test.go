@@ -38,7 +38,7 @@ var rules = map[string]rule{
 	"refimpl/sourceaddr":   {ours: []string{"refimpl/clienthello"}, foreign: []string{"github.com/pires/go-proxyproto"}},
 	"refimpl/upgrade":      {foreign: []string{"github.com/gobwas/ws"}},
 	"refimpl/probe":        {},
-	"refimpl/client":       {ours: []string{"refimpl/probe", "refimpl/upgrade"}, tests: []string{"refimpl"}},
+	"refimpl/client":       {ours: []string{"refimpl/probe", "refimpl/upgrade"}, foreign: []string{"golang.org/x/net"}, tests: []string{"refimpl", "golang.org/x/crypto", "github.com/jackc/pgx"}},
 	"refimpl/router":       {ours: []string{"refimpl"}, foreign: []string{"github.com/pires/go-proxyproto"}},
 	"refimpl/router/admin": {ours: []string{"refimpl/router"}, foreign: []string{"github.com/prometheus/client_golang"}},
 

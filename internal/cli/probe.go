@@ -4,7 +4,9 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"os"
+	"slices"
 
 	"github.com/urfave/cli/v2"
 
@@ -23,6 +25,7 @@ func probeCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "ca", Usage: "PEM bundle `FILE` for outer and inner TLS (default: the system's)"},
 			&cli.BoolFlag{Name: "insecure", Usage: "do not verify certificates"},
 			&cli.StringFlag{Name: "path", Usage: "`PATH` of the upgrade endpoint (default: /webapi/connectionupgrade)"},
+			&cli.StringFlag{Name: "proxy", Usage: "go through the http://, https:// or socks5:// `URL` (default: HTTPS_PROXY, HTTP_PROXY and NO_PROXY decide)"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "text or json"},
 		},
 		Action: func(c *cli.Context) error {
@@ -36,9 +39,13 @@ func probeCommand(env Env) *cli.Command {
 			if err != nil {
 				return err
 			}
+			proxy, err := proxyURL(c.String("proxy"))
+			if err != nil {
+				return err
+			}
 			found, err := lab.Probe(c.Context, lab.ProbeRequest{
 				Address: c.Args().First(), SNI: c.String("sni"), ALPN: list(c, "alpn"),
-				Roots: roots, Insecure: c.Bool("insecure"), Path: c.String("path"),
+				Roots: roots, Insecure: c.Bool("insecure"), Path: c.String("path"), Proxy: proxy,
 			})
 			if err != nil {
 				return withStatus(result.ExitInconclusive, err)
@@ -71,6 +78,18 @@ func caBundle(file string) (*x509.CertPool, error) {
 		return nil, usagef("--ca %s: no PEM certificate in it", file)
 	}
 	return pool, nil
+}
+
+// proxyURL takes --proxy; nil means that there is none.
+func proxyURL(text string) (*url.URL, error) {
+	if text == "" {
+		return nil, nil
+	}
+	proxy, err := url.Parse(text)
+	if err != nil || proxy.Hostname() == "" || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, proxy.Scheme) {
+		return nil, usagef("--proxy: want a URL such as http://user:password@proxy.example.com:3128 or socks5://127.0.0.1:1080")
+	}
+	return proxy, nil
 }
 
 func printProbe(env Env, p lab.ProbeReport) error {

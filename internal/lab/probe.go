@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"net/url"
 
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
@@ -17,6 +18,7 @@ type ProbeRequest struct {
 	Roots    *x509.CertPool
 	Insecure bool
 	Path     string
+	Proxy    *url.URL // nil means the environment's, if it has one
 }
 
 // ProbeReport is what a probe found out (DESIGN.md, section 4).
@@ -44,6 +46,9 @@ func Probe(ctx context.Context, req ProbeRequest) (ProbeReport, error) {
 	d := &client.Dialer{
 		Address: req.Address, ServerName: req.SNI, OuterServerName: req.SNI, ALPN: req.ALPN,
 		InnerRoots: req.Roots, OuterRoots: req.Roots, Insecure: req.Insecure, Path: req.Path,
+	}
+	if d.Proxy = client.ProxyFromEnvironment; req.Proxy != nil {
+		d.Proxy = func(*url.URL) (*url.URL, error) { return req.Proxy, nil }
 	}
 	found, err := d.Probe(ctx)
 	if failed, ok := errors.AsType[*client.DialError](err); ok {

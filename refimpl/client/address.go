@@ -34,7 +34,9 @@ func parseAddress(s string) (address, error) {
 	} else {
 		a.host = strings.TrimSuffix(strings.TrimPrefix(rest, "["), "]")
 	}
-	if a.host == "" || strings.ContainsAny(a.host, "/?#@ ") {
+	// It becomes a part of requests.
+	control := func(r rune) bool { return r <= ' ' || r == 0x7f }
+	if a.host == "" || strings.ContainsAny(a.host, "/?#@") || strings.ContainsFunc(rest, control) {
 		return a, fmt.Errorf("address %q: want host:port", s)
 	}
 	a.dial = net.JoinHostPort(a.host, a.port)

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"time"
@@ -13,22 +12,45 @@ import (
 )
 
 // Conn is a connection to the service: the inner TLS session, over whatever it took to get there. CloseWrite sends the inner
-// close_notify, which crosses every load balancer as data; Close closes every layer.
+// close_notify, which crosses every load balancer as data. Deadlines are those of crypto/tls: a Read goes on
+// behind one that has passed, a Write does not.
+//
+// The end of the stream without a close_notify is an io.ErrUnexpectedEOF to errors.Is, also between two records, where crypto/tls by
+// itself says io.EOF: whatever cut the stream off, it was not the service that ended it.
 type Conn struct {
 	*tls.Conn
 	info Info
 }
 
-// Read reads from the service. The end of the stream without a close_notify is io.ErrUnexpectedEOF, also between two records,
-// where crypto/tls says io.EOF: whatever cut the stream off, it was not the service that ended it.
-func (c *Conn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	if errors.Is(err, io.EOF) {
-		if below, ok := c.NetConn().(*probe.Recorder); ok && below.SawEOF() {
-			err = io.ErrUnexpectedEOF
+// closeGrace is what Close may spend on a peer that does not read: crypto/tls's own time for one close_notify.
+const closeGrace = 5 * time.Second
+
+// Close closes every layer, with the goodbye of each.
+func (c *Conn) Close() error {
+	closed := make(chan struct{})
+	grace := time.AfterFunc(closeGrace, func() {
+		defer close(closed)
+		bottom(c).Close() // or every TLS session on the way down would wait for as long
+	})
+	err := c.Conn.Close()
+	if !grace.Stop() {
+		<-closed
+	}
+	return err
+}
+
+// bottom is the connection under every layer.
+func bottom(conn net.Conn) net.Conn {
+	for {
+		switch c := conn.(type) {
+		case interface{ NetConn() net.Conn }:
+			conn = c.NetConn()
+		case interface{ Unwrap() net.Conn }:
+			conn = c.Unwrap()
+		default:
+			return conn
 		}
 	}
-	return n, err
 }
 
 // Info is what the dial found out.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,14 +22,14 @@ func TestDialContextBoundsTheDialOnly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			p := listen(t, handle)
 			d := p.dialer()
-			d.Timeout, d.StepTimeout = 400*time.Millisecond, 400*time.Millisecond
+			d.Timeout, d.StepTimeout = time.Second, time.Second
 			ctx, cancel := context.WithCancel(t.Context())
 			conn, err := d.Dial(ctx)
 			if err != nil {
 				t.Fatal(err)
 			}
 			cancel()
-			<-time.After(500 * time.Millisecond) // every timer of the dial has passed
+			<-time.After(1100 * time.Millisecond) // every timer of the dial has passed
 			exchange(t, conn)
 		})
 	}
@@ -128,6 +129,31 @@ func TestConnTellsATruncationFromAnEnd(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestCloseSpendsOneGraceOnAllLayers(t *testing.T) {
+	// No tickets: a pipe holds nothing, and nobody reads behind the handshake. The bubble's clock is no certificate's.
+	server := &tls.Config{Certificates: []tls.Certificate{newAuthority(t, "inner").leaf(innerName)}, SessionTicketsDisabled: true}
+	client := &tls.Config{InsecureSkipVerify: true}
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		defer far.Close()
+		// A load balancer and a router that read their handshakes, and nothing behind them.
+		done := make(chan error, 1)
+		go func() {
+			outer := tls.Server(far, server)
+			done <- errors.Join(outer.Handshake(), tls.Server(outer, server).Handshake())
+		}()
+		inner := tls.Client(tls.Client(near, client), client)
+		if err := errors.Join(inner.Handshake(), <-done); err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		(&Conn{Conn: inner}).Close()
+		if took := time.Since(began); took != closeGrace {
+			t.Errorf("took %v, want %v", took, closeGrace)
+		}
+	})
 }
 
 func TestAddressIsUnderstood(t *testing.T) {

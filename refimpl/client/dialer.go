@@ -9,9 +9,12 @@
 //
 // Whose certificate was presented decides whom the client believes to talk to: InnerRoots with ServerName make it the router,
 // OuterRoots with OuterServerName the load balancer, neither is an interception and an error. An ALPN echoed by a load balancer
-// is therefore no proof of a direct path. Client certificates are shown to the router only.
+// is therefore no proof of a direct path. Certificates are shown to the router only, OuterCertificates to the load balancer.
 //
-// Sources: shared/facts/tls-routing.md sections 1.5 to 1.8, 4 (cases 7, 8, 10, 11, 16, 20, 27, 29) and 6.
+// There is one way to make a connection, through a proxy or not, for the probe, the upgrades and the data ([Dialer.Proxy]). What a probe
+// found out is a property of the path and can be kept ([Memory]).
+//
+// Sources: shared/facts/tls-routing.md sections 1.5 to 1.8, 4 (cases 7, 8, 10, 11, 15, 16, 17, 18, 20, 27, 29) and 6.
 package client
 
 import (
@@ -22,6 +25,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"slices"
 	"time"
 
@@ -61,6 +65,8 @@ type Dialer struct {
 	Insecure bool
 	// Certificates are shown to the router when it asks, inner TLS and direct alike.
 	Certificates []tls.Certificate
+	// OuterCertificates are shown to the load balancer when it asks.
+	OuterCertificates []tls.Certificate
 	// Upgrade is Auto (also when ""), Direct, or one upgrade type to use whatever the path.
 	Upgrade string
 	// Types is the order in which upgrades are tried; nil means websocket, alpn.
@@ -71,7 +77,15 @@ type Dialer struct {
 	Ping bool
 	// Timeout bounds the whole dial, 0 means 15 s; StepTimeout each step of it (TCP, a handshake, one upgrade attempt), 0 means 5 s.
 	Timeout, StepTimeout time.Duration
-	// NetDial makes the TCP connections; nil means net.Dialer.
+	// Proxy names the proxy on the way to target, an http:// or https:// URL of host and port. Proxies with http:// and https:// are
+	// asked by CONNECT whatever the target, those with socks5:// resolve the name, a user in the URL is sent along. A nil URL means none, and so
+	// does a nil Proxy: the environment is looked at by ProxyFromEnvironment alone.
+	Proxy func(target *url.URL) (*url.URL, error)
+	// ProxyRoots verify an https:// proxy, Insecure or not; nil means the system's.
+	ProxyRoots *x509.CertPool
+	// Memory keeps the way found, for Upgrade Auto; nil remembers nothing.
+	Memory *Memory
+	// NetDial makes the TCP connections, to the proxy if there is one; nil means net.Dialer.
 	NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 	// InnerKeyLog and OuterKeyLog receive the TLS secrets, for debugging. Those of the first handshake go to both, since only
 	// its end tells which it was.
@@ -87,15 +101,26 @@ type Trace struct {
 	TCP, OuterTLS, Upgrade, InnerTLS func(time.Duration)
 }
 
-// DialContext is Dial in the shape that database drivers and http.Transport's DialTLSContext take. network and addr are
-// ignored: the Dialer knows where to go. The connection speaks the service's own protocol, TLS is done: a caller that would
-// start TLS itself must be told not to (sslmode=disable, DialTLSContext and not DialContext).
+// DialContext is Dial in the shape that database drivers take. network and addr are ignored: the Dialer knows where to go. The
+// connection speaks the service's own protocol, TLS is done: a caller that would start TLS itself must be told not to
+// (sslmode=disable), and net/http needs DialTLSContext.
 func (d *Dialer) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	c, err := d.Dial(ctx)
 	if err != nil {
 		return nil, err // not c: a nil *Conn in a net.Conn would not be nil
 	}
 	return c, nil
+}
+
+// DialTLSContext is Dial for http.Transport's field of that name; network and addr are ignored, as by DialContext. net/http speaks h2,
+// and knows a response's TLS state, on a *tls.Conn alone (Transport.dialConn asks for the type), so this is one: the Conn's, without
+// Info. With a dial function of its own a Transport takes h2 only when it also has ForceAttemptHTTP2.
+func (d *Dialer) DialTLSContext(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := d.Dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.Conn, nil
 }
 
 // Dial opens a connection to the service. ctx bounds the dial and nothing after it; Timeout and StepTimeout bound it too.
@@ -133,6 +158,7 @@ type dialing struct {
 	mode      string
 	step      time.Duration
 	info      Info
+	proxy     *url.URL
 	refused   error // how the probe's handshake failed
 	plaintext bool
 }
@@ -146,6 +172,9 @@ func (d *Dialer) start() (*dialing, error) {
 	s := &dialing{
 		Dialer: d, addr: addr, outer: d.OuterServerName, inner: d.ServerName, host: d.Host, types: d.Types, mode: d.Upgrade,
 		step: d.StepTimeout, plaintext: addr.plaintext,
+	}
+	if err := s.findProxy(); err != nil {
+		return nil, err
 	}
 	if s.outer == "" {
 		s.outer = addr.host
@@ -181,36 +210,62 @@ func (d *Dialer) start() (*dialing, error) {
 }
 
 func (s *dialing) dial(ctx context.Context) (*Conn, error) {
-	switch {
-	case s.plaintext:
-		s.info.Class, s.info.Reason = probe.Terminated, "the endpoint speaks plaintext HTTP"
-		return s.ladder(ctx, nil)
-	case s.mode != Auto && s.mode != Direct:
-		s.info.Class, s.info.Reason = probe.Unknown, "not probed: upgrade "+s.mode+" was asked for"
-		return s.ladder(ctx, nil)
+	if s.mode == Auto {
+		return s.auto(ctx)
 	}
-	conn, err := s.probe(ctx)
+	if s.mode != Direct {
+		s.info.Class, s.info.Reason = probe.Unknown, "not probed: upgrade "+s.mode+" was asked for"
+		if s.plaintext {
+			s.info.Class, s.info.Reason = probe.Terminated, plaintextReason
+		}
+		return s.ladder(ctx, s.types, nil, false)
+	}
+	raw, err := s.firstTCP(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if s.info.Class == probe.Direct {
-		return &Conn{Conn: conn, info: s.info}, nil
+	return s.explore(ctx, raw)
+}
+
+const plaintextReason = "the endpoint speaks plaintext HTTP"
+
+// firstTCP is the connection that the probe, or a remembered way, begins on.
+func (s *dialing) firstTCP(ctx context.Context) (net.Conn, error) {
+	began := time.Now()
+	raw, err := s.tcp(ctx)
+	if err != nil {
+		s.info.Class, s.info.Reason = probe.Broken, "no TCP connection"
+		s.note(Step{Try: Direct, Err: err, Took: time.Since(began)})
 	}
-	if s.mode == Direct {
+	return raw, err
+}
+
+// explore probes the path on raw, and goes the way that the outcome leaves open.
+func (s *dialing) explore(ctx context.Context, raw net.Conn) (*Conn, error) {
+	if s.plaintext {
+		s.info.Class, s.info.Reason = probe.Terminated, plaintextReason
+		return s.ladder(ctx, s.types, raw, false)
+	}
+	conn, err := s.probe(ctx, raw)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case s.info.Class == probe.Direct && conn != nil:
+		return &Conn{Conn: conn, info: s.info}, nil
+	case s.info.Class == probe.Direct, s.info.Class == probe.Intercepted:
+		// The router itself refused, or a stranger answered: another way would lead to the same.
+		return nil, s.refused
+	case s.mode == Direct:
 		closeQuietly(conn)
 		return nil, fmt.Errorf("the path is %s, and only a direct one was asked for", s.info.Class)
-	}
-	if s.info.Class == probe.Intercepted {
+	case conn == nil || !speaksHTTP1(s.info.Negotiated):
+		// Every other outcome is verified by trying: a probe that met silence or an EOF where an alert was due still knows nothing
+		// about the upgrade (tls-routing.md, section 4, case 10).
 		closeQuietly(conn)
-		return nil, s.refused
+		return s.ladder(ctx, s.types, nil, false)
 	}
-	// Every other outcome is verified by trying: a probe that met silence or an EOF where an alert was due still knows nothing
-	// about the upgrade (tls-routing.md, section 4, case 10).
-	if conn == nil || !speaksHTTP1(s.info.Negotiated) {
-		closeQuietly(conn)
-		return s.ladder(ctx, nil)
-	}
-	return s.ladder(ctx, conn)
+	return s.ladder(ctx, s.types, conn, true)
 }
 
 func (s *dialing) note(step Step) { s.info.Steps = append(s.info.Steps, step) }

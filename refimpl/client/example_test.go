@@ -7,32 +7,89 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/crypto/ssh"
 
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 )
 
-// A database driver takes DialContext as its dial function, and must not start TLS itself: the connection is the inner TLS
-// session already. Here it is github.com/jackc/pgx, spelt out by the one field that matters.
+// A database driver takes DialContext as its dial function. It must not start TLS itself, since the connection is the inner TLS session
+// already (sslmode=disable), and must not look the name up, which need not exist outside the router.
 func ExampleDialer_DialContext() {
 	d := &client.Dialer{Address: "lb.example.com:443", ServerName: "pg.example.com", ALPN: []string{"teleport-postgres"}}
 
-	// config, _ := pgx.ParseConfig("postgres://user@pg.example.com/db?sslmode=disable")
-	var config struct {
-		DialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+	config, err := pgx.ParseConfig("postgres://user@pg.example.com/db?sslmode=disable")
+	if err != nil {
+		fmt.Println(err)
+		return
 	}
 	config.DialFunc = d.DialContext
-	_ = config
+	config.LookupFunc = func(_ context.Context, host string) ([]string, error) { return []string{host}, nil }
+	// conn, err := pgx.ConnectConfig(ctx, config)
+	fmt.Println(config.Host, config.TLSConfig == nil, len(config.Fallbacks))
+	// Output: pg.example.com true 0
 }
 
-// http.Transport has a dial function for connections that are encrypted when they come. With DialContext instead of
-// DialTLSContext it would run TLS inside the inner TLS session.
-func ExampleDialer_DialContext_http() {
-	d := &client.Dialer{Address: "lb.example.com:443", ServerName: "app.example.com", ALPN: []string{"http/1.1"}}
-	web := &http.Client{Transport: &http.Transport{DialTLSContext: d.DialContext}}
-	_ = web
+// SSH runs inside the inner TLS session, and checks the host key by itself.
+func ExampleDialer_Dial_ssh() {
+	d := &client.Dialer{Address: "lb.example.com:443", ServerName: "ssh.example.com", ALPN: []string{"teleport-proxy-ssh"}, Ping: true}
+	connect := func(ctx context.Context, config *ssh.ClientConfig) (*ssh.Client, error) {
+		conn, err := d.Dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		conn.SetDeadline(time.Now().Add(15 * time.Second)) // ssh bounds no handshake on a connection that it is given
+		session, channels, requests, err := ssh.NewClientConn(conn, "ssh.example.com:22", config)
+		if err != nil {
+			conn.Close()
+			return nil, err
+		}
+		conn.SetDeadline(time.Time{})
+		return ssh.NewClient(session, channels, requests), nil
+	}
+	_ = connect
+}
+
+// http.Transport takes DialTLSContext, and speaks h2 where it was negotiated when it is forced to attempt it. With DialContext instead
+// it would run TLS inside the inner TLS session. The router is played by a web server.
+func ExampleDialer_DialTLSContext() {
+	router := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Host)
+	}))
+	router.EnableHTTP2 = true
+	router.StartTLS()
+	defer router.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(router.Certificate())
+
+	d := &client.Dialer{
+		Address: router.Listener.Addr().String(), ServerName: "example.com", ALPN: []string{"h2", "http/1.1"}, InnerRoots: roots,
+	}
+	transport := &http.Transport{DialTLSContext: d.DialTLSContext, ForceAttemptHTTP2: true}
+	defer transport.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: transport}).Get("https://app.example.com/")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	fmt.Println(resp.Proto, string(body), err)
+	// Output: HTTP/2.0 app.example.com <nil>
+}
+
+// Proxies are those of the environment, and what was found out about a path is kept for the next connection.
+func ExampleMemory() {
+	var memory client.Memory
+	d := &client.Dialer{
+		Address: "lb.example.com", ServerName: "pg.example.com", ALPN: []string{"teleport-postgres"},
+		Proxy: client.ProxyFromEnvironment, Memory: &memory,
+	}
+	_ = d
 }
 
 // The router is played by a TLS server that confirms the service's ALPN and echoes.

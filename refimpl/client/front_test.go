@@ -5,22 +5,27 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
+
+const hang = -2
 
 // front is a load balancer in front of the router.
 type front struct {
 	tls       func(p *path) *tls.Config // nil: its own certificate, no ALPN; plaintext has none
 	plaintext bool
-	answers   map[string]int // upgrade token to a status; -1 closes the connection, 0 switches
+	answers   map[string]int // upgrade token to a status; -1 closes the connection, hang answers nothing, 0 switches
 	glue      string         // sent in one write with the 101
 	inside    func(p *path) *tls.Config
 	end       func(inner *tls.Conn, tunnel net.Conn) // instead of an echo
 	status421 bool                                   // insists on the outer name in SNI
+	ping      time.Duration                          // between the router's pings, 0 for none
 }
 
 func (f front) handle(p *path, conn net.Conn, _ int) {
@@ -53,13 +58,16 @@ func (f front) handle(p *path, conn net.Conn, _ int) {
 			status = http.StatusMisdirectedRequest
 		}
 		switch {
+		case status == hang:
+			_, _ = io.Copy(io.Discard, br)
+			return
 		case status < 0:
 			return
 		case status > 0:
 			fmt.Fprintf(conn, "HTTP/1.1 %d x\r\nContent-Length: 6\r\n\r\nsorry\n", status)
 			continue
 		}
-		tunnel, _, err := upgrade.Accept(context.Background(), &gluing{conn, f.glue}, br, req, upgrade.ServerOptions{})
+		tunnel, _, err := upgrade.Accept(context.Background(), &gluing{conn, f.glue}, br, req, upgrade.ServerOptions{PingInterval: f.ping})
 		if err != nil {
 			return
 		}

@@ -11,21 +11,14 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
 )
 
-// probe makes the connection and the handshake that is probe and, on a direct path, data session. conn is nil when the
-// handshake failed with an outcome that the ladder may still cope with.
-func (s *dialing) probe(ctx context.Context) (*tls.Conn, error) {
+// probe makes the handshake on raw that is probe and, on a direct path, data session. conn is nil when it failed and ctx still
+// leaves time for another way.
+func (s *dialing) probe(ctx context.Context, raw net.Conn) (*tls.Conn, error) {
 	began := time.Now()
-	raw, err := s.tcp(ctx)
-	if err != nil {
-		s.info.Class, s.info.Reason = probe.Broken, "no TCP connection"
-		s.note(Step{Try: Direct, Err: err, Took: time.Since(began)})
-		return nil, err
-	}
-	handshake := time.Now()
 	conn, verdict, err := s.hello(ctx, raw)
-	took := time.Since(handshake)
+	took := time.Since(began)
 	s.info.Class, s.info.Reason, s.info.Negotiated = verdict.Class, verdict.Reason, verdict.Negotiated
-	step := Step{Try: Direct, Err: err, Took: time.Since(began)}
+	step := Step{Try: Direct, Err: err, Took: took}
 	if verdict.Class != probe.Direct && err == nil {
 		step.Err = errors.New(verdict.Reason)
 	}
@@ -60,7 +53,7 @@ func (s *dialing) hello(ctx context.Context, raw net.Conn) (*tls.Conn, probe.Ver
 	err := s.handshake(ctx, conn)
 	seen := recorder.Seen()
 	recorder.Stop()
-	seen.Identity, seen.Trusting = id.identity, s.Insecure
+	seen.Identity, seen.Trusting, seen.Asked = id.identity, s.Insecure, id.asked
 	state := conn.ConnectionState()
 	if id.identity == probe.Router && s.inner == s.outer && len(s.ALPN) > 0 && state.NegotiatedProtocol == "" {
 		seen.Identity = probe.Frontend // of one name for both, the certificate alone does not tell which it is
@@ -84,20 +77,4 @@ func (s *dialing) handshake(ctx context.Context, conn *tls.Conn) error {
 		return err
 	}
 	return nil
-}
-
-func (s *dialing) tcp(ctx context.Context) (net.Conn, error) {
-	began := time.Now()
-	dial := s.NetDial
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, s.step, &timeoutError{"tcp", s.step})
-	defer cancel()
-	conn, err := dial(ctx, "tcp", s.addr.dial)
-	if err != nil {
-		return nil, fmt.Errorf("tcp: %w", err)
-	}
-	s.observe(func(t *Trace) func(time.Duration) { return t.TCP }, time.Since(began))
-	return conn, nil
 }

@@ -157,7 +157,7 @@ func listen(t testing.TB, handle func(p *path, conn net.Conn, n int)) *path {
 func (p *path) dialer() *Dialer {
 	return &Dialer{
 		Address: p.addr, ServerName: innerName, OuterServerName: outerName, ALPN: []string{service},
-		InnerRoots: p.inner.pool(), OuterRoots: p.outer.pool(), Timeout: 5 * time.Second, StepTimeout: 2 * time.Second,
+		InnerRoots: p.inner.pool(), OuterRoots: p.outer.pool(), Timeout: 15 * time.Second, StepTimeout: 5 * time.Second,
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"slices"
 
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
 )
@@ -13,6 +14,7 @@ type identifier struct {
 	*dialing
 	preferInner bool // a certificate that is good for both is the router's
 	identity    probe.Identity
+	asked       bool // for a client certificate
 }
 
 func (id *identifier) verify(state tls.ConnectionState) error {
@@ -38,14 +40,22 @@ func (id *identifier) verify(state tls.ConnectionState) error {
 	return nil
 }
 
-// clientCertificate is asked behind verify, in TLS 1.2 and 1.3 alike. An intermediary gets none, even one that takes any
-// authority; with Insecure, where nobody is known, only the authorities it names decide.
+// clientCertificate is asked behind verify, in TLS 1.2 and 1.3 alike. A load balancer gets none of the router's, even one that takes
+// any authority; with Insecure, where nobody is known, only the authorities named decide.
 func (id *identifier) clientCertificate(asked *tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	if id.identity == probe.Router || id.Insecure && len(asked.AcceptableCAs) > 0 {
-		for i := range id.Certificates {
-			if asked.SupportsCertificate(&id.Certificates[i]) == nil {
-				return &id.Certificates[i], nil
-			}
+	id.asked = true
+	var candidates []tls.Certificate
+	switch {
+	case id.identity == probe.Router:
+		candidates = id.Certificates
+	case id.identity == probe.Frontend:
+		candidates = id.OuterCertificates
+	case id.Insecure && len(asked.AcceptableCAs) > 0:
+		candidates = slices.Concat(id.Certificates, id.OuterCertificates)
+	}
+	for i := range candidates {
+		if asked.SupportsCertificate(&candidates[i]) == nil {
+			return &candidates[i], nil
 		}
 	}
 	return new(tls.Certificate), nil

@@ -20,19 +20,15 @@ type finalError struct{ error }
 func (e finalError) Unwrap() error { return e.error }
 
 // ladder tries the upgrade types one after the other, one token a request: a request with two is refused by strict firewalls
-// (tls-routing.md, section 4, case 7). conn, which may be nil, is a session that can carry the first attempt.
-func (s *dialing) ladder(ctx context.Context, first *tls.Conn) (*Conn, error) {
-	var conn net.Conn
-	if first != nil {
-		conn = first
-	}
+// (tls-routing.md, section 4, case 7). conn, which may be nil, can carry the first attempt; probed says that it is the probe's.
+func (s *dialing) ladder(ctx context.Context, types []string, conn net.Conn, probed bool) (*Conn, error) {
 	last := errors.New("no upgrade type to try")
-	for _, typ := range s.types {
-		c, rest, err := s.rung(ctx, typ, conn, first != nil)
+	for _, typ := range types {
+		c, rest, err := s.rung(ctx, typ, conn, probed)
 		if err == nil {
 			return c, nil
 		}
-		conn, first, last = rest, nil, err
+		conn, probed, last = rest, false, err
 		var final finalError
 		if errors.As(err, &final) || ctx.Err() != nil {
 			if final.error != nil {
@@ -50,7 +46,7 @@ func (s *dialing) ladder(ctx context.Context, first *tls.Conn) (*Conn, error) {
 // rung is one attempt. When it fails, rest is the connection if that can carry the next one.
 func (s *dialing) rung(ctx context.Context, typ string, conn net.Conn, probed bool) (c *Conn, rest net.Conn, err error) {
 	if conn == nil {
-		if conn, err = s.outerConn(ctx); err != nil {
+		if conn, err = s.outerConn(ctx, nil); err != nil {
 			return nil, nil, finalError{err}
 		}
 	}
@@ -133,10 +129,10 @@ func nextMayDo(status int) bool {
 }
 
 // outerConn connects to the upgrade endpoint: TLS with the outer name and no ALPN, so that a front end that prefers h2 stays
-// with HTTP/1.1.
-func (s *dialing) outerConn(ctx context.Context) (net.Conn, error) {
+// with HTTP/1.1. raw is the TCP connection to use, nil for a new one.
+func (s *dialing) outerConn(ctx context.Context, raw net.Conn) (net.Conn, error) {
 	began := time.Now()
-	conn, err := s.outerTLS(ctx)
+	conn, err := s.outerTLS(ctx, raw)
 	if err != nil {
 		s.note(Step{Try: "tls", Err: err, Took: time.Since(began)})
 		return nil, err
@@ -155,10 +151,15 @@ func (e *outerError) Error() string {
 }
 func (e *outerError) Unwrap() error { return e.err }
 
-func (s *dialing) outerTLS(ctx context.Context) (net.Conn, error) {
-	raw, err := s.tcp(ctx)
-	if err != nil || s.plaintext {
-		return raw, err
+func (s *dialing) outerTLS(ctx context.Context, raw net.Conn) (net.Conn, error) {
+	if raw == nil {
+		var err error
+		if raw, err = s.tcp(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if s.plaintext {
+		return raw, nil
 	}
 	began := time.Now()
 	id := &identifier{dialing: s}
@@ -167,9 +168,10 @@ func (s *dialing) outerTLS(ctx context.Context) (net.Conn, error) {
 		ServerName:         s.outer,
 		InsecureSkipVerify: true, // verified by id
 		VerifyConnection:   id.verify,
+		Certificates:       s.OuterCertificates,
 		KeyLogWriter:       s.OuterKeyLog,
 	})
-	err = s.handshake(ctx, conn)
+	err := s.handshake(ctx, conn)
 	seen := recorder.Seen()
 	recorder.Stop()
 	if err != nil {

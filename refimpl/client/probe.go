@@ -67,15 +67,15 @@ func (d *Dialer) Probe(ctx context.Context) (ProbeResult, error) {
 func (s *dialing) classify(ctx context.Context) error {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
+	raw, err := s.firstTCP(ctx)
+	if err != nil {
+		return err
+	}
 	if s.plaintext {
-		raw, err := s.tcp(ctx)
-		if err != nil {
-			return err
-		}
-		s.info.Class, s.info.Reason = probe.Terminated, "the endpoint speaks plaintext HTTP"
+		s.info.Class, s.info.Reason = probe.Terminated, plaintextReason
 		return raw.Close()
 	}
-	conn, err := s.probe(ctx)
+	conn, err := s.probe(ctx, raw)
 	closeQuietly(conn)
 	return err
 }
@@ -85,7 +85,7 @@ func (s *dialing) try(ctx context.Context, typ string) UpgradeResult {
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	r := UpgradeResult{Type: typ}
-	conn, err := s.outerConn(ctx)
+	conn, err := s.outerConn(ctx, nil)
 	if err != nil {
 		r.Reason = err.Error()
 		return r

@@ -53,6 +53,8 @@ type Seen struct {
 	Identity Identity
 	// Trusting says that the caller does not verify (insecure): a stranger then counts as whoever its ALPN makes it.
 	Trusting bool
+	// Asked says that the server wanted a client certificate.
+	Asked bool
 	// Alert is the peer's fatal alert, -1 for none.
 	Alert int
 	// ServerHello says that the peer answered with one.
@@ -86,13 +88,31 @@ func (e *IdentityError) Error() string {
 // Unwrap gives both reasons.
 func (e *IdentityError) Unwrap() []error { return []error{e.Inner, e.Outer} }
 
-// Classify judges a handshake that offered want. state is its result, nil or ignored when err is set.
+// Classify judges a handshake that offered want. state is what the connection knows at its end; it may be nil when err is set.
 func Classify(state *tls.ConnectionState, err error, want []string, seen Seen) Verdict {
-	if err != nil || state == nil {
-		v := classifyFailure(err, want, seen)
+	var v Verdict
+	if err == nil && state != nil {
+		v = classifyAnswer(state, want, seen)
+	} else {
+		var byPeer bool
+		v, byPeer = classifyFailure(err, want, seen)
+		accepted := seen.Identity == Router || seen.Identity == Frontend || seen.Identity == Stranger && seen.Trusting
+		if byPeer && accepted && state != nil {
+			// The certificate comes behind the ALPN, so both are known: only the server's last word was another, as that of a server
+			// which misses a client certificate under TLS 1.2.
+			end := v.Reason
+			v = classifyAnswer(state, want, seen)
+			v.Reason += "; then " + end
+		}
 		v.Cause = err
-		return v
 	}
+	if seen.Asked {
+		v.Reason += " (the server asked for a client certificate)"
+	}
+	return v
+}
+
+func classifyAnswer(state *tls.ConnectionState, want []string, seen Seen) Verdict {
 	v := Verdict{Negotiated: state.NegotiatedProtocol}
 	name := state.NegotiatedProtocol
 	confirmed := name != "" && slices.Contains(want, name)
@@ -104,7 +124,7 @@ func Classify(state *tls.ConnectionState, err error, want []string, seen Seen) V
 	case len(want) == 0:
 		v.Class, v.Reason = Terminated, "no ALPN was offered, the certificate is not the router's"
 	case name == "":
-		v.Class, v.Reason = Terminated, "the handshake completed without ALPN"
+		v.Class, v.Reason = Terminated, "the server answered without ALPN"
 		if seen.Identity == Router {
 			v.Reason += ", though with a certificate for the router's name"
 		}
@@ -121,7 +141,9 @@ func Classify(state *tls.ConnectionState, err error, want []string, seen Seen) V
 	return v
 }
 
-func classifyFailure(err error, want []string, seen Seen) Verdict {
+// classifyFailure also tells whether it was the peer, or the network, that ended the handshake, and not a certificate or a signature
+// that we refused.
+func classifyFailure(err error, want []string, seen Seen) (v Verdict, byPeer bool) {
 	var identity *IdentityError
 	var header tls.RecordHeaderError
 	alert := seen.Alert
@@ -130,30 +152,32 @@ func classifyFailure(err error, want []string, seen Seen) Verdict {
 	}
 	switch {
 	case errors.As(err, &identity):
-		return Verdict{Class: Intercepted, Reason: identity.Error()}
+		return Verdict{Class: Intercepted, Reason: identity.Error()}, false
 	case alert == AlertNoApplicationProtocol:
-		return Verdict{Class: Terminated, Reason: "alert 120 (no_application_protocol): the server knows none of the offered ALPN names"}
+		return Verdict{Class: Terminated, Reason: "alert 120 (no_application_protocol): the server knows none of the offered ALPN names"}, false
 	case alert >= 0:
-		return Verdict{Class: Unknown, Reason: fmt.Sprintf("the server answered with alert %d", alert)}
+		return Verdict{Class: Unknown, Reason: fmt.Sprintf("the server answered with alert %d", alert)}, true
 	case seen.ServerALPN != "" && !slices.Contains(want, seen.ServerALPN):
-		return Verdict{Class: Terminated, Reason: fmt.Sprintf("the server chose ALPN %q, which was not offered", seen.ServerALPN)}
+		return Verdict{Class: Terminated, Reason: fmt.Sprintf("the server chose ALPN %q, which was not offered", seen.ServerALPN)}, false
+	case errors.As(err, &header) && string(header.RecordHeader[:]) == "HTTP/":
+		return Verdict{Class: Broken, Reason: "the answer is not TLS but plaintext HTTP: an address with http:// asks for an upgrade there"}, true
 	case errors.As(err, &header):
-		return Verdict{Class: Broken, Reason: fmt.Sprintf("the answer is not TLS: it begins with %q", header.RecordHeader[:])}
+		return Verdict{Class: Broken, Reason: fmt.Sprintf("the answer is not TLS: it begins with %q", header.RecordHeader[:])}, true
 	case isTimeout(err):
-		return Verdict{Class: Broken, Reason: "no answer in time" + after(seen)}
+		return Verdict{Class: Broken, Reason: "no answer in time" + after(seen)}, true
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return Verdict{Class: Broken, Reason: "connection reset" + after(seen)}
+		return Verdict{Class: Broken, Reason: "connection reset" + after(seen)}, true
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return Verdict{Class: Broken, Reason: "connection closed" + after(seen)}
+		return Verdict{Class: Broken, Reason: "connection closed" + after(seen)}, true
 	case isNet(err):
-		return Verdict{Class: Broken, Reason: "connection failed" + after(seen)}
+		return Verdict{Class: Broken, Reason: "connection failed" + after(seen)}, true
 	case seen.ServerHello && seen.Identity == Unseen && err != nil:
 		// What is left between the ServerHello and the certificate is the server's extensions: crypto/tls refuses an ALPN it
 		// did not offer there, with an error that has no type. TLS 1.3 encrypts them.
 		const reason = "the server's parameters were refused before its certificate, as when it chooses an ALPN that was not offered"
-		return Verdict{Class: Terminated, Reason: reason}
+		return Verdict{Class: Terminated, Reason: reason}, false
 	}
-	return Verdict{Class: Unknown, Reason: "the handshake failed for a reason that says nothing about ALPN"}
+	return Verdict{Class: Unknown, Reason: "the handshake failed for a reason that says nothing about ALPN"}, false
 }
 
 func after(seen Seen) string {

@@ -139,13 +139,13 @@ func TestClassifyJudgesRealHandshakes(t *testing.T) {
 		{
 			name:   "HTTP answer",
 			server: plain(func(c net.Conn) { _, _ = io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n") }), class: Broken,
-			reason: "HTTP/",
+			reason: "plaintext HTTP",
 		},
 		{name: "EOF", server: plain(func(net.Conn) {}), class: Broken, reason: "closed"},
 		{name: "reset", server: plain(func(c net.Conn) { _ = c.(*net.TCPConn).SetLinger(0) }), class: Broken, reason: "reset"},
 		{
 			name: "black hole", server: func(c net.Conn, _ uint16) { _, _ = io.Copy(io.Discard, c) },
-			timeout: 30 * time.Millisecond, class: Broken, reason: "in time",
+			timeout: 300 * time.Millisecond, class: Broken, reason: "in time",
 		},
 	}
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {

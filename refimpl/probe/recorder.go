@@ -3,12 +3,16 @@ package probe
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"reflect"
 	"sync"
 	"sync/atomic"
 )
+
+// errCut is io.EOF where crypto/tls would pass it on as the end of the session. It does not know this error, and takes it for one.
+var errCut = fmt.Errorf("connection closed without close_notify: %w", io.ErrUnexpectedEOF)
 
 const maxRecorded = 32 << 10 // of the handshake messages in the clear; a ServerHello is a few hundred bytes
 
@@ -34,7 +38,9 @@ type Recorder struct {
 func Record(conn net.Conn) *Recorder { return &Recorder{Conn: conn, alert: -1} }
 
 // Read reads from the connection and looks on. An end that comes along with the last bytes, as a tls.Conn below reports it, is
-// left to the next call: those bytes may hold the close_notify, and only who still wants more after them has met the end.
+// left to the next call: those bytes may hold the close_notify, and only who still wants more after them has met the end. crypto/tls
+// reads no further than to a close_notify, and takes an io.EOF between two records for one: behind Stop the end is therefore an
+// io.ErrUnexpectedEOF, which errors.Is finds, and nobody above takes a truncation for an end.
 func (r *Recorder) Read(p []byte) (int, error) {
 	n, err := r.Conn.Read(p)
 	if errors.Is(err, io.EOF) {
@@ -42,6 +48,9 @@ func (r *Recorder) Read(p []byte) (int, error) {
 			err = nil // ends are sticky: the next Read meets it again
 		} else {
 			r.eof.Store(true)
+			if r.stopped.Load() {
+				err = errCut
+			}
 		}
 	}
 	if n > 0 && !r.stopped.Load() {
@@ -54,8 +63,7 @@ func (r *Recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// SawEOF tells whether a Read met the end of the connection. crypto/tls stops reading at a close_notify: when its Read says
-// io.EOF and this is true, the stream was cut off between two records.
+// SawEOF tells whether a Read met the end of the connection, and so whether the stream was cut off: splice.Join asks.
 func (r *Recorder) SawEOF() bool { return r.eof.Load() }
 
 // Stop ends the looking on; reads then cost nothing extra.
