@@ -40,7 +40,7 @@ func proxyFlags(kind string) []cli.Flag {
 	flags := []cli.Flag{
 		&cli.StringFlag{Name: "router", Usage: "`ADDR` of the router or of the load balancer before it; with --ready-from also its name there, such as alb (required)"},
 		&cli.StringFlag{Name: "route", Usage: "`NAME` of the route in the file of --ready-from"},
-		&cli.StringFlag{Name: "ready-from", Usage: "read routes, CAs and client certificate from the `FILE` that \"serve --ready FILE\" wrote; flags go before it"},
+		&cli.StringFlag{Name: "ready-from", Usage: "read routes, CAs and client certificate from the `FILE` that \"serve --ready FILE\" wrote; flags go before what it says"},
 		&cli.StringFlag{Name: "sni", Usage: "server `NAME` of the route, in place of --route"},
 		&cli.StringSliceFlag{Name: "alpn", Usage: "`PROTOCOL` to offer to the router, in place of --route"},
 		&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "the local `ADDR`; port 0 picks one. Whoever reaches it acts with your certificate"},

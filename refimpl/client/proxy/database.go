@@ -106,6 +106,7 @@ func (s *Server) whoeverSpeaks(ctx context.Context, conn net.Conn) {
 			select { // it is gone: the client has a moment to show in what words to tell it
 			case <-time.After(whichProtocol):
 			case <-waiting.Done():
+				return
 			}
 		}
 		stopReading()

@@ -115,7 +115,7 @@ func (s *Server) tunnel(ctx context.Context, conn net.Conn) {
 // join carries both ways until the end of both, and tells of an end that was the route's fault.
 func (s *Server) join(ctx context.Context, conn net.Conn, remote net.Conn) {
 	if err := remoteEnd(splice.Join(ctx, conn, remote, splice.Options{})); err != nil {
-		s.failed(ctx, err)
+		s.say(err)
 	}
 }
 
@@ -128,8 +128,15 @@ func remoteEnd(r splice.Report) error {
 	return nil
 }
 
+// failed tells of an error that ctx has not brought about.
 func (s *Server) failed(ctx context.Context, err error) {
-	if s.Say != nil && ctx.Err() == nil {
+	if ctx.Err() == nil {
+		s.say(err)
+	}
+}
+
+func (s *Server) say(err error) {
+	if s.Say != nil {
 		s.Say(err.Error())
 	}
 }
