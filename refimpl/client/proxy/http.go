@@ -3,9 +3,11 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -18,10 +20,8 @@ import (
 )
 
 // serveHTTP takes HTTP/1.1 and h2c. Requests are forwarded one by one, so that either version reaches a route of either; an
-// Upgrade of HTTP/1.1 makes a tunnel.
-func (s *Server) serveHTTP(ctx context.Context, l *listener) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// Upgrade of HTTP/1.1 makes a tunnel. When the port is lost, cancel ends the requests.
+func (s *Server) serveHTTP(ctx context.Context, cancel context.CancelFunc, l *listener) error {
 	f := s.newForwarder()
 	defer f.close()
 	var protocols http.Protocols
@@ -85,10 +85,11 @@ func (s *Server) newForwarder() *forwarder {
 		f.one = transport(&f.upgrades, (*http.Protocols).SetHTTP1)
 	}
 	f.proxy = httputil.ReverseProxy{
-		Rewrite:       f.rewrite,
-		FlushInterval: -1, // what comes is passed on
-		ErrorHandler:  f.refuse,
-		ErrorLog:      quiet,
+		Rewrite:        f.rewrite,
+		ModifyResponse: chunkTrailers,
+		FlushInterval:  -1, // what comes is passed on
+		ErrorHandler:   f.refuse,
+		ErrorLog:       quiet,
 	}
 	return f
 }
@@ -147,6 +148,34 @@ func (f *forwarder) rewrite(r *httputil.ProxyRequest) {
 			r.Out.Header[field] = v
 		}
 	}
+	if len(r.In.Trailer) > 0 {
+		r.Out.Body = &trailing{r.Out.Body, r.In, r.Out}
+		r.Out.ContentLength = -1 // HTTP/1.1 has trailers behind chunks only (RFC 9112 section 7.1.2)
+		r.Out.Header.Del("Content-Length")
+	}
+}
+
+// chunkTrailers is rewrite's last rule for answers.
+func chunkTrailers(resp *http.Response) error {
+	if len(resp.Trailer) > 0 {
+		resp.Header.Del("Content-Length")
+	}
+	return nil
+}
+
+// trailing is a body that hands the trailer on when it ends: the values come behind the body, when ReverseProxy has copied
+// the request long ago.
+type trailing struct {
+	io.ReadCloser
+	in, out *http.Request
+}
+
+func (b *trailing) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if errors.Is(err, io.EOF) {
+		maps.Copy(b.out.Trailer, b.in.Trailer)
+	}
+	return n, err
 }
 
 // hostFor is the Host for a request: a client that names the local port means the route, any other name is the client's choice.

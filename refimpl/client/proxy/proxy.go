@@ -66,7 +66,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	stop := context.AfterFunc(ctx, func() { l.Close() })
 	defer stop()
 	if s.Kind == HTTP || s.Kind == Kube {
-		return s.serveHTTP(ctx, l)
+		return s.serveHTTP(ctx, cancel, l)
 	}
 	var open sync.WaitGroup
 	defer open.Wait()
