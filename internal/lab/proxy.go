@@ -63,8 +63,8 @@ func (p Proxy) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.Say("proxy: listening on %s", listener.Addr())
 	if len(p.Exec) == 0 {
+		p.Say("proxy: listening on %s", listener.Addr())
 		return s.Serve(ctx, listener)
 	}
 	// The client decides when to end, also about a signal: to psql, Ctrl-C is no end.
