@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -67,14 +68,30 @@ func (p Proxy) Run(ctx context.Context) error {
 		p.Say("proxy: listening on %s", listener.Addr())
 		return s.Serve(ctx, listener)
 	}
-	// The client decides when to end, also about a signal: to psql, Ctrl-C is no end.
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	served := make(chan error, 1)
-	go func() { served <- s.Serve(serving, listener) }()
+	return p.run(context.WithoutCancel(ctx), s, listener)
+}
+
+// run starts the client and ends with it. The client decides when that is, also about a signal: to psql, Ctrl-C is no end.
+func (p Proxy) run(ctx context.Context, s *proxy.Server, listener net.Listener) error {
 	cmd := exec.Command(p.Exec[0], p.Exec[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = p.Stdin, p.Stdout, p.Stderr
 	cmd.Env = append(os.Environ(), s.Environment(listener.Addr())...)
-	err = proxy.Run(cmd, p.Signals)
+	if s.Kind == proxy.Kube {
+		dir, err := os.MkdirTemp("", "tlsroute-bench-")
+		if err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		defer func() { _ = os.RemoveAll(dir) }() // nothing in it is secret
+		file := filepath.Join(dir, "kubeconfig")
+		if err := os.WriteFile(file, proxy.Kubeconfig(listener.Addr()), 0o600); err != nil {
+			return errors.Join(err, listener.Close())
+		}
+		cmd.Env = append(cmd.Env, "KUBECONFIG="+file)
+	}
+	ctx, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(ctx, listener) }()
+	err := proxy.Run(cmd, p.Signals)
 	stop()
 	return errors.Join(err, <-served)
 }

@@ -1,18 +1,29 @@
 package proxy
 
 import (
+	"encoding/json"
 	"net"
 	"os"
 	"os/exec"
 )
 
-// Environment is what a client of this kind is to find in its environment to reach the local port at addr. PostgreSQL's and
-// MySQL's own programs need nothing else.
-func (s *Server) Environment(addr net.Addr) []string {
-	host, port, _ := net.SplitHostPort(addr.String()) // of a listener: it is one
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = map[bool]string{true: "127.0.0.1", false: "::1"}[ip.To4() != nil]
+// reached is where a client on this host reaches a listener.
+func reached(addr net.Addr) (host, port string) {
+	host, port, _ = net.SplitHostPort(addr.String()) // of a listener: it is one
+	switch ip := net.ParseIP(host); {
+	case !ip.IsUnspecified():
+	case ip.To4() != nil:
+		host = "127.0.0.1"
+	default:
+		host = "::1"
 	}
+	return host, port
+}
+
+// Environment is what a client of this kind is to find in its environment to reach the local port at addr. PostgreSQL's and
+// MySQL's own programs need nothing else; kubectl needs KUBECONFIG, a file with what Kubeconfig returns.
+func (s *Server) Environment(addr net.Addr) []string {
+	host, port := reached(addr)
 	env := []string{"TLSROUTE_PROXY_HOST=" + host, "TLSROUTE_PROXY_PORT=" + port}
 	switch s.Kind {
 	case HTTP, Kube:
@@ -28,6 +39,23 @@ func (s *Server) Environment(addr net.Addr) []string {
 		}
 	}
 	return env
+}
+
+// Kubeconfig is a configuration for kubectl that leads to the local port at addr and nowhere else. It names no user: who it is,
+// the Dialer's client certificate says.
+func Kubeconfig(addr net.Addr) []byte {
+	const name = "tlsroute"
+	type object = map[string]any
+	data, err := json.Marshal(object{
+		"apiVersion": "v1", "kind": "Config", "current-context": name,
+		"clusters": []object{{"name": name, "cluster": object{"server": "http://" + net.JoinHostPort(reached(addr))}}},
+		"contexts": []object{{"name": name, "context": object{"cluster": name, "user": name}}},
+		"users":    []object{{"name": name, "user": object{}}},
+	})
+	if err != nil {
+		panic(err) // strings in maps
+	}
+	return data
 }
 
 // Run starts cmd, passes signals on to it, and returns what cmd.Wait says. A terminal sends its own signals to all who are in
