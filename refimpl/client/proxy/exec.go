@@ -26,6 +26,7 @@ func (s *Server) Environment(addr net.Addr) []string {
 	host, port := reached(addr)
 	env := []string{"TLSROUTE_PROXY_HOST=" + host, "TLSROUTE_PROXY_PORT=" + port}
 	switch s.Kind {
+	case SSH: // has no variables of its own
 	case HTTP, Kube:
 		env = append(env, "TLSROUTE_PROXY_URL=http://"+net.JoinHostPort(host, port))
 	case Database:

@@ -42,6 +42,7 @@ func (s *Server) serveHTTP(ctx context.Context, cancel context.CancelFunc, l *li
 		ErrorLog:          quiet,
 		ConnState: func(_ net.Conn, state http.ConnState) {
 			switch state {
+			case http.StateActive, http.StateIdle:
 			case http.StateNew:
 				open.Add(1)
 			case http.StateClosed, http.StateHijacked:
@@ -56,7 +57,7 @@ func (s *Server) serveHTTP(ctx context.Context, cancel context.CancelFunc, l *li
 		err = fmt.Errorf("accept: %w", err)
 	}
 	cancel()
-	server.Close()
+	_ = server.Close() // of a listener that is closed already
 	open.Wait()
 	return err
 }

@@ -152,7 +152,7 @@ func TestAnswersStreamWhileTheRequestDoes(t *testing.T) {
 				t.Errorf("h2c %v: %q, %v, want %q", h2c, got, err, want)
 			}
 		}
-		send.Close()
+		_ = send.Close() // of a pipe: it cannot fail
 		if rest, err := io.ReadAll(answers); err != nil || len(rest) > 0 {
 			t.Errorf("h2c %v: %q, %v behind the end", h2c, rest, err)
 		}
@@ -182,19 +182,33 @@ func switching(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// upgraded asks for an upgrade and reads the answer's head.
-func upgraded(t *testing.T, addr, request string) (*net.TCPConn, *bufio.Reader, *http.Response) {
-	t.Helper()
+// wire is a client that speaks HTTP/1.1 by hand, as a client that asks for upgrades does.
+type wire struct {
+	*net.TCPConn
+	r *bufio.Reader
+}
+
+func newWire(t *testing.T, addr string) *wire {
 	conn := dial(t, addr)
-	if _, err := io.WriteString(conn, request); err != nil {
+	return &wire{conn, bufio.NewReader(conn)}
+}
+
+// ask sends a request and returns the status of its answer and, unless that is a 101, the body.
+func (w *wire) ask(t *testing.T, request string) (status int, body string) {
+	t.Helper()
+	if _, err := io.WriteString(w, request); err != nil {
 		t.Fatal(err)
 	}
-	r := bufio.NewReader(conn)
-	resp, err := http.ReadResponse(r, nil)
+	resp, err := http.ReadResponse(w.r, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return conn, r, resp
+	defer resp.Body.Close()
+	got, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(got)
 }
 
 func TestAnUpgradeIsATunnelWithBothItsEnds(t *testing.T) {
@@ -207,10 +221,10 @@ func TestAnUpgradeIsATunnelWithBothItsEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var said said
-			addr, end := serve(t, &Server{Kind: Kube, Dialer: s.dialer("h2", "http/1.1"), Say: said.say})
-			conn, r, resp := upgraded(t, addr, request+"early ")
-			if resp.StatusCode != http.StatusSwitchingProtocols {
-				t.Fatalf("status %s", resp.Status)
+			addr, end := serve(t, &Server{Kind: Kube, Dialer: s.dialer("h2", "http/1.1"), Limit: 1, Say: said.say})
+			conn := newWire(t, addr)
+			if status, body := conn.ask(t, request+"early "); status != http.StatusSwitchingProtocols {
+				t.Fatalf("status %d: %s", status, body)
 			}
 			_, err := io.WriteString(conn, "late")
 			if err := errors.Join(err, conn.CloseWrite()); err != nil {
@@ -220,9 +234,12 @@ func TestAnUpgradeIsATunnelWithBothItsEnds(t *testing.T) {
 			if strings.Contains(request, "body") {
 				body = "body"
 			}
-			got, err := io.ReadAll(r)
+			got, err := io.ReadAll(conn.r)
 			if want := "hello " + method + " " + body + "early late"; err != nil || string(got) != want {
 				t.Errorf("%q, %v, want %q", got, err, want)
+			}
+			if status, body := newWire(t, addr).ask(t, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); status != http.StatusForbidden {
+				t.Errorf("behind the tunnel, in its place: %d, %s", status, body)
 			}
 			end()
 			said.nothing(t)
@@ -234,15 +251,16 @@ func TestAnUpgradeThatIsCutOffIsAReset(t *testing.T) {
 	s := web(t, switching, "http/1.1")
 	var said said
 	addr, end := serve(t, &Server{Kind: Kube, Dialer: s.dialer("http/1.1"), Say: said.say})
-	conn, r, _ := upgraded(t, addr, "GET /abort HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
-	_, err := io.ReadFull(r, make([]byte, len("hello GET ")))
+	conn := newWire(t, addr)
+	conn.ask(t, "GET /abort HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: test\r\n\r\n")
+	_, err := io.ReadFull(conn.r, make([]byte, len("hello GET ")))
 	if err == nil {
 		_, err = conn.Write([]byte("x"))
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := r.ReadByte(); !errors.Is(err, syscall.ECONNRESET) {
+	if _, err := conn.r.ReadByte(); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("read: %v, want a reset", err)
 	}
 	end()
@@ -252,15 +270,11 @@ func TestAnUpgradeThatIsCutOffIsAReset(t *testing.T) {
 func TestARefusedUpgradeLeavesTheConnectionUsable(t *testing.T) {
 	s := web(t, switching, "http/1.1")
 	addr, _ := serve(t, &Server{Kind: HTTP, Dialer: s.dialer("http/1.1")})
-	conn, r, resp := upgraded(t, addr, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+	conn := newWire(t, addr)
 	for range 2 {
-		body, err := io.ReadAll(resp.Body)
-		if resp.StatusCode != http.StatusForbidden || string(body) != "no other\n" || err != nil {
-			t.Fatalf("%s, %q, %v", resp.Status, body, err)
-		}
-		io.WriteString(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
-		if resp, err = http.ReadResponse(r, nil); err != nil {
-			t.Fatal(err)
+		status, body := conn.ask(t, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+		if status != http.StatusForbidden || body != "no other\n" {
+			t.Errorf("%d, %q", status, body)
 		}
 	}
 }
@@ -268,9 +282,9 @@ func TestARefusedUpgradeLeavesTheConnectionUsable(t *testing.T) {
 func TestAnOfferOfH2CIsPassedOver(t *testing.T) {
 	s := web(t, mirror, "h2")
 	addr, _ := serve(t, &Server{Kind: HTTP, Dialer: s.dialer("h2")})
-	_, _, resp := upgraded(t, addr, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n")
-	if resp.StatusCode != http.StatusOK {
-		t.Error(resp.Status)
+	request := "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+	if status, body := newWire(t, addr).ask(t, request); status != http.StatusOK {
+		t.Errorf("%d, %q", status, body)
 	}
 }
 
@@ -293,10 +307,9 @@ func TestAFailureIsABadGatewayWithItsReason(t *testing.T) {
 				s := test.server
 				s.Kind, s.Say = HTTP, said.say
 				addr, end := serve(t, s)
-				_, _, resp := upgraded(t, addr, "GET / HTTP/1.1\r\nHost: x\r\n"+upgrade+"\r\n")
-				body, err := io.ReadAll(resp.Body)
-				if resp.StatusCode != http.StatusBadGateway || !strings.Contains(string(body), test.want) || err != nil {
-					t.Errorf("%s, %q, %v, want 502 and %q", resp.Status, body, err, test.want)
+				status, body := newWire(t, addr).ask(t, "GET / HTTP/1.1\r\nHost: x\r\n"+upgrade+"\r\n")
+				if status != http.StatusBadGateway || !strings.Contains(body, test.want) {
+					t.Errorf("%d, %q, want 502 and %q", status, body, test.want)
 				}
 				end()
 				said.one(t, test.want)

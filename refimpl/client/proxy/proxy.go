@@ -63,7 +63,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	l := newListener(listener, s.Limit)
-	stop := context.AfterFunc(ctx, func() { l.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = l.Close() }) // of a listener it can only be closed already
 	defer stop()
 	if s.Kind == HTTP || s.Kind == Kube {
 		return s.serveHTTP(ctx, cancel, l)
@@ -71,7 +71,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	var open sync.WaitGroup
 	defer open.Wait()
 	defer cancel() // before the wait
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	for {
 		p, err := l.accept()
 		if err != nil {
@@ -81,7 +81,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 			return fmt.Errorf("accept: %w", err)
 		}
 		open.Go(func() {
-			defer p.Close()
+			defer func() { _ = p.Close() }() // splice has closed it, mostly
 			if s.Kind == Database {
 				s.database(ctx, p.Conn)
 			} else {

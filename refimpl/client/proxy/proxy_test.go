@@ -122,7 +122,9 @@ func TestOverTheLimitConnectionsWait(t *testing.T) {
 	if n := s.connections(); n != 1 {
 		t.Errorf("%d connections to the service, want 1", n)
 	}
-	first.Close()
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
 	roundTrip(second)
 }
 
@@ -178,8 +180,8 @@ func TestStdioIsOneConnection(t *testing.T) {
 
 func TestStdioEndsWithAServiceThatAborts(t *testing.T) {
 	s := listen(t, sshConfig(), abort)
-	in, writer := io.Pipe() // of which a read never returns
-	defer writer.Close()
+	in, writer := io.Pipe()               // of which a read never returns
+	defer func() { _ = writer.Close() }() // of a pipe: it cannot fail
 	err := (&Server{Kind: SSH, Dialer: s.dialer("teleport-proxy-ssh")}).Stdio(t.Context(), in, new(output))
 	if err == nil || !strings.Contains(err.Error(), "the route cut the connection off") {
 		t.Error(err)

@@ -22,7 +22,7 @@ func newStdio(in io.Reader, out io.Writer) *stdio {
 	go func() {
 		_, err := io.Copy(w, in)
 		w.CloseWithError(err) // nil is io.EOF
-		closeIt(in)
+		_ = closeIt(in)       // it has been read to its end
 	}()
 	return &stdio{in: r, out: out}
 }
@@ -44,7 +44,7 @@ func (c *stdio) CloseWrite() error {
 }
 
 func (c *stdio) Close() error {
-	c.in.Close()
+	_ = c.in.Close() // of a pipe: it cannot fail
 	return c.CloseWrite()
 }
 
