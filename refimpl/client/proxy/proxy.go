@@ -42,7 +42,7 @@ const (
 	openingTime   = 30 * time.Second // a client's opening message; PostgreSQL itself gives a login a minute
 	answerTime    = time.Minute      // the service's first bytes, behind a dial that succeeded
 	answerBytes   = 4096             // of these, as many at once
-	whichProtocol = time.Second      // a client of unknown protocol that says nothing to a failed dial waits for the server
+	whichProtocol = 2 * time.Second  // a client of unknown protocol that says nothing to a failed dial waits for the server
 )
 
 // Server carries the connections of one local port to one route. It must not be changed while it serves.
