@@ -39,6 +39,7 @@ var rules = map[string]rule{
 	"refimpl/upgrade":      {foreign: []string{"github.com/gobwas/ws"}},
 	"refimpl/probe":        {},
 	"refimpl/client":       {ours: []string{"refimpl/probe", "refimpl/upgrade"}, foreign: []string{"golang.org/x/net"}, tests: []string{"refimpl", "golang.org/x/crypto", "github.com/jackc/pgx"}},
+	"refimpl/client/proxy": {ours: []string{"refimpl/client", "refimpl/splice"}, tests: []string{"refimpl", "github.com/jackc/pgx"}},
 	"refimpl/router":       {ours: []string{"refimpl"}, foreign: []string{"github.com/pires/go-proxyproto"}},
 	"refimpl/router/admin": {ours: []string{"refimpl/router"}, foreign: []string{"github.com/prometheus/client_golang"}},
 
