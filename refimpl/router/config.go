@@ -45,9 +45,9 @@ type Upgrade struct {
 // Route leads a name and an ALPN to a backend.
 type Route struct {
 	Name string `json:"name" jsonschema:"required"`
-	// SNI left out matches any name and none; *.example.test matches the names below it.
+	// SNI left out matches any name and none; *.example.test matches the names below it, kube.* those that begin so.
 	SNI []string `json:"sni,omitempty"`
-	// ALPN left out matches any list and none.
+	// ALPN left out matches any list and none; teleport-auth@* matches the names that begin so.
 	ALPN []string `json:"alpn,omitempty"`
 	// Mode says what happens to TLS: terminate or passthrough.
 	Mode       string     `json:"mode" jsonschema:"required,enum=terminate,enum=passthrough"`
