@@ -27,17 +27,17 @@ type Kind int
 
 // The kinds. NeedMore is the zero value: nothing can be said yet.
 const (
-	NeedMore  Kind = iota
-	TLS            // a TLS record; of type handshake unless the peer is broken, which the reader of the ClientHello will say
-	HTTP1          // a request line, perhaps behind empty ones
-	H2Preface      // the HTTP/2 preface, all 24 bytes
-	ProxyV1        // "PROXY "
-	ProxyV2        // the 12-byte signature
-	PostgresSSL    // SSLRequest, 8 bytes
-	PostgresGSS    // GSSENCRequest, 8 bytes
-	PostgresCancel // the beginning of a CancelRequest: its length is in the first 4 bytes and includes them
-	SSH            // "SSH-"
-	Unknown        // none of these, whatever follows
+	NeedMore       Kind = iota
+	TLS                 // a TLS record; of type handshake unless the peer is broken, which the reader of the ClientHello will say
+	HTTP1               // a request line, perhaps behind empty ones
+	H2Preface           // the HTTP/2 preface, all 24 bytes
+	ProxyV1             // "PROXY "
+	ProxyV2             // the 12-byte signature
+	PostgresSSL         // SSLRequest, 8 bytes
+	PostgresGSS         // GSSENCRequest, 8 bytes
+	PostgresCancel      // the beginning of a CancelRequest: its length is in the first 4 bytes and includes them
+	SSH                 // "SSH-"
+	Unknown             // none of these, whatever follows
 )
 
 // String returns the word for logs and metrics.
