@@ -22,9 +22,11 @@
 // A connection that begins with neither TLS nor HTTP is closed, unless the optional object "plaintext" names a route for it:
 //
 //	plaintext:
-//	  postgres: pg                                  # the name of a route
+//	  postgres: pg
 //	  ssh: ssh
-//	  server_first: {route: mysql, after: 300ms}    # 300ms is the default
+//	  server_first: {route: mysql, after: 300ms}
+//
+// Each value is the name of a route, whose backend gets the connection; "after" is 300ms when it is left out.
 //
 //   - postgres: an SSLRequest is answered S, a GSSENCRequest before it N. The ClientHello that must follow is routed by the table, so psql
 //     with sslmode=require (or verify-full) needs no local proxy. Two things differ from other ClientHellos: one without ALPN (psql
