@@ -18,7 +18,7 @@ type Config struct {
 	// Certificates are chosen by SNI; the first is the default. A terminate route needs at least one.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	Upgrade      Upgrade       `json:"upgrade"`
-	// Routes are matched by SNI first (exact, then the longest wildcard), then by ALPN in the client's order.
+	// Routes are matched by SNI first (exact, then the longest prefix, then the longest wildcard), then by ALPN in the client's order.
 	Routes []Route `json:"routes,omitempty"`
 	// Plaintext says what becomes of streams that begin with neither TLS nor HTTP; what is left out is closed.
 	Plaintext     Plaintext     `json:"plaintext,omitzero"`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"io"
 	"net"
 	"net/http"
@@ -281,6 +282,19 @@ func TestAClientThatWaitsForTheServerReachesItsRoute(t *testing.T) {
 	b.log.wait(t, "route=mysql", "outcome=joined", "cause=eof")
 }
 
+func TestAClientThatSaysNothingBehindItsPROXYHeaderKeepsItsAddress(t *testing.T) {
+	back := echoBackend(t, "mysql")
+	b := startRouter(t, Config{
+		Routes:        []Route{{Name: "mysql", Mode: ModeTerminate, Backend: Backend{Address: back.addr}}},
+		Plaintext:     Plaintext{ServerFirst: ServerFirst{Route: "mysql", After: Duration(20 * time.Millisecond)}},
+		ProxyProtocol: ProxyProtocol{Mode: "required", Trusted: []string{"127.0.0.0/8"}},
+	})
+	conn := b.tcp(t)
+	exchange(t, conn, "PROXY TCP4 198.51.100.7 10.0.0.1 7 443\r\n", "mysql\n")
+	conn.Close()
+	b.log.wait(t, "route=mysql", "source=198.51.100.7:7", "outcome=joined")
+}
+
 func TestAClientThatSpeaksInTimeIsRoutedByWhatItSays(t *testing.T) {
 	b, mysql := serverFirst(t, patience/2)
 	slow := b.tcp(t)
@@ -384,6 +398,14 @@ func TestPlaintextRoutesAreChecked(t *testing.T) {
 		if _, err := New(c, Options{}); err == nil || !strings.Contains("\n"+err.Error(), "\n"+want) {
 			t.Errorf("no fault begins with %q in:\n%v", want, err)
 		}
+	}
+	written := `{"postgres": "a", "ssh": "b", "server_first": {"route": "b", "after": "200ms"}}`
+	want := Plaintext{Postgres: "a", SSH: "b", ServerFirst: ServerFirst{"b", Duration(200 * time.Millisecond)}}
+	if got := decode(t, `{"plaintext": `+written+`}`).Plaintext; got != want {
+		t.Errorf("%s is read as %+v", written, got)
+	}
+	if data, err := json.Marshal(Config{}); err != nil || bytes.Contains(data, []byte("plaintext")) {
+		t.Errorf("what was left out is written as %s, %v", data, err)
 	}
 	if c := (Config{}).withDefaults(nil); c.Plaintext != (Plaintext{}) {
 		t.Errorf("what was left out becomes %+v", c.Plaintext)
