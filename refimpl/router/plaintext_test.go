@@ -76,7 +76,7 @@ func TestAClientThatSaysNothingBehindItsPROXYHeaderKeepsItsAddress(t *testing.T)
 	})
 	conn := b.tcp(t)
 	exchange(t, conn, "PROXY TCP4 198.51.100.7 10.0.0.1 7 443\r\n", "mysql\n")
-	conn.Close()
+	_ = conn.CloseWrite()
 	b.log.wait(t, "route=mysql", "source=198.51.100.7:7", "outcome=joined")
 }
 
@@ -91,7 +91,7 @@ func TestAClientThatSpeaksInTimeIsRoutedByWhatItSays(t *testing.T) {
 		<-b.hellos
 	}
 	// A port scan, or a health check, that leaves in time is nobody's client.
-	b.tcp(t).Close()
+	_ = b.tcp(t).Close()
 	b.log.wait(t, "outcome=silent", "cause=EOF")
 	if mysql.accepted.Load() != 0 {
 		t.Error("reached the backend")

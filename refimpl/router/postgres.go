@@ -28,11 +28,11 @@ func (c *session) postgres(kind sniff.Kind, conn net.Conn, depth int, deadline t
 			return
 		}
 	}
-	switch kind {
-	case sniff.PostgresCancel:
+	if kind == sniff.PostgresCancel {
 		c.cancel(conn, depth, deadline)
 		return
-	case sniff.PostgresSSL:
+	}
+	if kind == sniff.PostgresSSL {
 		if kind, conn, err = c.answerPostgres(conn, 'S', deadline); err != nil {
 			c.end(outcomeSilent, "behind an SSLRequest: "+err.Error())
 			return
