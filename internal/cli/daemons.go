@@ -75,12 +75,67 @@ func daemonAction(env Env, run func(lab.Daemon, context.Context) error) cli.Acti
 }
 
 func routerCommand(env Env) *cli.Command {
+	run := daemonAction(env, lab.Daemon.Router)
 	return &cli.Command{
-		Name:   "router",
-		Usage:  "run the reference router as a daemon (SIGHUP reloads, SIGTERM drains)",
-		Flags:  daemonFlags(),
-		Action: daemonAction(env, lab.Daemon.Router),
+		Name:  "router",
+		Usage: "run the reference router as a daemon (SIGHUP reloads, SIGTERM drains)",
+		Flags: append(daemonFlags(), &cli.StringFlag{
+			Name: "explain",
+			Usage: "start nothing, and print which route takes this `HELLO` and why: sni=NAME,alpn=NAME+NAME, either left out = none, " +
+				"alpn repeated or joined by + in the client's order; status 1 when it is refused by an alert",
+		}),
+		Action: func(c *cli.Context) error {
+			if c.IsSet("explain") {
+				return explain(c, env)
+			}
+			return run(c)
+		},
 	}
+}
+
+// explain asks the router's configuration about one ClientHello.
+func explain(c *cli.Context, env Env) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	if c.String("config") == "" {
+		return usagef("--config FILE is required")
+	}
+	sni, alpn, err := parseHello(c.String("explain"))
+	if err != nil {
+		return err
+	}
+	e, err := lab.Daemon{Config: c.String("config")}.Explain(sni, alpn)
+	if err != nil {
+		return withStatus(result.ExitUsage, err)
+	}
+	if _, err := fmt.Fprintf(env.Stdout, "to        %s\nconfirms  %s\nwhy       %s\n", e.To, e.Confirms, e.Why); err != nil {
+		return withStatus(result.ExitInconclusive, err)
+	}
+	if e.Refused {
+		return silent(result.ExitFailed)
+	}
+	return nil
+}
+
+// parseHello reads the value of --explain.
+func parseHello(text string) (sni string, alpn []string, err error) {
+	for pair := range strings.SplitSeq(text, ",") {
+		key, value, ok := strings.Cut(pair, "=")
+		switch {
+		case ok && key == "sni" && sni == "":
+			sni = value
+		case ok && key == "alpn":
+			for name := range strings.SplitSeq(value, "+") {
+				if name != "" {
+					alpn = append(alpn, name)
+				}
+			}
+		default:
+			return "", nil, usagef("--explain %s: want sni=NAME,alpn=NAME+NAME, such as sni=pg.example.com,alpn=postgresql", text)
+		}
+	}
+	return sni, alpn, nil
 }
 
 func albCommand(env Env) *cli.Command {

@@ -63,5 +63,5 @@ func (l *Lab) serverName(r scenario.Route) string {
 	if len(r.SNI) == 0 {
 		return l.scenario.Topology.Router.Name
 	}
-	return strings.Replace(r.SNI[0], "*.", "any.", 1)
+	return strings.Replace(r.SNI[0], "*", "any", 1)
 }

@@ -1,5 +1,6 @@
 // Package route is the routing table: a ClientHello's name and ALPN list in, a Decision out. It is pure, does no I/O, and a
-// lookup costs O(labels of the name + length of the list), not O(rules).
+// lookup costs O(labels of the name + length of the list), not O(rules). (An ALPN prefix costs one step for each length that the
+// prefixes of one name have: 254 at most.)
 //
 // The specification is the table of DESIGN.md section 5, "the first row that fits decides":
 //
@@ -12,9 +13,14 @@
 // What the rows leave open is decided so:
 //
 //   - Names are compared without case and without one trailing dot. "*.x" takes one or more labels before x, never x itself.
-//   - Row 1 goes from the exact name to the longest wildcard to the shorter ones, and on to row 2, until a route takes the ALPN: a
-//     wildcard's names include those that are also listed exactly. At each step the client's ALPN names are tried in its order
-//     against the routes that list them; a route without alpn comes after those.
+//   - "x.*" is a prefix: it takes one or more labels behind x, never x itself. Kubernetes clients are told apart so, by
+//     "kube-teleport-proxy-alpn.*". A prefix goes before every wildcard, whatever their lengths: which of the two a name meets must not
+//     depend on how long the rest of the name is.
+//   - Row 1 goes from the exact name to the longest prefix to the shorter ones, to the longest wildcard to the shorter ones, and on to
+//     row 2, until a route takes the ALPN: a wildcard's names include those that are also listed exactly. At each step the client's
+//     ALPN names are tried in its order against the routes that list them; a route without alpn comes after those.
+//   - An ALPN name of a route that ends in "*" is a prefix: "teleport-auth@*" takes the name of any cluster, and what the client offered
+//     is confirmed. A name listed exactly goes before it, a longer prefix before a shorter one, and the client's order before both.
 //   - A route without alpn takes any list and none. The first name offered is then confirmed, GREASE (RFC 8701) excepted.
 //   - A hello without ALPN counts as one that offers http/1.1; nothing is then confirmed.
 //   - Row 4 confirms http/1.1 when it is offered, whatever the client's order: h2 has no upgrade. A hello that offers h2 and not
@@ -22,7 +28,7 @@
 //   - An own name may be a certificate's wildcard, which stands for one label (RFC 9525). A name that a route claims is not own.
 //   - No name, or an own one, with an ALPN list that nobody takes: alert 120.
 //   - ProbeALPN is confirmed by the router itself, with any name or none, unless a route lists it. A route without alpn takes it only
-//     in company.
+//     in company, an ALPN prefix never.
 package route
 
 import (
@@ -42,8 +48,8 @@ const http1, http2 = "http/1.1", "h2"
 // Rule is what of a route the table needs.
 type Rule struct {
 	Name string   // for messages; unique
-	SNI  []string // "pg.example.test" or "*.example.test"; empty = any name and none
-	ALPN []string // empty = any list and none
+	SNI  []string // "pg.example.test", "*.example.test" or "kube.*"; empty = any name and none
+	ALPN []string // "teleport-postgres" or "teleport-auth@*"; empty = any list and none
 }
 
 // Kind says who gets the connection.
@@ -107,7 +113,7 @@ func (t *Table) Match(sni string, alpn []string) Decision {
 		}
 		named = true
 		if d, ok := o.pick(e); ok {
-			d.Why = "row 1: " + key + ", " + d.Why
+			d.Why = "row 1: " + written(key) + ", " + d.Why
 			return d
 		}
 	}
@@ -161,13 +167,15 @@ func (o offer) has(name string) bool { return slices.Contains(o.names, name) }
 // pick finds the rule among those of one name that takes the offer.
 func (o offer) pick(e *entry) (Decision, bool) {
 	for _, n := range o.names {
-		if i, ok := e.alpn[n]; ok {
-			d := Decision{Index: i, ALPN: n, Why: n}
-			if !o.confirm {
-				d.ALPN, d.Why = "", "no ALPN counts as "+n
-			}
-			return d, true
+		i, rule, ok := e.find(n)
+		if !ok {
+			continue
 		}
+		d := Decision{Index: i, ALPN: n, Why: rule}
+		if !o.confirm {
+			d.ALPN, d.Why = "", "no ALPN counts as "+n
+		}
+		return d, true
 	}
 	if e.any < 0 || o.only {
 		return Decision{}, false
@@ -187,19 +195,50 @@ func isGREASE(name string) bool {
 // normal brings a name into the form of the table's keys.
 func normal(name string) string { return strings.ToLower(strings.TrimSuffix(name, ".")) }
 
-// keys yields what a name is looked up by, the most specific first: itself, then "*." and each of its tails.
+// keys yields what a name is looked up by, the most specific first: itself, its prefixes ("a.b.", "a."), its tails (".b.c", ".c"). All
+// are pieces of the name, so that a lookup copies nothing.
 func keys(name string) func(yield func(string) bool) {
 	return func(yield func(string) bool) {
-		// No rule has a longer name, and the tails of a hello full of dots would add up to a gigabyte.
-		if name == "" || len(name) > maxName || name[0] == '*' || !yield(name) {
+		// No rule has a longer name, and a hello may carry one of 64 KiB. Sent as a name, a star is nobody's; so is a dot at an end, which
+		// would be taken for a key.
+		if name == "" || len(name) > maxName || strings.Contains(name, "*") || name[0] == '.' || name[len(name)-1] == '.' || !yield(name) {
 			return
 		}
-		for rest := name; ; {
-			_, tail, ok := strings.Cut(rest, ".")
-			if !ok || !yield("*."+tail) {
+		for end := len(name); ; {
+			if end = strings.LastIndexByte(name[:end], '.'); end < 0 {
+				break
+			}
+			if !yield(name[:end+1]) {
 				return
 			}
-			rest = tail
+		}
+		for begin := 0; ; begin++ {
+			i := strings.IndexByte(name[begin:], '.')
+			if i < 0 {
+				return
+			}
+			if begin += i; !yield(name[begin:]) {
+				return
+			}
 		}
 	}
+}
+
+// keyOf is what a rule's name, in normal form, is found by: ".x" for "*.x", "x." for "x.*". No name begins or ends in a dot itself.
+func keyOf(name string) string {
+	if tail, ok := strings.CutPrefix(name, "*"); ok {
+		return tail
+	}
+	return strings.TrimSuffix(name, "*")
+}
+
+// written is the name of a rule as it was before keyOf.
+func written(key string) string {
+	switch {
+	case strings.HasPrefix(key, "."):
+		return "*" + key
+	case strings.HasSuffix(key, "."):
+		return key + "*"
+	}
+	return key
 }

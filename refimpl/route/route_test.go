@@ -10,15 +10,20 @@ import (
 
 // rules of the table tests, by index.
 var testRules = []Rule{
-	0: {Name: "postgres", SNI: []string{"pg.example.test"}, ALPN: []string{"teleport-postgres", "teleport-postgres-ping"}},
-	1: {Name: "mysql", SNI: []string{"PG.example.test."}, ALPN: []string{"teleport-mysql"}},
-	2: {Name: "web", SNI: []string{"web.example.test"}, ALPN: []string{"h2", "http/1.1"}},
-	3: {Name: "raw", SNI: []string{"raw.example.test"}},
-	4: {Name: "wild", SNI: []string{"*.example.test"}, ALPN: []string{"wild"}},
-	5: {Name: "wilder", SNI: []string{"*.a.example.test"}, ALPN: []string{"wild", "deep"}},
-	6: {Name: "ssh", ALPN: []string{"teleport-proxy-ssh"}},
-	7: {Name: "mixed", SNI: []string{"mixed.test"}, ALPN: []string{"special"}},
-	8: {Name: "rest", SNI: []string{"mixed.test"}},
+	0:  {Name: "postgres", SNI: []string{"pg.example.test"}, ALPN: []string{"teleport-postgres", "teleport-postgres-ping"}},
+	1:  {Name: "mysql", SNI: []string{"PG.example.test."}, ALPN: []string{"teleport-mysql"}},
+	2:  {Name: "web", SNI: []string{"web.example.test"}, ALPN: []string{"h2", "http/1.1"}},
+	3:  {Name: "raw", SNI: []string{"raw.example.test"}},
+	4:  {Name: "wild", SNI: []string{"*.example.test"}, ALPN: []string{"wild"}},
+	5:  {Name: "wilder", SNI: []string{"*.a.example.test"}, ALPN: []string{"wild", "deep"}},
+	6:  {Name: "ssh", ALPN: []string{"teleport-proxy-ssh"}},
+	7:  {Name: "mixed", SNI: []string{"mixed.test"}, ALPN: []string{"special"}},
+	8:  {Name: "rest", SNI: []string{"mixed.test"}},
+	9:  {Name: "kube", SNI: []string{"kube-teleport-proxy-alpn.*"}, ALPN: []string{"h2", "http/1.1"}},
+	10: {Name: "kube of a", SNI: []string{"kube-teleport-proxy-alpn.a.*"}, ALPN: []string{"h2"}},
+	11: {Name: "auth", ALPN: []string{"teleport-auth@*", "teleport-mysql-*"}},
+	12: {Name: "auth of eu", ALPN: []string{"teleport-auth@eu-*", "teleport-auth@eu-1"}, SNI: []string{"auth.test"}},
+	13: {Name: "auth of auth.test", ALPN: []string{"teleport-auth@*", "tlsroute-*", "http/*"}, SNI: []string{"auth.test"}},
 }
 
 var testOwn = []string{"proxy.test", "*.cert.test", "web.example.test", "Router.test."}
@@ -64,7 +69,28 @@ func TestMatchFollowsTheTable(t *testing.T) {
 		{"and the route without alpn takes the rest", "mixed.test", list("other"), to(8, "other")},
 		{"a suffix is not a wildcard", "xpg.example.test.evil", list("wild"), none(NoName, "")},
 		{"a wildcard sent as a name", "*.example.test", list("wild"), none(NoName, "")},
+		{"prefix, one label", "kube-teleport-proxy-alpn.x", list("http/1.1"), to(9, "http/1.1")},
+		{"prefix, more labels", "Kube-Teleport-Proxy-ALPN.x.test.", list("http/1.1", "h2"), to(9, "http/1.1")},
+		{"prefix without ALPN", "kube-teleport-proxy-alpn.x.test", nil, to(9, "")},
+		{"a prefix does not take its own head", "kube-teleport-proxy-alpn", list("h2"), none(NoName, "")},
+		{"nor half a label", "kube-teleport-proxy-alpnx.test", list("h2"), none(NoName, "")},
+		{"nor an empty label", "kube-teleport-proxy-alpn..", list("h2"), none(NoName, "")},
+		{"longest prefix first", "kube-teleport-proxy-alpn.a.test", list("h2"), to(10, "h2")},
+		{"a prefix takes what the longer one does not", "kube-teleport-proxy-alpn.a.test", list("http/1.1"), to(9, "http/1.1")},
+		{"the longer prefix's head falls to the shorter prefix", "kube-teleport-proxy-alpn.a", list("h2"), to(9, "h2")},
+		{"a prefix goes before a longer wildcard", "kube-teleport-proxy-alpn.long-name-of-a-cluster.example.test", list("wild", "h2"), to(9, "h2")},
+		{"a wildcard takes what the prefix does not", "kube-teleport-proxy-alpn.example.test", list("wild"), to(4, "wild")},
+		{"a name that begins with a dot is nobody's", ".example.test", list("wild"), none(NoName, "")},
+		{"ALPN prefix, longest first", "auth.test", list("teleport-auth@eu-2"), to(12, "teleport-auth@eu-2")},
+		{"ALPN prefix, a shorter one", "auth.test", list("teleport-auth@us"), to(13, "teleport-auth@us")},
+		{"ALPN listed exactly", "auth.test", list("teleport-auth@eu-1"), to(12, "teleport-auth@eu-1")},
+		{"the client's order goes before the longest prefix", "auth.test", list("teleport-auth@us", "teleport-auth@eu-1"), to(13, "teleport-auth@us")},
+		{"an ALPN prefix takes no ALPN as http/1.1 and confirms nothing", "auth.test", nil, to(13, "")},
 		// row 2
+		{"ALPN prefix, any name", "nobody.test", list("teleport-auth@any.cluster.name"), to(11, "teleport-auth@any.cluster.name")},
+		{"ALPN prefix, the server version of MySQL", "", list("teleport-mysql-OC4wLjMy", "teleport-mysql"), to(11, "teleport-mysql-OC4wLjMy")},
+		{"an ALPN prefix does not take itself", "", list("teleport-auth@"), none(NoALPN, "")},
+		{"an ALPN prefix with a star is no name", "", list("teleport-auth*"), none(NoALPN, "")},
 		{"any name", "nobody.test", list("teleport-proxy-ssh"), to(6, "teleport-proxy-ssh")},
 		{"no name", "", list("teleport-proxy-ssh"), to(6, "teleport-proxy-ssh")},
 		{"a route's name", "pg.example.test", list("teleport-proxy-ssh"), to(6, "teleport-proxy-ssh")},
@@ -98,6 +124,7 @@ func TestMatchFollowsTheTable(t *testing.T) {
 		{"probe, unknown name", "nobody.test", list(ProbeALPN), none(Probe, ProbeALPN)},
 		{"probe, own name", "proxy.test", list(ProbeALPN), none(Probe, ProbeALPN)},
 		{"probe, name of a route without alpn", "raw.example.test", list(ProbeALPN), none(Probe, ProbeALPN)},
+		{"probe, name of a route with a prefix of it", "auth.test", list(ProbeALPN), none(Probe, ProbeALPN)},
 		{"probe in company of a route's ALPN", "pg.example.test", list(ProbeALPN, "teleport-postgres"), to(0, "teleport-postgres")},
 		{"probe in company of a foreign ALPN", "pg.example.test", list("x", ProbeALPN), none(Probe, ProbeALPN)},
 	} {
@@ -173,22 +200,30 @@ func TestNewTableNamesEveryFault(t *testing.T) {
 			list(`routes[0].sni[1]: route "a" takes x.test with any ALPN twice`),
 		},
 		{
+			"same prefixes",
+			[]Rule{{Name: "a", SNI: list("k.*"), ALPN: list("p*")}, {Name: "b", SNI: list("K.*"), ALPN: list("p", "p*")}},
+			list(`routes[1].sni[0]: routes "a" and "b" both take k.* with ALPN "p*"`),
+		},
+		{
 			"names",
 			[]Rule{{}, {Name: "a", SNI: list("y.test")}, {Name: "a", SNI: list("z.test")}},
 			list(`routes[0].name: a route needs a name`, `routes[2].name: "a" is already the name of routes[1]`),
 		},
 		{"malformed", []Rule{{
-			Name: "a", SNI: list("", "*", "a.*.test", "a..test", "bücher.test", "*.ok.test", strings.Repeat("l", 64)+".test"),
-			ALPN: list("", "\x2a\x2a"),
+			Name: "a", SNI: list("", "*", "a.*.test", "a..test", "bücher.test", "*.ok.test", strings.Repeat("l", 64)+".test", ".*", "*.a.*"),
+			ALPN: list("", "\x2a\x2a", "*"),
 		}}, list(
 			`routes[0].alpn[0]: an ALPN name has 1 to 255 bytes, this one has 0`,
 			`routes[0].alpn[1]: "**" is reserved for GREASE (RFC 8701) and never selected`,
+			`routes[0].alpn[2]: "*": leave alpn out to match any list and none`,
 			`routes[0].sni[0]: "": empty; leave sni out to match any name and none`,
 			`routes[0].sni[1]: "*": leave sni out to match any name and none`,
-			`routes[0].sni[2]: "a.*.test": a wildcard is one leading "*."`,
+			`routes[0].sni[2]: "a.*.test": a wildcard is one leading "*.", a prefix one trailing ".*"`,
 			`routes[0].sni[3]: "a..test": empty label`,
 			`routes[0].sni[4]: "bücher.test": 'ü' cannot be in a host name; write international names in their xn-- form`,
-			`routes[0].sni[6]: "`+strings.Repeat("l", 64)+`.test": label longer than 63 bytes`)},
+			`routes[0].sni[6]: "`+strings.Repeat("l", 64)+`.test": label longer than 63 bytes`,
+			`routes[0].sni[7]: ".*": empty label`,
+			`routes[0].sni[8]: "*.a.*": a wildcard is one leading "*.", a prefix one trailing ".*"`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			table, err := NewTable(c.rules, nil)
@@ -218,7 +253,8 @@ func TestOwnNamesAreThoseNoRouteClaims(t *testing.T) {
 			t.Errorf("Own(%q) = %v, want %v", name, got, want)
 		}
 	}
-	want := list("*.a.example.test", "*.example.test", "mixed.test", "pg.example.test", "raw.example.test", "web.example.test")
+	want := list("*.a.example.test", "*.example.test", "auth.test", "kube-teleport-proxy-alpn.*", "kube-teleport-proxy-alpn.a.*",
+		"mixed.test", "pg.example.test", "raw.example.test", "web.example.test")
 	if d := cmp.Diff(want, table.Names()); d != "" {
 		t.Errorf("names: -want +got:\n%s", d)
 	}

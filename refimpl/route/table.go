@@ -3,22 +3,63 @@ package route
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 )
 
 // Table is an immutable routing table, safe for concurrent use.
 type Table struct {
-	names    map[string]*entry // by exact name, or by "*.tail"
+	names    map[string]*entry // by keyOf the rule's name
 	nameless entry             // the rules without sni
 	own      map[string]struct{}
 }
 
 // entry holds the rules of one name.
 type entry struct {
-	alpn map[string]int // rule that lists the ALPN name
-	any  int            // rule without alpn, -1 when there is none
+	alpn    map[string]int // rule that lists the ALPN name
+	begins  map[string]int // rule that lists the ALPN prefix, which is written with a star behind it; nil when there is none
+	lengths []int          // of the prefixes, each once, the longest first
+	any     int            // rule without alpn, -1 when there is none
+}
+
+// find gives the rule that lists an ALPN name, or its longest prefix, and the name or prefix as listed.
+func (e *entry) find(alpn string) (index int, listed string, ok bool) {
+	if i, ok := e.alpn[alpn]; ok {
+		return i, alpn, true
+	}
+	if alpn == ProbeALPN {
+		return 0, "", false // for a rule that lists it whole
+	}
+	for _, n := range e.lengths {
+		if n >= len(alpn) {
+			continue
+		}
+		if i, ok := e.begins[alpn[:n]]; ok {
+			return i, alpn[:n] + "*", true
+		}
+	}
+	return 0, "", false
+}
+
+// list notes rule i under an ALPN name or prefix. When there is one already it returns that and false.
+func (e *entry) list(alpn string, i int) (other int, ok bool) {
+	names := e.alpn
+	prefix, isPrefix := strings.CutSuffix(alpn, "*")
+	if isPrefix {
+		if e.begins == nil {
+			e.begins = make(map[string]int)
+		}
+		names, alpn = e.begins, prefix
+	}
+	if j, dup := names[alpn]; dup {
+		return j, false
+	}
+	names[alpn] = i
+	if isPrefix && !slices.Contains(e.lengths, len(prefix)) {
+		e.lengths = append(e.lengths, len(prefix))
+		slices.SortFunc(e.lengths, func(a, b int) int { return b - a })
+	}
+	return i, true
 }
 
 // RuleError is a fault in one rule. NewTable may return several, joined.
@@ -56,7 +97,14 @@ func NewTable(rules []Rule, own []string) (*Table, error) {
 }
 
 // Names returns the names of the rules, wildcards as written, sorted.
-func (t *Table) Names() []string { return slices.Sorted(maps.Keys(t.names)) }
+func (t *Table) Names() []string {
+	names := make([]string, 0, len(t.names))
+	for key := range t.names {
+		names = append(names, written(key))
+	}
+	slices.Sort(names)
+	return names
+}
 
 // Claims tells whether a route claims the name, exactly or by a wildcard.
 func (t *Table) Claims(name string) bool {
@@ -115,6 +163,8 @@ func (b *builder) add(i int, r Rule) {
 			b.fault(i, fmt.Sprintf("alpn[%d]", k), "an ALPN name has 1 to 255 bytes, this one has %d", len(name))
 		} else if isGREASE(name) {
 			b.fault(i, fmt.Sprintf("alpn[%d]", k), "%q is reserved for GREASE (RFC 8701) and never selected", name)
+		} else if name == "*" {
+			b.fault(i, fmt.Sprintf("alpn[%d]", k), "%q: leave alpn out to match any list and none", name)
 		}
 	}
 	if len(r.SNI) == 0 {
@@ -128,11 +178,12 @@ func (b *builder) add(i int, r Rule) {
 			b.fault(i, field, "%q: %s", raw, msg)
 			continue
 		}
-		if b.names[name] == nil {
+		key := keyOf(name)
+		if b.names[key] == nil {
 			e := newEntry()
-			b.names[name] = &e
+			b.names[key] = &e
 		}
-		b.enter(i, name, field, b.names[name])
+		b.enter(i, name, field, b.names[key])
 	}
 }
 
@@ -148,11 +199,9 @@ func (b *builder) enter(i int, name, field string, e *entry) {
 		return
 	}
 	for _, alpn := range r.ALPN {
-		if j, dup := e.alpn[alpn]; dup {
+		if j, ok := e.list(alpn, i); !ok {
 			b.clash(i, j, field, name, fmt.Sprintf("ALPN %q", alpn))
-			continue
 		}
-		e.alpn[alpn] = i
 	}
 }
 
@@ -166,14 +215,17 @@ func (b *builder) clash(i, j int, field, name, alpn string) {
 
 // checkName says what is wrong with a normalised name of a rule, "" when nothing.
 func checkName(name string) string {
-	rest := strings.TrimPrefix(name, "*.")
+	rest, wildcard := strings.CutPrefix(name, "*.")
+	if !wildcard {
+		rest = strings.TrimSuffix(name, ".*")
+	}
 	switch {
 	case name == "":
 		return "empty; leave sni out to match any name and none"
 	case name == "*":
 		return "leave sni out to match any name and none"
 	case strings.Contains(rest, "*"):
-		return "a wildcard is one leading \"*.\""
+		return "a wildcard is one leading \"*.\", a prefix one trailing \".*\""
 	case len(name) > maxName:
 		return fmt.Sprintf("longer than %d bytes", maxName)
 	}

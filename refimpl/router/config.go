@@ -19,8 +19,10 @@ type Config struct {
 	Certificates []Certificate `json:"certificates,omitempty"`
 	TLS          TLS           `json:"tls,omitzero"`
 	Upgrade      Upgrade       `json:"upgrade"`
-	// Routes are matched by SNI first (exact, then the longest wildcard), then by ALPN in the client's order.
-	Routes        []Route       `json:"routes,omitempty"`
+	// Routes are matched by SNI first (exact, then the longest prefix, then the longest wildcard), then by ALPN in the client's order.
+	Routes []Route `json:"routes,omitempty"`
+	// Plaintext says what becomes of streams that begin with neither TLS nor HTTP; what is left out is closed.
+	Plaintext     Plaintext     `json:"plaintext,omitzero"`
 	ProxyProtocol ProxyProtocol `json:"proxy_protocol"`
 	ForwardedFor  ForwardedFor  `json:"forwarded_for"`
 	Limits        Limits        `json:"limits"`
@@ -55,9 +57,9 @@ type Upgrade struct {
 // Route leads a name and an ALPN to a backend.
 type Route struct {
 	Name string `json:"name" jsonschema:"required"`
-	// SNI left out matches any name and none; *.example.test matches the names below it.
+	// SNI left out matches any name and none; *.example.test matches the names below it, kube.* those that begin so.
 	SNI []string `json:"sni,omitempty"`
-	// ALPN left out matches any list and none.
+	// ALPN left out matches any list and none; teleport-auth@* matches the names that begin so.
 	ALPN []string `json:"alpn,omitempty"`
 	// Mode says what happens to TLS: terminate or passthrough.
 	Mode       string     `json:"mode" jsonschema:"required,enum=terminate,enum=passthrough"`
@@ -132,6 +134,24 @@ const (
 	ProxyV2          = "v2"
 )
 
+// Plaintext leads what begins with neither TLS nor HTTP to a route, by the route's name.
+type Plaintext struct {
+	// Postgres is the route of PostgreSQL clients: an SSLRequest is answered, and the ClientHello behind it is routed as any other, to
+	// this route when it carries no name or an own one. A CancelRequest without TLS goes there too. The route takes ALPN postgresql.
+	Postgres string `json:"postgres,omitempty"`
+	// SSH is the route of clients that begin with an SSH banner.
+	SSH string `json:"ssh,omitempty"`
+	// ServerFirst is the route of clients that wait for the server, such as those of MySQL.
+	ServerFirst ServerFirst `json:"server_first,omitzero"`
+}
+
+// ServerFirst is where a connection goes whose client says nothing.
+type ServerFirst struct {
+	Route string `json:"route" jsonschema:"required"`
+	// After is how long the client must have been silent, 300ms by default.
+	After Duration `json:"after,omitempty"`
+}
+
 // ProxyProtocol says whether connections begin with a PROXY header.
 type ProxyProtocol struct {
 	// Mode is off (the default: a header is an unknown opener), optional or required.
@@ -198,6 +218,7 @@ const (
 	DefaultDrainTimeout       = 30 * time.Second
 	DefaultDialTimeout        = 10 * time.Second
 	DefaultMinVersion         = "1.2"
+	DefaultServerFirst        = 300 * time.Millisecond
 )
 
 // Resolve makes the relative paths in the document relative to dir, the folder of the file it came from.
@@ -255,6 +276,9 @@ func (c Config) withDefaults(types []string) Config {
 		setDefault(&c.Routes[i].Backend.DialTimeout, Duration(DefaultDialTimeout))
 		setDefault(&c.Routes[i].Backend.TLS, Off)
 		setDefault(&c.Routes[i].Backend.SendProxy, Off)
+	}
+	if c.Plaintext.ServerFirst.Route != "" {
+		setDefault(&c.Plaintext.ServerFirst.After, Duration(DefaultServerFirst))
 	}
 	setDefault(&c.ProxyProtocol.Mode, Off)
 	setDefault(&c.Limits.ClientHelloTimeout, Duration(DefaultClientHelloTimeout))

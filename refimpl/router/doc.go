@@ -10,12 +10,42 @@
 //	            own name:    handshake, then the HTTP endpoint
 //	            no match:    alert 120 (ALPN) or 112 (name); no backend is dialled
 //	   HTTP:  the HTTP endpoint: the upgrade path and nothing else; behind the 101 the tunnel starts over at "first bytes"
-//	   else:  closed
+//	   else:  closed, unless "plaintext" has a route for it
 //
 // [Config] is the document that configures it (DESIGN.md, section 5); [New] validates all of it before anything listens.
 // [Server.Serve] runs until its context ends or [Server.Shutdown] is called, and both drain: no new connections, open ones
 // live until drain.timeout and are then reset. [Server.Reload] changes routes, certificates and policies for connections
 // that come later and touches none that is open.
+//
+// # Other protocols on the port
+//
+// A connection that begins with neither TLS nor HTTP is closed, unless the optional object "plaintext" names a route for it:
+//
+//	plaintext:
+//	  postgres: pg
+//	  ssh: ssh
+//	  server_first: {route: mysql, after: 300ms}
+//
+// Each value is the name of a route, whose backend gets the connection; "after" is 300ms when it is left out.
+//
+//   - postgres: an SSLRequest is answered S, a GSSENCRequest before it N. The ClientHello that must follow is routed by the table, so psql
+//     with sslmode=require (or verify-full) needs no local proxy. Two things differ from other ClientHellos: one without ALPN (psql
+//     before 17) counts as one that offers "postgresql", not "http/1.1", and without a name, or with an own one, it goes to this route
+//     when no other takes it. The route must take ALPN "postgresql". A passthrough backend is sent an SSLRequest of its own before the
+//     ClientHello. Anything but TLS behind the answer is closed and reaches no backend (CVE-2021-23214, CVE-2021-23222). TLS without
+//     an SSLRequest (sslnegotiation=direct) is TLS like any other and needs nothing here but ALPN "postgresql" in a route.
+//   - A CancelRequest in the clear, as psql before 17 sends it even where the session is under TLS, names nothing to route by: it goes to
+//     this route's backend, through that backend's TLS if it has one, and no byte behind it does. With several databases behind one
+//     port, cancelling works at this one only; clients that cancel under TLS reach the right one.
+//   - ssh: a stream that begins with "SSH-" is joined to this route's backend.
+//   - server_first: a connection whose client says nothing for "after" is joined to this route's backend: a client of MySQL waits for the
+//     server's greeting, and each of its connections takes that much longer. A TLS client whose first segment is lost sends it again
+//     after a second (RFC 6298), too late for a shorter "after". What connects and waits, a health check for one, is
+//     taken for such a client too, and MySQL blocks a host that does so too often (max_connect_errors). Tunnels are exempt: through an
+//     upgrade the client speaks first.
+//
+// A route that requires a client certificate cannot be the ssh or server_first route. HTTP/2 in the clear (prior knowledge) is answered as
+// it is under TLS: 404, and 505 on the upgrade path.
 //
 // # What the document leaves open, and what is done here
 //

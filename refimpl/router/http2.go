@@ -2,7 +2,6 @@ package router
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"log/slog"
 	"net"
@@ -15,11 +14,13 @@ const maxH2Streams = 16
 
 // http2 serves a client that offered h2 without http/1.1: what was confirmed must be spoken. HTTP/2 has no Upgrade (RFC 9113 section
 // 8.6), so all there is to say is where the way in is. net/http speaks it, and gives a client 10 s for its preface.
-func (c *session) http2(secure *tls.Conn) {
+// conn is a *tls.Conn, or begins with the preface where there is no TLS.
+func (c *session) http2(conn net.Conn) {
 	c.end(outcomeHTTP, "h2: no upgrade possible")
-	listener := &oneListener{conn: secure, gone: make(chan struct{})}
+	listener := &oneListener{conn: conn, gone: make(chan struct{})}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
 	server := &http.Server{
 		Handler:        http.HandlerFunc(c.pointToHTTP1),
 		Protocols:      protocols,
@@ -61,7 +62,7 @@ func (c *session) pointToHTTP1(w http.ResponseWriter, r *http.Request) {
 
 // oneListener hands out one connection and then waits for its end.
 type oneListener struct {
-	conn  *tls.Conn
+	conn  net.Conn
 	gone  chan struct{} // closed when the connection is over
 	first sync.Once
 	last  sync.Once

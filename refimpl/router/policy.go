@@ -22,7 +22,8 @@ type policy struct {
 	generation int
 	table      *route.Table
 	routes     []*terminator // by index of config.Routes; nil for a passthrough route
-	own        *terminator   // the HTTP endpoint
+	openers    openers
+	own        *terminator // the HTTP endpoint
 	probe      *terminator
 	upstreams  map[string]*upstream // by name of the route
 	proxies    []netip.Prefix
@@ -34,7 +35,7 @@ func newPolicy(config Config, keyLog io.Writer) (*policy, error) {
 	types := upgrade.Names()
 	config = config.withDefaults(types)
 	f := config.check(types)
-	p := &policy{config: config}
+	p := &policy{config: config, openers: f.openers(config)}
 
 	var ignored faults // check has reported them
 	p.proxies = ignored.prefixes("", config.ProxyProtocol.Trusted)

@@ -227,7 +227,8 @@ func TestRouterReadsASplitClientHello(t *testing.T) {
 func TestRouterClosesWhatItDoesNotKnow(t *testing.T) {
 	b := startRouter(t, Config{Limits: Limits{ClientHelloTimeout: Duration(150 * time.Millisecond)}})
 	for _, opener := range []string{
-		"SSH-2.0-x\r\n", "\x00\x00\x00\x08\x04\xd2\x16\x2f", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"SSH-2.0-x\r\n", "\x00\x00\x00\x08\x04\xd2\x16\x2f", "\x00\x00\x00\x08\x04\xd2\x16\x30",
+		"\x00\x00\x00\x10\x04\xd2\x16\x2e12345678",
 		"PROXY TCP4 1.2.3.4 5.6.7.8 1 2\r\n", "\x01\x02\x03\x04\x05", "", "\x16\x03\x01\x02\x00\x01",
 	} {
 		conn := b.tcp(t)

@@ -45,6 +45,8 @@ type session struct {
 
 	counted netip.Addr // holds one of the places of limits.connections_per_ip
 
+	starttls bool // the stream began with a PostgreSQL SSLRequest
+
 	// For the log line; the innermost ClientHello wins.
 	sni, alpn, route, cause string
 	outcome                 string
@@ -179,18 +181,35 @@ func (c *session) timeout() time.Duration {
 // that has become a tunnel.
 func (c *session) handle(conn net.Conn, depth int) {
 	defer c.closing(conn)
-	began := time.Now()
-	kind, conn, err := c.peek(conn)
+	c.starttls = false
+	// One budget for all that comes before the handshake, the first byte and the whole ClientHello included.
+	deadline := time.Now().Add(c.timeout())
+	open := c.policy.openers
+	if depth == 0 && open.serverFirst >= 0 { // through an upgrade the client always speaks first
+		var mute bool
+		if conn, mute = silent(conn, time.Duration(c.policy.config.Plaintext.ServerFirst.After)); mute {
+			c.plain(conn, depth, open.serverFirst)
+			return
+		}
+	}
+	kind, conn, err := c.peek(conn, deadline)
 	if err != nil {
 		c.end(outcomeSilent, err.Error())
 		return
 	}
-	switch kind {
-	case sniff.TLS:
-		// One budget for the whole ClientHello, its first byte included: what the first byte took is spent.
-		c.hello(conn, depth, max(c.timeout()-time.Since(began), time.Millisecond))
-	case sniff.HTTP1:
+	switch {
+	case kind == sniff.TLS:
+		c.hello(conn, depth, max(time.Until(deadline), time.Millisecond))
+	case kind == sniff.HTTP1:
 		c.http(conn, depth, true)
+	case kind == sniff.H2Preface:
+		if depth > 0 || c.countAs(c.source.Addr()) {
+			c.http2(conn)
+		}
+	case kind == sniff.SSH && open.ssh >= 0:
+		c.plain(conn, depth, open.ssh)
+	case (kind == sniff.PostgresSSL || kind == sniff.PostgresGSS || kind == sniff.PostgresCancel) && open.postgres >= 0:
+		c.postgres(kind, conn, depth, deadline)
 	default:
 		c.end(outcomeUnknown, "first bytes: "+kind.String())
 		linger(conn)
@@ -198,8 +217,8 @@ func (c *session) handle(conn net.Conn, depth int) {
 }
 
 // peek reads until the kind of the stream is known; the connection it returns gives those bytes back.
-func (c *session) peek(conn net.Conn) (sniff.Kind, net.Conn, error) {
-	conn.SetReadDeadline(time.Now().Add(c.timeout()))
+func (c *session) peek(conn net.Conn, deadline time.Time) (sniff.Kind, net.Conn, error) {
+	conn.SetReadDeadline(deadline)
 	defer conn.SetReadDeadline(time.Time{})
 	var buf [sniff.MaxBytes]byte
 	n := 0

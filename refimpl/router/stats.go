@@ -35,7 +35,7 @@ const (
 	outcomeHTTP      = "http"             // the HTTP endpoint, without an upgrade
 	outcomeRefused   = "upgrade_refused"  // an upgrade that was not granted
 	outcomeProxy     = "bad_proxy"        // the PROXY header missing, malformed or not trusted
-	outcomeUnknown   = "unknown_opener"   // neither TLS nor HTTP/1
+	outcomeUnknown   = "unknown_opener"   // neither TLS nor HTTP, nor anything that plaintext has a route for
 	outcomeSilent    = "silent"           // nothing came
 	outcomeDepth     = "too_deep"         // upgrades inside upgrades
 	outcomeLimit     = "limit"            // one connection too many

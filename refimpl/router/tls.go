@@ -24,7 +24,7 @@ func (c *session) hello(conn net.Conn, depth int, budget time.Duration) {
 		}
 		return
 	}
-	decision := c.policy.table.Match(info.ServerName, info.ALPN)
+	decision := c.match(info)
 	c.sni, c.alpn, c.route = info.ServerName, decision.ALPN, ""
 	event := HelloEvent{Conn: c.id, Source: c.source, SNI: info.ServerName, ALPN: info.ALPN, Tunnel: depth > 0}
 
@@ -123,6 +123,9 @@ func (c *session) terminate(secure *tls.Conn, r Route, alpn string) {
 // passthrough joins a client to its backend, which reads the very ClientHello that was read here.
 func (c *session) passthrough(conn net.Conn, r Route) {
 	backend, err := c.dial(r, conn, nil)
+	if err == nil && c.starttls {
+		err = c.askForTLS(backend)
+	}
 	if err != nil {
 		c.end(outcomeDial, err.Error())
 		splice.Abort(conn)

@@ -27,15 +27,17 @@ type Kind int
 
 // The kinds. NeedMore is the zero value: nothing can be said yet.
 const (
-	NeedMore  Kind = iota
-	TLS            // a TLS record; of type handshake unless the peer is broken, which the reader of the ClientHello will say
-	HTTP1          // a request line, perhaps behind empty ones
-	H2Preface      // the HTTP/2 preface, all 24 bytes
-	ProxyV1        // "PROXY "
-	ProxyV2        // the 12-byte signature
-	Postgres       // SSLRequest, GSSENCRequest or CancelRequest, 8 bytes
-	SSH            // "SSH-"
-	Unknown        // none of these, whatever follows
+	NeedMore       Kind = iota
+	TLS                 // a TLS record; of type handshake unless the peer is broken, which the reader of the ClientHello will say
+	HTTP1               // a request line, perhaps behind empty ones
+	H2Preface           // the HTTP/2 preface, all 24 bytes
+	ProxyV1             // "PROXY "
+	ProxyV2             // the 12-byte signature
+	PostgresSSL         // SSLRequest, 8 bytes
+	PostgresGSS         // GSSENCRequest, 8 bytes
+	PostgresCancel      // the beginning of a CancelRequest: its length is in the first 4 bytes and includes them
+	SSH                 // "SSH-"
+	Unknown             // none of these, whatever follows
 )
 
 // String returns the word for logs and metrics.
@@ -53,8 +55,12 @@ func (k Kind) String() string {
 		return "proxy-v1"
 	case ProxyV2:
 		return "proxy-v2"
-	case Postgres:
-		return "postgres"
+	case PostgresSSL:
+		return "postgres-ssl"
+	case PostgresGSS:
+		return "postgres-gss"
+	case PostgresCancel:
+		return "postgres-cancel"
 	case SSH:
 		return "ssh"
 	default:
@@ -81,8 +87,8 @@ var openings = []opening{
 	{"PROXY ", ProxyV1},
 	{proxyV2, ProxyV2},
 	{"SSH-", SSH},
-	{"\x00\x00\x00\x08\x04\xd2\x16\x2f", Postgres}, // SSLRequest 80877103
-	{"\x00\x00\x00\x08\x04\xd2\x16\x30", Postgres}, // GSSENCRequest 80877104
+	{"\x00\x00\x00\x08\x04\xd2\x16\x2f", PostgresSSL}, // SSLRequest 80877103
+	{"\x00\x00\x00\x08\x04\xd2\x16\x30", PostgresGSS}, // GSSENCRequest 80877104
 }
 
 // Sniff tells what first, the first bytes of a connection, begins.
@@ -154,7 +160,7 @@ func sniffCancel(first []byte) Kind {
 		}
 		return Unknown
 	case bytes.Equal(first[4:8], code):
-		return Postgres
+		return PostgresCancel
 	}
 	return Unknown
 }
