@@ -115,8 +115,15 @@ func lookup(name string) Type {
 type ServerOptions struct {
 	// Types are the enabled types; nil enables all.
 	Types []string
-	// PingInterval is the time between keep-alive pings on the types that have them; 0 sends none.
+	// PingInterval is the longest time between keep-alive pings on the types that have them: each interval is drawn from 0.8 to 1.0 of
+	// it. 0 sends none.
 	PingInterval time.Duration
+	// PongTimeout is how long a WebSocket peer may leave a ping unanswered while no byte moves in either direction and the owner is
+	// reading; reads of the tunnel then end with [ErrNoPong]. 0 waits for ever. The other types have no pongs.
+	PongTimeout time.Duration
+	// RequireConnection asks for "Connection: upgrade" in front of every token (RFC 9110 section 7.8), custom ones included. Without it
+	// these are taken from a request that lost the field to a load balancer.
+	RequireConnection bool
 	// PlaintextHop says that the request came without TLS. It changes nothing today: a custom token is accepted without
 	// Connection on any hop, since a load balancer with an HTTPS target strips the field too.
 	PlaintextHop bool
