@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -137,10 +138,6 @@ func TestPeerThatIsMerelySlowLives(t *testing.T) {
 				every(testPong-time.Second, func() error { _, err := server.Write([]byte("x")); return err })
 			},
 		},
-		{
-			name: "it takes nothing and a write waits", typ: "websocket", serverReads: read,
-			serverWrites: func(server net.Conn) { _, _ = server.Write([]byte("x")) },
-		},
 		{name: "it takes nothing and a ping waits", typ: "websocket", serverReads: read},
 		{name: "nobody reads here", typ: "websocket", peerReads: drain},
 		{
@@ -151,8 +148,8 @@ func TestPeerThatIsMerelySlowLives(t *testing.T) {
 			serverReads: func(server net.Conn) {
 				every(testPong*2, func() error {
 					server.SetReadDeadline(time.Now().Add(time.Second))
-					if _, err := server.Read(make([]byte, 1)); err == nil || errors.Is(err, ErrNoPong) {
-						return io.EOF
+					if _, err := server.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+						return err
 					}
 					return nil
 				})
@@ -184,6 +181,31 @@ func TestPeerThatIsMerelySlowLives(t *testing.T) {
 	}
 }
 
+func TestPingsDoNotJudgeAPeerThatHoldsAWriteUp(t *testing.T) {
+	peer, below := net.Pipe()
+	c := newWSConn(below, nil, 0, false)
+	c.out.pulse.timeout = testPong
+	c.out.pulse.reading.Store(true)
+	c.out.pulse.asked.Store(1) // long ago
+	wrote := make(chan error, 1)
+	go func() {
+		_, err := c.Write([]byte("x"))
+		wrote <- err
+	}()
+	mustRead(t, peer, 1) // the write has begun and waits
+	for range 3 {
+		if dead, again := c.out.pulse.look(time.Now().Add(time.Hour)); dead || again != 0 {
+			t.Errorf("dead: %v, another look in %v", dead, again)
+		}
+	}
+	mustRead(t, peer, 2)
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+	peer.Close()
+	c.Close()
+}
+
 // A pool of database connections reads only what it has asked for.
 func TestClientAnswersPingsWhileItsOwnerDoesNotRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -197,14 +219,6 @@ func TestClientAnswersPingsWhileItsOwnerDoesNotRead(t *testing.T) {
 		}()
 		for range 2 {
 			time.Sleep(time.Hour)
-			// A deadline that passes ends the Read and what attends, and does no harm.
-			client.SetReadDeadline(time.Now().Add(time.Second))
-			var timeout net.Error
-			if _, err := client.Read(make([]byte, 1)); !errors.As(err, &timeout) || !timeout.Timeout() {
-				t.Fatalf("a read with a deadline: %v", err)
-			}
-			time.Sleep(time.Hour)
-			client.SetReadDeadline(time.Time{})
 			if _, err := client.Write([]byte("still here")); err != nil {
 				t.Fatal(err)
 			}
@@ -219,4 +233,23 @@ func TestClientAnswersPingsWhileItsOwnerDoesNotRead(t *testing.T) {
 		}
 		server.Close()
 	})
+}
+
+func TestDeadlineOfAReadEndsWhatAttendsForIt(t *testing.T) {
+	peer, below := tcpPair(t)
+	c := newWSConn(below, nil, 0, true)
+	defer c.Close()
+	c.out.wg.Add(1)
+	go c.attend()
+	_, _ = peer.Write(raw(0x89, nil, "?"))
+	mustRead(t, peer, 7) // the pong: attend has the reader's place
+	c.SetReadDeadline(time.Unix(1, 0))
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("read: %v", err)
+	}
+	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_, _ = peer.Write(raw(0x82, nil, "data"))
+	if p := mustRead(t, c, 4); string(p) != "data" {
+		t.Errorf("read %q", p)
+	}
 }
