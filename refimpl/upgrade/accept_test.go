@@ -50,6 +50,32 @@ func TestAcceptAnswers(t *testing.T) {
 			name: "token in capitals is echoed in lower case", raw: request("Upgrade: ALPN-Ping"), status: 101,
 			fields: map[string]string{"Upgrade": "alpn-ping"},
 		},
+		{
+			name: "custom token without Connection where it is required", raw: request("Upgrade: alpn-ping"),
+			opt: ServerOptions{RequireConnection: true}, status: 400,
+		},
+		{
+			name: "end-to-end copy without Connection where it is required", raw: request("X-Teleport-Upgrade: alpn"),
+			opt: ServerOptions{RequireConnection: true}, status: 400,
+		},
+		{
+			name: "custom token where Connection is required and there", raw: request("Upgrade: alpn-ping", "connection: keep-alive, UPGRADE"),
+			opt: ServerOptions{RequireConnection: true}, status: 101, fields: map[string]string{"Upgrade": "alpn-ping"},
+		},
+		{
+			name: "Connection that names other fields is none", raw: request("Connection: close, upgrades", "Upgrade: alpn"),
+			opt: ServerOptions{RequireConnection: true}, status: 400,
+		},
+		{
+			name: "end-to-end copy in capitals, in a list, repeated", status: 101,
+			raw:    request("X-Teleport-Upgrade: h2c", "x-teleport-upgrade: h3 ,\tALPN-PING"),
+			fields: map[string]string{"Upgrade": "alpn-ping", "X-Teleport-Upgrade": "alpn-ping"},
+		},
+		{name: "empty list", raw: request("Upgrade: , ,"), status: 426, fields: map[string]string{"Upgrade": "websocket, alpn-ping, alpn"}},
+		{
+			name: "Connection repeated", raw: request(append(without("Connection"), "Connection: keep-alive", "Connection: upgrade")...),
+			status: 101, fields: map[string]string{"Upgrade": "websocket"},
+		},
 		{name: "comma list", raw: request("Upgrade: h2c, alpn"), status: 101, fields: map[string]string{"Upgrade": "alpn"}},
 		{name: "token with a version is another token", raw: request("Upgrade: alpn/2"), status: 426},
 		{
