@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -290,30 +289,4 @@ func TestNamesAreInTheServersOrder(t *testing.T) {
 		}
 	}()
 	register(1, alpnType{})
-}
-
-func FuzzAccept(f *testing.F) {
-	f.Add([]byte(request("Upgrade: alpn") + "tunnel"))
-	f.Add([]byte(request(webSocket...) + "\x82\x80\x00\x00\x00\x00"))
-	f.Add([]byte(request("Upgrade: alpn-ping", "Transfer-Encoding: chunked") + "4\r\nbody\r\n0\r\n\r\n\x00\x00\x00\x01x"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		conn := newScript(raw)
-		a := serve(t.Context(), conn, ServerOptions{})
-		answer := conn.written()
-		var refused *RefusedError
-		switch {
-		case a.err == nil:
-			if !strings.Contains(answer, "HTTP/1.1 101 ") {
-				t.Fatalf("accepted without a 101: %q", answer)
-			}
-			_, _ = io.Copy(io.Discard, a.conn)
-			a.conn.Close()
-		case errors.As(a.err, &refused):
-			if !strings.Contains(answer, fmt.Sprintf("HTTP/1.1 %d ", refused.Status)) || strings.Contains(answer, " 101 ") {
-				t.Fatalf("refused %d but wrote %q", refused.Status, answer)
-			}
-		case strings.Contains(answer, "HTTP/1.1 101 "):
-			t.Fatalf("error %v after a 101", a.err)
-		}
-	})
 }
