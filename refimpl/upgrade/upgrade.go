@@ -11,7 +11,7 @@
 // Message boundaries mean nothing: a tunnel is a stream, a net.Conn with CloseWrite and Unwrap() net.Conn. One Write is one
 // frame (cut only when it is longer than 256 KiB) and leaves as one Write of the connection below, so that one frame is one TLS
 // record or segment where it fits. The types that can be pinged are pinged by the server; a tunnel never carries anything else
-// before its owner writes.
+// before its owner writes. A WebSocket peer that answers none may be given up; bytes in either direction are life (keepalive.go).
 //
 // Deadlines may pass and be reset: a Read interrupted in the middle of a frame goes on where it stopped. A Write cut by its
 // deadline inside a frame cannot be repaired, as with crypto/tls; every later Write fails.
