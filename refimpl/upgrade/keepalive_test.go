@@ -181,6 +181,26 @@ func TestPeerThatIsMerelySlowLives(t *testing.T) {
 	}
 }
 
+func TestReaderThatComesBackGetsASecondLook(t *testing.T) {
+	p := pulse{timeout: testPong}
+	p.reading.Store(true)
+	p.asked.Store(1)
+	late := epoch.Add(time.Hour)
+	if dead, again := p.look(late); dead || again != secondLook {
+		t.Errorf("first look: dead %v, the next in %v", dead, again)
+	}
+	p.life() // what waited in the kernel
+	if dead, again := p.look(late); dead || again != 0 {
+		t.Errorf("after a byte: dead %v, the next look in %v", dead, again)
+	}
+	p.asked.Store(2)
+	for i, want := range []bool{false, true} {
+		if dead, _ := p.look(late); dead != want {
+			t.Errorf("look %d without a byte: dead %v, want %v", i+1, dead, want)
+		}
+	}
+}
+
 func TestPingsDoNotJudgeAPeerThatHoldsAWriteUp(t *testing.T) {
 	peer, below := net.Pipe()
 	c := newWSConn(below, nil, 0, false)
