@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick mutants fuzz lint fmt gen bench bench-router packages check clean
+.PHONY: help build run test test-quick test-teleport mutants fuzz lint fmt gen bench bench-router packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -9,7 +9,7 @@ FUZZTIME ?= 30s
 PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client chromium
 
 help: ## print this list
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: ## build bin/tlsroute-bench
 	$(GO) build -trimpath -buildvcs=true -o bin/tlsroute-bench .
@@ -24,6 +24,9 @@ test: packages ## everything: installs what it needs, then unit, race, script, l
 
 test-quick: ## the same without the race detector, without the browser and without installing anything
 	$(GO) test ./...
+
+test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
+	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
 
 check: fmt lint gen test ## what a change must pass before it is pushed
 

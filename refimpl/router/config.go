@@ -50,8 +50,14 @@ type Upgrade struct {
 	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
 	// Types are the tokens that are taken: websocket, alpn, alpn-ping. All of them when left out; [] takes none.
 	Types []string `json:"types,omitzero" jsonschema:"enum=websocket,enum=alpn,enum=alpn-ping"`
-	// PingInterval defaults to 30s.
+	// PingInterval defaults to 30s, half the idle timeout of an AWS ALB. Each interval is drawn from 0.8 to 1.0 of it.
 	PingInterval Duration `json:"ping_interval,omitempty"`
+	// PongTimeout defaults to 5m: a WebSocket client that answers no ping for so long is dead, unless a byte moves in either direction or a
+	// write waits for it. Some clients answer only while their application reads; alpn-ping has no answer and is left alone.
+	PongTimeout Duration `json:"pong_timeout,omitempty"`
+	// RequireConnection refuses custom tokens without "Connection: upgrade" with 400. By default they are taken, since an AWS ALB strips
+	// the field; websocket needs it always.
+	RequireConnection bool `json:"require_connection,omitempty"`
 }
 
 // Route leads a name and an ALPN to a backend.
@@ -212,6 +218,7 @@ func (d Duration) String() string { return time.Duration(d).String() }
 const (
 	DefaultUpgradePath        = "/webapi/connectionupgrade"
 	DefaultPingInterval       = 30 * time.Second
+	DefaultPongTimeout        = 5 * time.Minute
 	DefaultClientHelloTimeout = 10 * time.Second
 	DefaultClientHelloBytes   = 64 << 10
 	DefaultHeaderBytes        = 32 << 10
@@ -271,6 +278,7 @@ func (c Config) withDefaults(types []string) Config {
 		c.Upgrade.Types = slices.Clone(types)
 	}
 	setDefault(&c.Upgrade.PingInterval, Duration(DefaultPingInterval))
+	setDefault(&c.Upgrade.PongTimeout, Duration(DefaultPongTimeout))
 	for i := range c.Routes {
 		setDefault(&c.Routes[i].ClientAuth.Mode, AuthNone)
 		setDefault(&c.Routes[i].Backend.DialTimeout, Duration(DefaultDialTimeout))

@@ -43,7 +43,7 @@ func TestConfigIsTheDocumentOfTheDesign(t *testing.T) {
 	want := Config{
 		Listen: "127.0.0.1:8443", Admin: "127.0.0.1:8444",
 		Certificates: []Certificate{{"web.pem", "web.key"}},
-		Upgrade:      Upgrade{"/webapi/connectionupgrade", []string{"websocket", "alpn", "alpn-ping"}, Duration(30 * time.Second)},
+		Upgrade:      Upgrade{"/webapi/connectionupgrade", []string{"websocket", "alpn", "alpn-ping"}, Duration(30 * time.Second), 0, false},
 		Routes: []Route{{
 			Name: "postgres", SNI: []string{"pg.example.test"}, ALPN: []string{"teleport-postgres", "teleport-postgres-ping"},
 			Mode:       "terminate",
@@ -77,6 +77,7 @@ func TestDefaultsAreThoseOfTheDesign(t *testing.T) {
 	}}
 	full.TLS.MinVersion = "1.2"
 	full.ProxyProtocol.Trusted, full.ForwardedFor.Trusted = nil, nil
+	full.Upgrade.PongTimeout = Duration(5 * time.Minute)
 	if diff := cmp.Diff(full, short.withDefaults([]string{"websocket", "alpn", "alpn-ping"})); diff != "" {
 		t.Error(diff)
 	}
@@ -114,7 +115,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	_, err := New(Config{
 		Listen:       "nowhere",
 		Certificates: []Certificate{good, {Cert: missing, Key: good.Key}, {Cert: good.Key, Key: good.Key}, {}},
-		Upgrade:      Upgrade{Path: "x", Types: []string{"alpn", "alpn", "h2c"}, PingInterval: -1},
+		Upgrade:      Upgrade{Path: "x", Types: []string{"alpn", "alpn", "h2c"}, PingInterval: -1, PongTimeout: -1},
 		Routes: []Route{
 			route(func(r *Route) { r.Name = "" }),
 			route(func(r *Route) { r.Mode, r.ALPN = "tunnel", []string{"a", ""} }),
@@ -143,7 +144,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 	for _, want := range []string{
 		"listen: ", "certificates[1].cert: open " + missing + ": no such file or directory", "certificates[2]: ",
 		"certificates[3].cert: is required", "certificates[3].key: is required",
-		"upgrade.path: ", "upgrade.types[1]: ", "upgrade.types[2]: ", "upgrade.ping_interval: ",
+		"upgrade.path: ", "upgrade.types[1]: ", "upgrade.types[2]: ", "upgrade.ping_interval: ", "upgrade.pong_timeout: ",
 		"routes[0].name: ", "routes[1].mode: ", "routes[1].alpn[1]: ", "routes[2].name: ", "routes[2].sni[0]: ",
 		"routes[3].client_auth.ca: open " + missing + ": no such file or directory", "routes[4].client_auth.ca: is required",
 		"routes[5].client_auth.mode: ", "routes[6].client_auth.mode: ", "routes[6].backend.tls: ",

@@ -57,10 +57,12 @@ func (c *session) http(conn net.Conn, depth int, plaintext bool) {
 			return
 		}
 		tunnel, typ, err := upgrade.Accept(c.server.cutCtx, conn, br, req, upgrade.ServerOptions{
-			Types:        c.policy.config.Upgrade.Types,
-			PingInterval: time.Duration(c.policy.config.Upgrade.PingInterval),
-			PlaintextHop: plaintext,
-			Timeout:      c.timeout(),
+			Types:             c.policy.config.Upgrade.Types,
+			PingInterval:      time.Duration(c.policy.config.Upgrade.PingInterval),
+			PongTimeout:       time.Duration(c.policy.config.Upgrade.PongTimeout),
+			RequireConnection: c.policy.config.Upgrade.RequireConnection,
+			PlaintextHop:      plaintext,
+			Timeout:           c.timeout(),
 		})
 		if err != nil {
 			c.end(outcomeRefused, err.Error())

@@ -48,6 +48,7 @@ func (c Config) check(types []string) faults {
 	}
 	for path, d := range map[string]Duration{
 		"upgrade.ping_interval":       c.Upgrade.PingInterval,
+		"upgrade.pong_timeout":        c.Upgrade.PongTimeout,
 		"limits.client_hello_timeout": c.Limits.ClientHelloTimeout,
 		"drain.timeout":               c.Drain.Timeout,
 	} {

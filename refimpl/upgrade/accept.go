@@ -18,7 +18,7 @@ import (
 //
 // On refusal the status is written (400, 405, 413 or 426, with Connection: close and a short text) and a *RefusedError
 // returned; on any error conn is the caller's to close. Nothing is written into the tunnel before its owner does, except
-// keep-alive pings, the first of them a whole interval after the 101.
+// keep-alive pings, the first of them an interval after the 101.
 func Accept(
 	ctx context.Context, conn net.Conn, br *bufio.Reader, req *http.Request, opt ServerOptions,
 ) (tunnel net.Conn, typ string, err error) {
@@ -40,7 +40,7 @@ func Accept(
 		}
 	}()
 
-	t, answer, refused := choose(req, opt.Types)
+	t, answer, refused := choose(req, opt)
 	if refused != nil {
 		return nil, "", refuse(conn, req, refused)
 	}
@@ -73,14 +73,14 @@ func Accept(
 }
 
 // choose picks the type the server prefers among those offered and enabled, and has it check the request.
-func choose(req *http.Request, enabled []string) (Type, http.Header, *RefusedError) {
+func choose(req *http.Request, opt ServerOptions) (Type, http.Header, *RefusedError) {
 	if req.Method != http.MethodGet {
 		allow := http.Header{"Allow": {"GET"}}
 		return nil, nil, &RefusedError{Status: http.StatusMethodNotAllowed, Reason: "the upgrade is a GET", fields: allow}
 	}
 	var ours []string
 	for _, name := range Names() {
-		if enabled == nil || slices.Contains(enabled, name) {
+		if opt.Types == nil || slices.Contains(opt.Types, name) {
 			ours = append(ours, name)
 		}
 	}
@@ -97,13 +97,14 @@ func choose(req *http.Request, enabled []string) (Type, http.Header, *RefusedErr
 	}
 	offered := slices.Concat(req.Header["Upgrade"], req.Header[compatField])
 	connection := hasToken(req.Header["Connection"], "upgrade")
+	fits := func(t Type) bool { return connection || !opt.RequireConnection && !t.NeedsConnection() }
 	var chosen Type
 	for _, name := range ours {
 		if !hasToken(offered, name) {
 			continue
 		}
 		t := lookup(name)
-		if connection || !t.NeedsConnection() {
+		if fits(t) {
 			chosen = t
 			break
 		}
@@ -116,6 +117,9 @@ func choose(req *http.Request, enabled []string) (Type, http.Header, *RefusedErr
 			return nil, nil, required("no Upgrade in the request")
 		}
 		return nil, nil, required("none of the offered upgrades is served here")
+	}
+	if !fits(chosen) {
+		return nil, nil, &RefusedError{Status: http.StatusBadRequest, Reason: chosen.Name() + " needs Connection: upgrade"}
 	}
 	answer, refused := chosen.Answer(req)
 	if refused != nil && refused.Status == http.StatusUpgradeRequired && refused.fields.Get("Upgrade") == "" {

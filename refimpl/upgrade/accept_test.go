@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -49,6 +48,32 @@ func TestAcceptAnswers(t *testing.T) {
 		{
 			name: "token in capitals is echoed in lower case", raw: request("Upgrade: ALPN-Ping"), status: 101,
 			fields: map[string]string{"Upgrade": "alpn-ping"},
+		},
+		{
+			name: "custom token without Connection where it is required", raw: request("Upgrade: alpn-ping"),
+			opt: ServerOptions{RequireConnection: true}, status: 400,
+		},
+		{
+			name: "end-to-end copy without Connection where it is required", raw: request("X-Teleport-Upgrade: alpn"),
+			opt: ServerOptions{RequireConnection: true}, status: 400,
+		},
+		{
+			name: "custom token where Connection is required and there", raw: request("Upgrade: alpn-ping", "connection: keep-alive, UPGRADE"),
+			opt: ServerOptions{RequireConnection: true}, status: 101, fields: map[string]string{"Upgrade": "alpn-ping"},
+		},
+		{
+			name: "Connection that names other fields is none", raw: request("Connection: close, upgrades", "Upgrade: alpn"),
+			opt: ServerOptions{RequireConnection: true}, status: 400,
+		},
+		{
+			name: "end-to-end copy in capitals, in a list, repeated", status: 101,
+			raw:    request("X-Teleport-Upgrade: h2c", "x-teleport-upgrade: h3 ,\tALPN-PING"),
+			fields: map[string]string{"Upgrade": "alpn-ping", "X-Teleport-Upgrade": "alpn-ping"},
+		},
+		{name: "empty list", raw: request("Upgrade: , ,"), status: 426, fields: map[string]string{"Upgrade": "websocket, alpn-ping, alpn"}},
+		{
+			name: "Connection repeated", raw: request(append(without("Connection"), "Connection: keep-alive", "Connection: upgrade")...),
+			status: 101, fields: map[string]string{"Upgrade": "websocket"},
 		},
 		{name: "comma list", raw: request("Upgrade: h2c, alpn"), status: 101, fields: map[string]string{"Upgrade": "alpn"}},
 		{name: "token with a version is another token", raw: request("Upgrade: alpn/2"), status: 426},
@@ -264,30 +289,4 @@ func TestNamesAreInTheServersOrder(t *testing.T) {
 		}
 	}()
 	register(1, alpnType{})
-}
-
-func FuzzAccept(f *testing.F) {
-	f.Add([]byte(request("Upgrade: alpn") + "tunnel"))
-	f.Add([]byte(request(webSocket...) + "\x82\x80\x00\x00\x00\x00"))
-	f.Add([]byte(request("Upgrade: alpn-ping", "Transfer-Encoding: chunked") + "4\r\nbody\r\n0\r\n\r\n\x00\x00\x00\x01x"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		conn := newScript(raw)
-		a := serve(t.Context(), conn, ServerOptions{})
-		answer := conn.written()
-		var refused *RefusedError
-		switch {
-		case a.err == nil:
-			if !strings.Contains(answer, "HTTP/1.1 101 ") {
-				t.Fatalf("accepted without a 101: %q", answer)
-			}
-			_, _ = io.Copy(io.Discard, a.conn)
-			a.conn.Close()
-		case errors.As(a.err, &refused):
-			if !strings.Contains(answer, fmt.Sprintf("HTTP/1.1 %d ", refused.Status)) || strings.Contains(answer, " 101 ") {
-				t.Fatalf("refused %d but wrote %q", refused.Status, answer)
-			}
-		case strings.Contains(answer, "HTTP/1.1 101 "):
-			t.Fatalf("error %v after a 101", a.err)
-		}
-	})
 }

@@ -107,17 +107,16 @@ func TestTunnelWriteDeadline(t *testing.T) {
 				return
 			}
 			// A frame cut by its deadline is the last one: more bytes would be read as its rest.
-			server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 			var err error
-			for err == nil {
-				_, err = server.Write(make([]byte, 200_000))
-			}
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				t.Fatal(err)
-			}
-			server.SetWriteDeadline(time.Now().Add(time.Second))
-			if _, err := server.Write([]byte("z")); !errors.Is(err, errTorn) {
-				t.Errorf("write behind a torn frame: %v", err)
+			for until := time.Now().Add(10 * time.Second); !errors.Is(err, errTorn); {
+				if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) || time.Now().After(until) {
+					t.Fatalf("write behind a torn frame: %v", err)
+				}
+				// On a busy machine the deadline may pass between two frames, and nothing is torn.
+				server.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+				for err = nil; err == nil; {
+					_, err = server.Write(make([]byte, 200_000))
+				}
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -31,9 +32,9 @@ type outbox struct {
 	queue   []control
 	running bool // a goroutine is emptying the queue
 	closed  bool
-	timer   *time.Timer
-	every   time.Duration
-	ping    []byte
+	timer   *time.Timer // when to ping or look at the peer; on a client, when to attend
+	pulse   pulse
+	dead    atomic.Bool // the peer is given up
 	answer  *time.Timer // sends what postIdle was given
 	wrote   bool        // a data frame left since answer was armed
 
@@ -66,6 +67,7 @@ func (o *outbox) write(p []byte, frame func(dst, chunk []byte) []byte) (int, err
 	o.qmu.Lock()
 	o.wrote = true
 	o.qmu.Unlock()
+	o.pulse.life()
 	buf := joinBuffers.Get().(*[]byte)
 	defer joinBuffers.Put(buf)
 	sent := 0
@@ -160,34 +162,14 @@ func (o *outbox) flush(queue []control) {
 			return
 		}
 		o.end = c.final
+		asks := c.ping && o.pulse.asked.CompareAndSwap(0, leaving)
 		if o.emit(c.frame) != nil {
 			return
 		}
+		if asks { // unless the answer was faster
+			o.pulse.asked.CompareAndSwap(leaving, int64(time.Since(epoch)))
+		}
 	}
-}
-
-// keepAlive posts ping every interval until close.
-func (o *outbox) keepAlive(every time.Duration, ping []byte) {
-	if every <= 0 {
-		return
-	}
-	o.qmu.Lock()
-	defer o.qmu.Unlock()
-	o.every, o.ping = every, ping
-	o.wg.Add(1)
-	o.timer = time.AfterFunc(every, o.tick)
-}
-
-func (o *outbox) tick() {
-	defer o.wg.Done()
-	o.qmu.Lock()
-	defer o.qmu.Unlock()
-	if o.closed {
-		return
-	}
-	o.postLocked(control{frame: o.ping, ping: true})
-	o.wg.Add(1)
-	o.timer.Reset(o.every)
 }
 
 // postIdle posts c once no data frame has left for the given time.

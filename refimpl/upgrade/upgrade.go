@@ -11,7 +11,7 @@
 // Message boundaries mean nothing: a tunnel is a stream, a net.Conn with CloseWrite and Unwrap() net.Conn. One Write is one
 // frame (cut only when it is longer than 256 KiB) and leaves as one Write of the connection below, so that one frame is one TLS
 // record or segment where it fits. The types that can be pinged are pinged by the server; a tunnel never carries anything else
-// before its owner writes.
+// before its owner writes. A WebSocket peer that answers none may be given up; bytes in either direction are life (keepalive.go).
 //
 // Deadlines may pass and be reset: a Read interrupted in the middle of a frame goes on where it stopped. A Write cut by its
 // deadline inside a frame cannot be repaired, as with crypto/tls; every later Write fails.
@@ -115,8 +115,15 @@ func lookup(name string) Type {
 type ServerOptions struct {
 	// Types are the enabled types; nil enables all.
 	Types []string
-	// PingInterval is the time between keep-alive pings on the types that have them; 0 sends none.
+	// PingInterval is the longest time between keep-alive pings on the types that have them: each interval is drawn from 0.8 to 1.0 of
+	// it. 0 sends none.
 	PingInterval time.Duration
+	// PongTimeout is how long a WebSocket peer may leave a ping unanswered while no byte moves in either direction and the owner is
+	// reading; reads of the tunnel then end with [ErrNoPong]. 0 waits for ever. The other types have no pongs.
+	PongTimeout time.Duration
+	// RequireConnection asks for "Connection: upgrade" in front of every token (RFC 9110 section 7.8), custom ones included. Without it
+	// these are taken from a request that lost the field to a load balancer.
+	RequireConnection bool
 	// PlaintextHop says that the request came without TLS. It changes nothing today: a custom token is accepted without
 	// Connection on any hop, since a load balancer with an HTTPS target strips the field too.
 	PlaintextHop bool

@@ -31,9 +31,6 @@ func (webSocketType) Name() string          { return "websocket" }
 func (webSocketType) NeedsConnection() bool { return true }
 
 func (webSocketType) Answer(req *http.Request) (http.Header, *RefusedError) {
-	if !hasToken(req.Header["Connection"], "upgrade") {
-		return nil, &RefusedError{Status: http.StatusBadRequest, Reason: "websocket needs Connection: upgrade"}
-	}
 	if v := req.Header[versionField]; len(v) != 1 || strings.TrimSpace(v[0]) != "13" {
 		return nil, &RefusedError{
 			Status: http.StatusUpgradeRequired, Reason: "websocket needs Sec-WebSocket-Version: 13",
@@ -88,12 +85,14 @@ func (webSocketType) Offer(opt ClientOptions) (http.Header, func(http.Header) er
 
 func (webSocketType) Server(conn net.Conn, first []byte, opt ServerOptions) net.Conn {
 	c := newWSConn(conn, first, opt.MaxFrame, false)
-	c.out.keepAlive(opt.PingInterval, c.frame(nil, opPing, []byte("tlsroute")))
+	c.out.keepAlive(opt.PingInterval, opt.PongTimeout, c.frame(nil, opPing, []byte("tlsroute")))
 	return c
 }
 
 func (webSocketType) Client(conn net.Conn, first []byte, opt ClientOptions) net.Conn {
-	return newWSConn(conn, first, opt.MaxFrame, true)
+	c := newWSConn(conn, first, opt.MaxFrame, true)
+	c.attendLater()
+	return c
 }
 
 // acceptKey is RFC 6455 section 4.2.2, step 5.4.

@@ -284,22 +284,3 @@ func echo(t *testing.T, c io.ReadWriter) {
 		}
 	}
 }
-
-func FuzzFrames(f *testing.F) {
-	f.Add(raw(0x82, mask, "hello"), false)
-	f.Add(raw(0x88, mask, "\x03\xe8bye"), false)
-	f.Add(append(raw(0x02, nil, "he"), raw(0x80, nil, "llo")...), true)
-	f.Add([]byte{0, 0, 0, 2, 'h', 'i', 0, 0, 0, 0}, true)
-	f.Fuzz(func(t *testing.T, in []byte, client bool) {
-		for _, c := range []net.Conn{newWSConn(newScript(in), nil, 100, client), newPingConn(newScript(in), nil, 100)} {
-			n, err := io.Copy(io.Discard, c)
-			if n > int64(len(in)) {
-				t.Fatalf("%d bytes out of %d", n, len(in))
-			}
-			if _, again := c.Read(make([]byte, 1)); again == nil || err != nil && !errors.Is(again, err) {
-				t.Fatalf("ended with %v, then %v", err, again)
-			}
-			c.Close()
-		}
-	})
-}

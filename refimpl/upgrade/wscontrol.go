@@ -5,10 +5,36 @@ import (
 	"encoding/binary"
 	"fmt"
 	"io"
+	"time"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
 )
+
+// attendEvery is how often a client looks whether anybody reads: well within the time for which a server waits for a pong.
+const attendEvery = 10 * time.Second
+
+func (c *wsConn) attendLater() {
+	c.out.qmu.Lock()
+	defer c.out.qmu.Unlock()
+	c.out.arm(attendEvery, c.attend)
+}
+
+// attend reads for an owner that does not, such as a database pool with idle connections: pings are answered, or a server that waits
+// for pongs would take us for dead. It stops at the first byte of data; a Read that comes meanwhile waits for the same bytes, and
+// its deadline ends both.
+func (c *wsConn) attend() {
+	defer c.out.wg.Done()
+	if c.rmu.TryLock() {
+		_ = c.advance() // the owner's Read meets it again: a final error is kept, any other comes back
+		over := c.failed != nil
+		c.rmu.Unlock()
+		if over {
+			return
+		}
+	}
+	c.attendLater()
+}
 
 // control reads a control frame's payload and acts on it.
 func (c *wsConn) control() error {

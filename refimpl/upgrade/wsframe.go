@@ -44,8 +44,8 @@ type ProtocolError struct {
 
 func (e *ProtocolError) Error() string { return fmt.Sprintf("websocket: %s (%d)", e.Reason, e.Code) }
 
-// wsConn is either end of a WebSocket. Pings are answered while somebody reads, as all of a stream's owners do; the answer
-// never holds the reader up. Everything the reader knows is kept between calls, so that a Read cut off by its deadline, even
+// wsConn is either end of a WebSocket. Pings are answered by whoever reads, its owner or, on a client, attend; the answer never
+// holds the reader up. Everything the reader knows is kept between calls, so that a Read cut off by its deadline, even
 // inside a header, loses nothing.
 type wsConn struct {
 	base
@@ -86,33 +86,40 @@ func (c *wsConn) Read(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, c.failed
 	}
+	if err := c.advance(); err != nil {
+		return 0, err
+	}
+	n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
+	if n == 0 {
+		return 0, c.ended(err, true)
+	}
+	c.unmask(p[:n])
+	if c.left -= int64(n); c.left == 0 {
+		c.inFrame = false
+	}
+	return n, nil
+}
+
+// advance acts on frames up to the next byte of data, which it leaves where it is.
+func (c *wsConn) advance() error {
 	for c.failed == nil {
 		if !c.inFrame {
 			if err := c.header(); err != nil {
-				return 0, err
+				return err
 			}
 		}
-		if c.op.IsControl() {
+		switch {
+		case c.op.IsControl():
 			if err := c.control(); err != nil {
-				return 0, err
+				return err
 			}
-			continue
-		}
-		if c.left == 0 { // an empty frame, or the end of one
-			c.inFrame = false
-			continue
-		}
-		n, err := c.in.Read(p[:min(int64(len(p)), c.left)])
-		if n == 0 {
-			return 0, c.ended(err, true)
-		}
-		c.unmask(p[:n])
-		if c.left -= int64(n); c.left == 0 {
+		case c.left > 0:
+			return nil
+		default: // an empty frame
 			c.inFrame = false
 		}
-		return n, nil
 	}
-	return 0, c.failed
+	return c.failed
 }
 
 // header reads what is missing of a frame's header and judges it.
@@ -208,6 +215,10 @@ func (c *wsConn) judge() error {
 // use close without a Close frame, and what was cut off is told by the TLS session inside. Other errors, deadlines above all,
 // change nothing.
 func (c *wsConn) ended(err error, inside bool) error {
+	if c.out.dead.Load() {
+		c.failed = ErrNoPong
+		return c.failed
+	}
 	if errors.Is(err, io.EOF) {
 		if inside {
 			err = io.ErrUnexpectedEOF
