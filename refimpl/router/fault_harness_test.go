@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"math"
 	"net"
+	"strings"
 	"testing"
 	"time"
 )
@@ -68,3 +70,24 @@ func echoed(conn net.Conn, text []byte) error {
 }
 
 func pureEcho(conn net.Conn) { _, _ = io.Copy(conn, conn) }
+
+// shortest is the least that one of the logged connections without a route took.
+func shortest(t *testing.T, log *logLines) time.Duration {
+	t.Helper()
+	log.mu.Lock()
+	defer log.mu.Unlock()
+	least := time.Duration(math.MaxInt64)
+	for line := range strings.Lines(log.text.String()) {
+		_, text, ok := strings.Cut(line, " dur=")
+		if !ok || !strings.Contains(line, `route="" `) {
+			continue
+		}
+		text, _, _ = strings.Cut(text, " ")
+		took, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		least = min(least, took)
+	}
+	return least
+}

@@ -39,7 +39,9 @@ func (s *spare) give() bool {
 }
 
 // noDescriptor tells whether the process (EMFILE) or the system (ENFILE) has no descriptor left.
-func noDescriptor(err error) bool { return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) }
+func noDescriptor(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
 
 // makeRoom gives the spare up when that is what accept failed for, and tells whether to try again at once.
 func (s *Server) makeRoom(err error, last *spare) bool {
