@@ -59,14 +59,18 @@ func echoed(conn net.Conn, text []byte) error {
 		wrote <- err
 	}()
 	got := make([]byte, len(text))
-	_, err := io.ReadFull(conn, got)
-	if err == nil && !bytes.Equal(got, text) {
-		err = errors.New("what came back is not what was sent")
-	}
-	if err != nil {
+	if _, err := io.ReadFull(conn, got); err != nil {
 		conn.SetWriteDeadline(time.Unix(1, 0))
+		<-wrote // says no more than the read did
+		return err
 	}
-	return errors.Join(err, <-wrote)
+	if err := <-wrote; err != nil {
+		return err
+	}
+	if !bytes.Equal(got, text) {
+		return errors.New("what came back is not what was sent")
+	}
+	return nil
 }
 
 func pureEcho(conn net.Conn) { _, _ = io.Copy(conn, conn) }
