@@ -92,7 +92,7 @@ func TestAnExpiredClientCertificateReachesNoBackend(t *testing.T) {
 
 // TestReloadsUnderHandshakesFailNone reloads without pause, good documents and bad ones, while clients connect as fast as they can.
 func TestReloadsUnderHandshakesFailNone(t *testing.T) {
-	const clients, handshakes = 4, 100
+	const clients, handshakes = 4, 60
 	one, two := echoBackend(t, "one"), echoBackend(t, "two")
 	b := startRouter(t, Config{Routes: []Route{echoRoute(one.addr)}}, func(o *Options) { o.OnHello = nil })
 	second := pair(t, b.ca.leaf(t, ownName, "*.routes.example.test"))
