@@ -95,11 +95,13 @@ func (d Daemon) Router(ctx context.Context) error {
 func (d Daemon) reload(s *router.Server) {
 	var config router.Config
 	err := readConfig(d.Config, scenarios.RouterSchema, &config)
-	if err == nil {
+	if err != nil {
+		err = s.RefuseReload(err) // counted with those that the router refuses
+	} else {
 		err = s.Reload(config)
 	}
 	if err != nil {
-		d.Say("router: reload refused, what was in force stays: %v", err)
+		d.Say("router: %v", err)
 		return
 	}
 	d.Say("router: reloaded, generation %d", s.Generation())

@@ -69,8 +69,7 @@ func (s *Server) Reload(config Config) error {
 		f.add("admin", "a reload cannot change the admin port from %q to %q: restart", old.config.Admin, config.Admin)
 	}
 	if err := errors.Join(f.err(), err); err != nil {
-		s.stats.reloadFailures.Add(1)
-		return fmt.Errorf("reload refused, generation %d stays: %w", old.generation, err)
+		return s.RefuseReload(err)
 	}
 	p.generation = old.generation + 1
 	s.policy.Store(p)
@@ -80,8 +79,21 @@ func (s *Server) Reload(config Config) error {
 	return nil
 }
 
+// RefuseReload counts a reload that came to nothing, and says so: Reload calls it, and whoever could not even read the document.
+func (s *Server) RefuseReload(cause error) error {
+	s.stats.reloadFailures.Add(1)
+	return fmt.Errorf("reload refused, generation %d stays: %w", s.Generation(), cause)
+}
+
 // warn tells of a document that is valid and likely not what was meant.
 func (s *Server) warn(p *policy) {
+	now := time.Now()
+	for i, cert := range p.own.config("").Certificates {
+		if now.Before(cert.Leaf.NotBefore) || now.After(cert.Leaf.NotAfter) {
+			s.log.Warn("this certificate is out of date: clients will refuse it", "cert", p.config.Certificates[i].Cert,
+				"not_before", cert.Leaf.NotBefore, "not_after", cert.Leaf.NotAfter)
+		}
+	}
 	if d := p.table.Match("", nil); d.Kind == route.RouteKind {
 		s.log.Warn("this route takes every ClientHello without name and ALPN: no load balancer reaches the upgrade endpoint over TLS",
 			keyRoute, p.config.Routes[d.Index].Name)

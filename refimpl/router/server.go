@@ -191,11 +191,16 @@ func (s *Server) Serve(ctx context.Context) error {
 // accept hands each connection to a goroutine of its own until draining begins.
 func (s *Server) accept(listener net.Listener) error {
 	var pause time.Duration
+	var last spare
+	last.take()
+	defer last.give()
 	for {
 		conn, err := listener.Accept()
 		if err == nil {
 			pause = 0
-			s.start(conn)
+			if !s.shed(conn, &last) {
+				s.start(conn)
+			}
 			continue
 		}
 		if s.isDraining() {
@@ -204,7 +209,10 @@ func (s *Server) accept(listener net.Listener) error {
 		if errors.Is(err, net.ErrClosed) {
 			return fmt.Errorf("accept: %w", err)
 		}
-		// Out of descriptors, or a peer that left before it was accepted: neither is a reason to stop.
+		if s.makeRoom(err, &last) {
+			continue
+		}
+		// No room can be made, or a peer left before it was accepted: neither is a reason to stop.
 		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 		s.log.Warn("accept failed", keyErr, err, "pause", pause)
 		select {

@@ -39,6 +39,7 @@ const (
 	outcomeSilent    = "silent"           // nothing came
 	outcomeDepth     = "too_deep"         // upgrades inside upgrades
 	outcomeLimit     = "limit"            // one connection too many
+	outcomeShed      = "shed"             // no descriptor was left to serve it with
 )
 
 // stats is what /metrics shows. Counters only go up.

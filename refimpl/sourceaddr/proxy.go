@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -49,8 +50,8 @@ type Ends struct{ Source, Destination netip.AddrPort }
 // with the ends of the connection on whose behalf it comes. Bytes glued to the header are kept: the connection returned, a
 // *clienthello.Conn when anything was read, gives them back.
 //
-// The real ends are returned for LOCAL (a health check of the proxy itself), for v1 UNKNOWN and for families without an IP
-// address. The header of an untrusted peer is not read at all: in mode optional it stays in the stream, where nothing will
+// The real ends are returned for LOCAL (a health check of the proxy itself), for v1 UNKNOWN, for v2 UNSPEC and for families without an
+// IP address. The header of an untrusted peer is not read at all: in mode optional it stays in the stream, where nothing will
 // take it for more than it is; in mode required the connection is refused.
 //
 // A header may come in any number of segments. The read deadline of conn is overwritten and cleared on every way out. After an
@@ -88,6 +89,9 @@ func ReadProxy(conn net.Conn, policy Policy) (net.Conn, Ends, error) {
 	case n == 0:
 		return rest, real, nil
 	}
+	if unspecified(buf[:n]) {
+		return rest, real, nil
+	}
 	header, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(buf[:n]), n))
 	if err != nil {
 		return rest, real, fmt.Errorf("read PROXY header: %w: %w", ErrMalformed, err)
@@ -96,6 +100,12 @@ func ReadProxy(conn net.Conn, policy Policy) (net.Conn, Ends, error) {
 		return rest, told, nil
 	}
 	return rest, real, nil
+}
+
+// unspecified tells a v2 header of command PROXY for "an unknown, unspecified or unsupported protocol". Section 2.2 lets the receiver
+// accept the connection and use the real ends, as it has to for v1 UNKNOWN; the library would refuse it.
+func unspecified(header []byte) bool {
+	return strings.HasPrefix(string(header), v2Signature+"\x21\x00")
 }
 
 func endsOf(header *proxyproto.Header) (Ends, bool) {

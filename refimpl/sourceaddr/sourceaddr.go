@@ -93,12 +93,15 @@ func FromXFF(peer netip.Addr, values []string, trusted []netip.Prefix) netip.Add
 	return client
 }
 
-// parseHop reads "1.2.3.4", "1.2.3.4:5", "2001:db8::1", "[2001:db8::1]" and "[2001:db8::1]:5".
+// parseHop reads "1.2.3.4", "1.2.3.4:5", "2001:db8::1", "[2001:db8::1]" and "[2001:db8::1]:5". Brackets are for IPv6, with a port and
+// without one (RFC 3986 section 3.2.2).
 func parseHop(s string) (netip.Addr, bool) {
 	addr, err := netip.ParseAddr(s)
 	if err != nil {
 		if inner, ok := strings.CutPrefix(s, "["); ok && strings.HasSuffix(inner, "]") {
-			addr, err = netip.ParseAddr(strings.TrimSuffix(inner, "]"))
+			if addr, err = netip.ParseAddr(strings.TrimSuffix(inner, "]")); addr.Is4() {
+				return netip.Addr{}, false
+			}
 		} else {
 			var ap netip.AddrPort
 			ap, err = netip.ParseAddrPort(s)

@@ -39,6 +39,18 @@ func TestFromXFFTakesTheRightmostUntrustedAddress(t *testing.T) {
 		{"IPv6", "fd00::1", []string{"2001:db8::1"}, "2001:db8::1"},
 		{"IPv6 in brackets", "fd00::1", []string{"[2001:db8::1]"}, "2001:db8::1"},
 		{"IPv6 with a port", "fd00::1", []string{"[2001:db8::1]:4711"}, "2001:db8::1"},
+		{"IPv4 in brackets", "10.0.0.1", []string{"[192.0.2.7]"}, "10.0.0.1"},
+		{"IPv4 in brackets with a port", "10.0.0.1", []string{"[192.0.2.7]:4711"}, "10.0.0.1"},
+		{"a port out of range", "10.0.0.1", []string{"192.0.2.7:65536"}, "10.0.0.1"},
+		{"a port that is none", "10.0.0.1", []string{"192.0.2.7:http"}, "10.0.0.1"},
+		{"a colon and no port", "10.0.0.1", []string{"192.0.2.7:"}, "10.0.0.1"},
+		{"a bracket left open", "fd00::1", []string{"[2001:db8::1"}, "fd00::1"},
+		{"brackets and nothing in them", "fd00::1", []string{"[]"}, "fd00::1"},
+		{"in quotes", "fd00::1", []string{`"[2001:db8::1]"`}, "fd00::1"},
+		{"a name", "10.0.0.1", []string{"client.example.test"}, "10.0.0.1"},
+		{"forged in a field of its own behind garbage", "10.0.0.1", []string{"1.1.1.1", "\x00", "192.0.2.7"}, "192.0.2.7"},
+		{"a stranger between trusted hops", "10.0.0.1", []string{"1.1.1.1, 10.0.0.9, 192.0.2.7, 10.0.0.2"}, "192.0.2.7"},
+		{"with tabs", "10.0.0.1", []string{"\t192.0.2.7\t,\t10.0.0.2 "}, "192.0.2.7"},
 		{"IPv6 with a zone", "fd00::1", []string{"fe80::1%eth0"}, "fd00::1"},
 		{"mapped peer", "::ffff:10.0.0.1", []string{"192.0.2.7"}, "192.0.2.7"},
 		{"mapped untrusted peer", "::ffff:192.0.2.1", []string{"1.1.1.1"}, "192.0.2.1"},
@@ -57,6 +69,29 @@ func TestFromXFFTakesTheRightmostUntrustedAddress(t *testing.T) {
 	if got := FromXFF(netip.Addr{}, []string{"192.0.2.7"}, trusted); got.IsValid() {
 		t.Errorf("unknown peer: got %v", got)
 	}
+}
+
+// FuzzFromXFF holds that nobody can speak for a client of a trusted hop but the hops: what stands left of the answer changes nothing.
+func FuzzFromXFF(f *testing.F) {
+	f.Add("192.0.2.7, 10.0.0.2", "1.1.1.1")
+	f.Add("[2001:db8::1]:4711", "10.0.0.3,")
+	f.Add(", ,unknown", "192.0.2.7")
+	trusted := prefixes(f, "10.0.0.0/8", "fd00::/8")
+	peer := netip.MustParseAddr("10.0.0.1")
+	f.Fuzz(func(t *testing.T, value, forged string) {
+		got := FromXFF(peer, []string{value}, trusted)
+		if !got.IsValid() || got.Is4In6() || got.Zone() != "" {
+			t.Fatalf("%q names %v", value, got)
+		}
+		if Trusted(got, trusted) {
+			return // the walk came to the end or to garbage: what stands left may yet be heard
+		}
+		for _, values := range [][]string{{forged, value}, {forged + "," + value}} {
+			if again := FromXFF(peer, values, trusted); again != got {
+				t.Errorf("%q makes %v of %q, which names %v", forged, again, value, got)
+			}
+		}
+	})
 }
 
 func TestTrustedComparesUnmapped(t *testing.T) {

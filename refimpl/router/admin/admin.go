@@ -2,7 +2,7 @@
 //
 //	/healthz   200 while the process lives
 //	/readyz    200 while new connections are taken, 503 before Listen and while draining
-//	/metrics   Prometheus text, all names below tlsroute_router_; bytes and seconds are the units
+//	/metrics   Prometheus text; deploy/README.md has the names, all below tlsroute_router_
 //	/config    {"generation": n, "config": {…}}: the document in force, defaults filled in; it names key files and holds no keys
 //
 // There is no authentication: the port is for an address that only operators reach. Give [New] to router.Options.Admin:

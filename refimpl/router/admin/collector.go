@@ -10,7 +10,7 @@ import (
 type collector struct {
 	server *router.Server
 
-	ended, active, tunnels, bytes, upgrades, generation, failures, draining *prometheus.Desc
+	ended, active, tunnels, bytes, upgrades, generation, reloads, failures, draining *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*collector)(nil)
@@ -27,6 +27,7 @@ func newCollector(s *router.Server) *collector {
 		bytes:      desc("bytes_total", "Payload of ended connections: in goes to backends, out comes from them.", "direction"),
 		upgrades:   desc("upgrades_total", "Granted connection upgrades, by type.", "type"),
 		generation: desc("config_generation", "Documents that have been in force; each reload counts it up."),
+		reloads:    desc("reloads_total", "Documents that a reload put in force."),
 		failures:   desc("reload_failures_total", "Documents that a reload refused."),
 		draining:   desc("draining", "1 while the router drains."),
 	}
@@ -34,7 +35,7 @@ func newCollector(s *router.Server) *collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.ended, c.active, c.tunnels, c.bytes, c.upgrades, c.generation, c.failures, c.draining} {
+	for _, d := range []*prometheus.Desc{c.ended, c.active, c.tunnels, c.bytes, c.upgrades, c.generation, c.reloads, c.failures, c.draining} {
 		ch <- d
 	}
 }
@@ -56,6 +57,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(c.bytes, s.In, "in")
 	counter(c.bytes, s.Out, "out")
+	counter(c.reloads, int64(s.Generation-1))
 	counter(c.failures, s.ReloadFailures)
 	gauge(c.active, s.Active)
 	gauge(c.tunnels, s.Tunnels)
