@@ -107,7 +107,7 @@ func TestAThousandDrippingClientsAreCutAtTheDeadline(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer d.close()
+	defer func() { _ = d.close() }()
 	conn, err := routed(b.Addr().String(), helloBytes(t, "pass.test"))
 	if err != nil {
 		t.Errorf("a client among them: %v", err)

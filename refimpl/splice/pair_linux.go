@@ -138,9 +138,9 @@ func (p *poller) fill(src, dst *half, side int) *failure {
 	}
 	n, err := unix.Read(src.fd, p.scratch[:])
 	switch {
-	case err == unix.EINTR:
+	case errors.Is(err, unix.EINTR):
 		return nil
-	case err == unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		src.readable = false
 		return nil
 	case err != nil:
@@ -177,8 +177,8 @@ func (p *poller) fillPipe(src *half, to *pipe, side int) *failure {
 	}
 	p.pipes.put(to)
 	switch {
-	case err == unix.EINTR:
-	case err == unix.EAGAIN:
+	case errors.Is(err, unix.EINTR):
+	case errors.Is(err, unix.EAGAIN):
 		src.readable = false
 	case err != nil:
 		return &failure{side: side, read: true, err: os.NewSyscallError("splice", err)}
@@ -222,9 +222,9 @@ func write(dst *half, p []byte) (sent int, err error) {
 // itself, and then no event would ever say that there is room.
 func (h *half) blocked(call string, err error) error {
 	switch {
-	case err == unix.EAGAIN:
+	case errors.Is(err, unix.EAGAIN):
 		h.writable = false
-	case err != nil && err != unix.EINTR:
+	case err != nil && !errors.Is(err, unix.EINTR):
 		h.refused = h.refused || !errors.Is(err, syscall.EPIPE)
 		return os.NewSyscallError(call, err)
 	}

@@ -57,16 +57,13 @@ func (l *Loop) resume(x *pair, f failure) Report {
 			j.over[d], j.clean[d] = true, true
 		}
 	}
-	from, back := j.ab, j.ab // the direction that failed, and the one that comes from the end that did
+	back := j.ab // the direction that comes from the end that failed
 	if f.side == 1 {
 		back = j.ba
 	}
-	if from = back; !f.read {
-		from = j.reverse(back)
-	}
-	step := "write to "
-	if f.read {
-		step = "read from "
+	from, step := back, "read from " // the direction that failed
+	if !f.read {
+		from, step = j.reverse(back), "write to "
 	}
 	ev := event{from: from, bad: back.src, read: f.read, late: f.late, err: fmt.Errorf("%s%s: %w", step, back.src.name, f.err)}
 	if !f.late {

@@ -223,7 +223,7 @@ func TestPingsDoNotJudgeAPeerThatHoldsAWriteUp(t *testing.T) {
 		t.Error(err)
 	}
 	peer.Close()
-	c.Close()
+	_ = c.Close()
 }
 
 // A pool of database connections reads only what it has asked for.
@@ -258,16 +258,16 @@ func TestClientAnswersPingsWhileItsOwnerDoesNotRead(t *testing.T) {
 func TestDeadlineOfAReadEndsWhatAttendsForIt(t *testing.T) {
 	peer, below := tcpPair(t)
 	c := newWSConn(below, nil, 0, true)
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	c.out.wg.Add(1)
 	go c.attend()
 	_, _ = peer.Write(raw(0x89, nil, "?"))
 	mustRead(t, peer, 7) // the pong: attend has the reader's place
-	c.SetReadDeadline(time.Unix(1, 0))
+	_ = c.SetReadDeadline(time.Unix(1, 0))
 	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatalf("read: %v", err)
 	}
-	c.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = c.SetReadDeadline(time.Now().Add(10 * time.Second))
 	_, _ = peer.Write(raw(0x82, nil, "data"))
 	if p := mustRead(t, c, 4); string(p) != "data" {
 		t.Errorf("read %q", p)
