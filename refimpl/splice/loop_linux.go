@@ -160,6 +160,12 @@ func (p *poller) watch(x *pair, side int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, x.ends[side].fd, &event))
 }
 
+// rewatch changes what a socket's events are for. It cannot fail for a socket that is watched, but for want of kernel memory.
+func (p *poller) rewatch(x *pair, side int, events uint32) bool {
+	event := unix.EpollEvent{Events: events, Fd: x.index<<1 | int32(side)}
+	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, x.ends[side].fd, &event) == nil
+}
+
 // stop makes run reset every tunnel and return.
 func (p *poller) stop() {
 	p.mu.Lock()

@@ -14,11 +14,12 @@ type half struct {
 	fd       int
 	readable bool
 	writable bool
-	hungUp   bool // there is an end or an error behind what can be read
-	refused  bool // a write met a reset that no FIN had preceded; see end.trulyEnded
-	ended    bool // its end has been read
-	told     bool // and passed on
-	full     uint8
+	hungUp   bool  // there is an end or an error behind what can be read
+	refused  bool  // a write met a reset that no FIN had preceded; see end.trulyEnded
+	ended    bool  // its end has been read
+	told     bool  // and passed on
+	muted    bool  // no event says that there is more to read
+	full     uint8 // so many reads in a row have filled the buffer
 
 	pending []byte            // read from here, not yet taken by the other end
 	buf     *[bufferSize]byte // of the pool, holds pending; nil when pending is what was held before
@@ -89,6 +90,7 @@ func (p *poller) move(x *pair, side int) *failure {
 		switch {
 		case src.holds():
 			if !dst.writable {
+				p.mute(x, side)
 				return nil
 			}
 			if err := p.flush(src, dst); err != nil {
@@ -108,7 +110,7 @@ func (p *poller) move(x *pair, side int) *failure {
 			return nil
 		default:
 			left--
-			if f := p.fill(src, dst, side); f != nil {
+			if f := p.fill(x, side); f != nil {
 				return f
 			}
 		}
@@ -130,10 +132,11 @@ func (x *pair) tell(side int) *failure {
 
 // fill reads once and hands on what came: small pieces by copying, bulk through a pipe. Below bulkReads full buffers in a row
 // splice(2) costs more than it saves.
-func (p *poller) fill(src, dst *half, side int) *failure {
+func (p *poller) fill(x *pair, side int) *failure {
+	src, dst := &x.ends[side], &x.ends[1-side]
 	if src.full >= bulkReads {
 		if pipe := p.pipes.get(); pipe != nil {
-			return p.fillPipe(src, pipe, side)
+			return p.fillPipe(x, side, pipe)
 		}
 	}
 	n, err := unix.Read(src.fd, p.scratch[:])
@@ -141,7 +144,7 @@ func (p *poller) fill(src, dst *half, side int) *failure {
 	case errors.Is(err, unix.EINTR):
 		return nil
 	case errors.Is(err, unix.EAGAIN):
-		src.readable = false
+		p.drained(x, side)
 		return nil
 	case err != nil:
 		return &failure{side: side, read: true, err: os.NewSyscallError("read", err)}
@@ -150,7 +153,9 @@ func (p *poller) fill(src, dst *half, side int) *failure {
 		return nil
 	case n < len(p.scratch):
 		src.full = 0
-		src.readable = src.hungUp // short: that was all, unless its end comes behind it
+		if !src.hungUp { // short: that was all, unless its end comes behind it
+			p.drained(x, side)
+		}
 	default:
 		src.full++
 	}
@@ -166,7 +171,8 @@ func (p *poller) fill(src, dst *half, side int) *failure {
 	return nil
 }
 
-func (p *poller) fillPipe(src *half, to *pipe, side int) *failure {
+func (p *poller) fillPipe(x *pair, side int, to *pipe) *failure {
+	src := &x.ends[side]
 	n, err := to.fill(src.fd)
 	if n > 0 {
 		src.pipe = to
@@ -179,13 +185,31 @@ func (p *poller) fillPipe(src *half, to *pipe, side int) *failure {
 	switch {
 	case errors.Is(err, unix.EINTR):
 	case errors.Is(err, unix.EAGAIN):
-		src.readable = false
+		p.drained(x, side)
 	case err != nil:
 		return &failure{side: side, read: true, err: os.NewSyscallError("splice", err)}
 	default:
 		src.ended = true
 	}
 	return nil
+}
+
+// mute asks for no more events of bulk that waits for the other end: each segment would wake the loop for nothing, and that costs more
+// than moving it does.
+func (p *poller) mute(x *pair, side int) {
+	if h := &x.ends[side]; !h.muted && h.full >= bulkReads {
+		h.muted = p.rewatch(x, side, watched&^unix.EPOLLIN)
+	}
+}
+
+// drained notes that nothing is left to read: the next event says when there is.
+func (p *poller) drained(x *pair, side int) {
+	h := &x.ends[side]
+	h.readable = false
+	if h.muted {
+		h.muted = !p.rewatch(x, side, watched) // what came meanwhile is an event at once
+		h.readable = h.muted
+	}
 }
 
 // flush hands on what is held, as far as dst takes it.
