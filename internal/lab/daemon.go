@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/internal/document"
@@ -143,6 +144,11 @@ func (d Daemon) serve(ctx context.Context, name string, s server, addresses []ne
 		on = append(on, a.String())
 	}
 	d.Say("%s: listening on %s", name, strings.Join(on, ", "))
+	serving, stop := context.WithCancel(ctx)
+	var trimming sync.WaitGroup
+	defer trimming.Wait()
+	defer stop()
+	trimming.Go(func() { trim(serving) })
 	if err := s.Serve(ctx); ctx.Err() == nil {
 		return err
 	}
