@@ -167,7 +167,7 @@ func routerReady(config router.Config, s *router.Server) Ready {
 	}
 	for _, route := range config.Routes {
 		r.Routes = append(r.Routes, ReadyRoute{
-			Name: route.Name, SNI: orEmpty(route.SNI), ALPN: orEmpty(route.ALPN), Mode: route.Mode, Backend: route.Backend.Address,
+			Name: route.Name, SNI: orEmpty(route.SNI), ALPN: orEmpty(route.ALPN), Mode: route.Mode, Backend: route.Backend.List()[0],
 		})
 	}
 	return r

@@ -2,6 +2,7 @@ package lab
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/refimpl/route"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
@@ -35,7 +36,7 @@ func (d Daemon) Explain(sni string, alpn []string) (Explanation, error) {
 	}
 	switch decision.Kind {
 	case route.RouteKind:
-		e.To = fmt.Sprintf("route %s, %s, %s", r.Name, r.Mode, r.Backend.Address)
+		e.To = fmt.Sprintf("route %s, %s, %s", r.Name, r.Mode, strings.Join(r.Backend.List(), " or "))
 		if r.Mode == router.ModePassthrough {
 			e.Confirms = "what the backend does"
 		}

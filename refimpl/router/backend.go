@@ -20,7 +20,7 @@ type upstream struct {
 // upstream reads the files of a backend.
 func (f *faults) upstream(path string, b Backend) *upstream {
 	u := &upstream{Backend: b}
-	for _, hostport := range b.list() {
+	for _, hostport := range b.List() {
 		u.addresses = append(u.addresses, &address{hostport: hostport})
 	}
 	if b.CA != "" {
@@ -34,7 +34,8 @@ func (f *faults) upstream(path string, b Backend) *upstream {
 	return u
 }
 
-func (b Backend) list() []string {
+// List is the addresses in the order in which they are tried, one or several.
+func (b Backend) List() []string {
 	if b.Addresses != nil {
 		return b.Addresses
 	}

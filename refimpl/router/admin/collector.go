@@ -10,7 +10,7 @@ import (
 type collector struct {
 	server *router.Server
 
-	ended, active, tunnels, bytes, upgrades, generation, reloads, failures, draining *prometheus.Desc
+	ended, active, tunnels, bytes, upgrades, generation, reloads, failures, failovers, draining *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*collector)(nil)
@@ -29,13 +29,14 @@ func newCollector(s *router.Server) *collector {
 		generation: desc("config_generation", "Documents that have been in force; each reload counts it up."),
 		reloads:    desc("reloads_total", "Documents that a reload put in force."),
 		failures:   desc("reload_failures_total", "Documents that a reload refused."),
+		failovers:  desc("failovers_total", "Connections that reached their backend at another address than the first tried."),
 		draining:   desc("draining", "1 while the router drains."),
 	}
 }
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.ended, c.active, c.tunnels, c.bytes, c.upgrades, c.generation, c.reloads, c.failures, c.draining} {
+	for _, d := range []*prometheus.Desc{c.ended, c.active, c.tunnels, c.bytes, c.upgrades, c.generation, c.reloads, c.failures, c.failovers, c.draining} {
 		ch <- d
 	}
 }
@@ -59,6 +60,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	counter(c.bytes, s.Out, "out")
 	counter(c.reloads, int64(s.Generation-1))
 	counter(c.failures, s.ReloadFailures)
+	counter(c.failovers, s.Failovers)
 	gauge(c.active, s.Active)
 	gauge(c.tunnels, s.Tunnels)
 	gauge(c.generation, s.Generation)
