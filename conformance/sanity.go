@@ -18,6 +18,9 @@ import (
 // calibrationEchoes is how many round trips are timed on a path.
 const calibrationEchoes = 5
 
+// calibrationWaits is how many waits each of them may take.
+const calibrationWaits = 3
+
 func (e *engine) newT(c Check, p *Path) *T {
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process rather than return an error
@@ -75,14 +78,14 @@ func (e *engine) sane(ctx context.Context, p *Path) error {
 type roundTrip struct{ slowest, median time.Duration }
 
 func echoTime(t *T, conn net.Conn) (roundTrip, error) {
-	if err := conn.SetDeadline(time.Now().Add(t.Wait())); err != nil {
-		return roundTrip{}, fmt.Errorf("calibrating: %w", err)
-	}
 	var took []time.Duration
 	want := []byte(t.Nonce)
 	got := make([]byte, len(want))
 	for range calibrationEchoes {
 		start := time.Now()
+		if err := conn.SetDeadline(start.Add(calibrationWaits * t.Wait())); err != nil { // nothing is known yet of how slow the path is
+			return roundTrip{}, fmt.Errorf("calibrating: %w", err)
+		}
 		if _, err := conn.Write(want); err != nil {
 			return roundTrip{}, fmt.Errorf("calibrating: %w", err)
 		}

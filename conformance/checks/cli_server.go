@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -179,8 +180,8 @@ func (p *played) seen() (upgrades int, tunnel int64, notes error) {
 	return p.upgrades, p.tunnel, errors.Join(p.notes...)
 }
 
-// pongs waits until as many pongs have come.
-func (p *played) pongs(ctx context.Context, n int) []string {
+// pongs waits until the last of these pongs has come, and returns all that have.
+func (p *played) pongs(ctx context.Context, want []string) []string {
 	ctx, cancel := context.WithTimeout(ctx, p.t.Wait())
 	defer cancel()
 	tick := time.NewTicker(2 * time.Millisecond)
@@ -193,7 +194,7 @@ func (p *played) pongs(ctx context.Context, n int) []string {
 		if socket != nil {
 			got = socket.Pongs()
 		}
-		if len(got) >= n {
+		if len(want) == 0 || slices.Contains(got, want[len(want)-1]) {
 			return got
 		}
 		select {

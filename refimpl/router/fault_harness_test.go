@@ -61,8 +61,7 @@ func echoed(conn net.Conn, text []byte) error {
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(conn, got); err != nil {
 		_ = conn.SetWriteDeadline(time.Unix(1, 0))
-		_ = <-wrote // says no more than the read did
-		return err
+		return errors.Join(err, <-wrote)
 	}
 	if err := <-wrote; err != nil {
 		return err

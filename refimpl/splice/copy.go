@@ -18,6 +18,8 @@ const (
 	spliceMost = 256 << 10
 )
 
+var errTruncated = fmt.Errorf("TLS ended without close_notify: %w", io.ErrUnexpectedEOF)
+
 var buffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 
 // copy moves bytes until src ends or one of the two fails. It tells dst about a clean end.
@@ -49,8 +51,7 @@ func (d *direction) copy() event {
 		return event{from: d, bad: d.src, read: true, err: fmt.Errorf("read from %s: %w", d.src.name, err)}
 	}
 	if truncated(d.src.conn) {
-		err = fmt.Errorf("read from %s: TLS ended without close_notify: %w", d.src.name, io.ErrUnexpectedEOF)
-		return event{from: d, bad: d.src, read: true, err: err}
+		return event{from: d, bad: d.src, read: true, err: fmt.Errorf("read from %s: %w", d.src.name, errTruncated)}
 	}
 	if !d.src.trulyEnded() {
 		return event{from: d, bad: d.src, read: true, err: fmt.Errorf("read from %s: %w", d.src.name, syscall.ECONNRESET)}

@@ -69,23 +69,37 @@ func start(t *testing.T, a, b net.Conn) *tunnel {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	tn := &tunnel{t: t, report: make(chan Report, 1), cancel: cancel}
-	if la, ok := a.(looped); ok {
+	la, ok := a.(looped)
+	if ok {
+		a, b = la.TCPConn, b.(looped).TCPConn //nolint:forcetypeassert // both are
+	}
+	if ok || loopTLS && carriedByLoop(a) && carriedByLoop(b) {
 		loop := new(Loop)
 		tn.cancel = loop.Close
 		t.Cleanup(loop.Close)
-		a, b = la.TCPConn, b.(looped).TCPConn //nolint:forcetypeassert // both are
 		if taken := loop.Take(a, b); taken != nil {
 			taken.Start(func(r Report) { tn.report <- r })
 			return tn
 		}
 		if runtime.GOOS == "linux" {
-			t.Fatal("two TCP connections were not taken")
+			t.Fatal("two connections were not taken that can be")
 		}
 	}
 	var wg sync.WaitGroup
 	wg.Go(func() { tn.report <- Join(ctx, a, b, Options{}) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	return tn
+}
+
+// loopTLS makes start use a Loop where it can: set while TestLoopDoesTheSameWithTLS runs.
+var loopTLS bool
+
+func carriedByLoop(conn net.Conn) bool {
+	if secure, ok := conn.(*tls.Conn); ok {
+		watched, ok := secure.NetConn().(*Watched)
+		return ok && bottom(watched.Conn) != nil
+	}
+	return bottom(conn) != nil
 }
 
 // wait returns the report and checks how the tunnel ended.

@@ -7,7 +7,7 @@ import (
 )
 
 // Loop moves the bytes of many tunnels without a goroutine for any of them: an idle tunnel between two TCP sockets is two
-// descriptors and a few hundred bytes. What it means for a tunnel to end is what it means to [Join], which takes over when one ends
+// descriptors and a few hundred bytes, and with TLS at an end what crypto/tls needs besides. What it means for a tunnel to end is what it means to [Join], which takes over when one ends
 // in any other way than cleanly.
 //
 // The zero value is ready; its goroutines start with the first tunnel.
@@ -28,16 +28,10 @@ type Taken struct {
 	pair   *pair
 }
 
-// Take takes two connections over if both are TCP under layers that only hold bytes, and if the system has a way; otherwise it returns
-// nil, and nothing has changed. The connections it has taken are closed as far as their old owner is concerned, and whatever that does to
-// them has no effect: only [Taken.Start] goes on.
-func (l *Loop) Take(a, b net.Conn) *Taken {
-	ta, tb := bottom(a), bottom(b)
-	if ta == nil || tb == nil {
-		return nil
-	}
-	return l.take(a, b, ta, tb)
-}
+// Take takes two connections over if each is TCP, or a tls.Conn on WatchEOF on TCP, under layers that only hold bytes, and if the system
+// has a way; otherwise it returns nil, and nothing has changed. What it has taken is nobody else's to read, write or close any more, and
+// does nothing before [Taken.Start].
+func (l *Loop) Take(a, b net.Conn) *Taken { return l.take(a, b) }
 
 // Start serves the tunnel. done is called once, by a goroutine of the loop's and after both sockets are closed.
 func (t *Taken) Start(done func(Report)) {

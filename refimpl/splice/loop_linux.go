@@ -42,7 +42,11 @@ type pair struct {
 	done   func(Report)
 }
 
-func (l *Loop) take(a, b net.Conn, ta, tb *net.TCPConn) *Taken {
+func (l *Loop) take(a, b net.Conn) *Taken {
+	ta, tb := carried(a), carried(b)
+	if ta == nil || tb == nil {
+		return nil
+	}
 	p, err := l.poller()
 	if err != nil {
 		return nil //nolint:nilerr // no descriptors for an epoll instance: the tunnel is Join's
@@ -58,11 +62,25 @@ func (l *Loop) take(a, b net.Conn, ta, tb *net.TCPConn) *Taken {
 	}
 	x := &pair{}
 	x.ends[0].fd, x.ends[1].fd = fa, fb
-	_, x.ends[0].pending = peel(a)
-	_, x.ends[1].pending = peel(b)
+	for i, conn := range []net.Conn{a, b} {
+		h := &x.ends[i]
+		if secure, watched := session(conn); secure != nil {
+			h.over(secure, watched)
+		} else {
+			_, h.pending = peel(conn)
+		}
+	}
 	ta.Close()
 	tb.Close()
 	return &Taken{poller: p, pair: x}
+}
+
+// carried is the TCP connection of an end that the loop can carry, plain or under TLS.
+func carried(conn net.Conn) *net.TCPConn {
+	if _, watched := session(conn); watched != nil {
+		conn = watched.Conn
+	}
+	return bottom(conn)
 }
 
 // detach returns a descriptor of the socket that the Go runtime does not know, and which survives the Close of conn.

@@ -1,6 +1,7 @@
 package splice
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"os"
@@ -20,6 +21,11 @@ type half struct {
 	told     bool  // and passed on
 	muted    bool  // no event says that there is more to read
 	full     uint8 // so many reads in a row have filled the buffer
+
+	// Of an end that is a TLS session; nil for plain TCP.
+	tls     *tls.Conn
+	watched *Watched
+	sock    *sock
 
 	pending []byte            // read from here, not yet taken by the other end
 	buf     *[bufferSize]byte // of the pool, holds pending; nil when pending is what was held before
@@ -45,6 +51,15 @@ func (p *poller) note(x *pair, side int, events uint32) bool {
 	}
 	if events&unix.EPOLLERR != 0 {
 		h.writable = true // the next write says why
+	}
+	if h.writable && h.keeps() {
+		if err := h.sock.flush(); err != nil {
+			p.fail(x, failure{side: side, err: h.gone("write", err)})
+			return false
+		}
+		h.writable = !h.keeps()
+	}
+	if events&unix.EPOLLERR != 0 {
 		if f := x.late(side); f != nil {
 			p.fail(x, *f)
 			return false
@@ -73,7 +88,11 @@ func (p *poller) pump(x *pair) {
 			return
 		}
 	}
-	if !x.ends[0].told || !x.ends[1].told {
+	if !x.ends[0].told || !x.ends[1].told || x.ends[0].keeps() || x.ends[1].keeps() {
+		return
+	}
+	if x.ends[0].tls != nil || x.ends[1].tls != nil {
+		p.leave(x, func() Report { return p.loop.bidFarewell(x) })
 		return
 	}
 	// Plain TCP has been read to its FIN: the kernel delivers what is queued after close.
@@ -120,12 +139,19 @@ func (p *poller) move(x *pair, side int) *failure {
 // tell passes an end on.
 func (x *pair) tell(side int) *failure {
 	src, dst := &x.ends[side], &x.ends[1-side]
-	if src.refused {
+	if src.refused && src.tls == nil { // TLS says for itself how it ended
 		return &failure{side: side, read: true, err: syscall.ECONNRESET}
 	}
 	src.told = true
-	if err := unix.Shutdown(dst.fd, unix.SHUT_WR); err != nil {
-		return &failure{side: 1 - side, err: os.NewSyscallError("shutdown", err)}
+	var err error
+	if dst.tls != nil {
+		err = dst.tls.CloseWrite()
+		dst.writable = !dst.keeps()
+	} else {
+		err = os.NewSyscallError("shutdown", unix.Shutdown(dst.fd, unix.SHUT_WR))
+	}
+	if err != nil {
+		return &failure{side: 1 - side, err: err}
 	}
 	return x.late(side)
 }
@@ -134,7 +160,10 @@ func (x *pair) tell(side int) *failure {
 // splice(2) costs more than it saves.
 func (p *poller) fill(x *pair, side int) *failure {
 	src, dst := &x.ends[side], &x.ends[1-side]
-	if src.full >= bulkReads {
+	if src.tls != nil {
+		return p.fillTLS(x, side)
+	}
+	if src.full >= bulkReads && dst.tls == nil {
 		if pipe := p.pipes.get(); pipe != nil {
 			return p.fillPipe(x, side, pipe)
 		}
@@ -156,17 +185,23 @@ func (p *poller) fill(x *pair, side int) *failure {
 		if !src.hungUp { // short: that was all, unless its end comes behind it
 			p.drained(x, side)
 		}
-	default:
+	case src.full < bulkReads:
 		src.full++
 	}
-	sent, err := write(dst, p.scratch[:n])
+	return p.hand(x, side, p.scratch[:n])
+}
+
+// hand gives the other end what was read, and holds what it does not take.
+func (p *poller) hand(x *pair, side int, b []byte) *failure {
+	src, dst := &x.ends[side], &x.ends[1-side]
+	sent, err := write(dst, b)
 	src.moved += int64(sent)
 	if err != nil {
 		return &failure{side: 1 - side, err: err}
 	}
-	if sent < n {
+	if sent < len(b) {
 		src.buf = buffers.Get().(*[bufferSize]byte)
-		src.pending = src.buf[:copy(src.buf[:], p.scratch[sent:n])]
+		src.pending = src.buf[:copy(src.buf[:], b[sent:])]
 	}
 	return nil
 }
@@ -235,6 +270,14 @@ func (p *poller) flush(src, dst *half) error {
 
 // write returns fewer bytes than p has, and no error, when dst is full.
 func write(dst *half, p []byte) (sent int, err error) {
+	if dst.tls != nil {
+		n, err := dst.tls.Write(p)
+		dst.writable = !dst.keeps()
+		if err != nil {
+			return n, dst.gone("write", err)
+		}
+		return n, nil
+	}
 	n, err := unix.Write(dst.fd, p)
 	if n = max(n, 0); n == len(p) {
 		return n, nil
@@ -249,11 +292,22 @@ func (h *half) blocked(call string, err error) error {
 	case errors.Is(err, unix.EAGAIN):
 		h.writable = false
 	case err != nil && !errors.Is(err, unix.EINTR):
-		h.refused = h.refused || !errors.Is(err, syscall.EPIPE)
-		return os.NewSyscallError(call, err)
+		return h.gone(call, err)
 	}
 	return nil
 }
+
+// gone is what a write that failed tells.
+func (h *half) gone(call string, err error) error {
+	h.refused = h.refused || !errors.Is(err, syscall.EPIPE)
+	if _, ok := err.(syscall.Errno); ok { //nolint:errorlint // one that is wrapped has its call's name
+		return os.NewSyscallError(call, err)
+	}
+	return err
+}
+
+// keeps tells whether records wait for room in the kernel.
+func (h *half) keeps() bool { return h.sock != nil && len(h.sock.out) > 0 }
 
 func (h *half) holds() bool { return len(h.pending) > 0 || h.pipe != nil }
 

@@ -1,10 +1,12 @@
 package splice
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -17,8 +19,8 @@ type failure struct {
 	err  error
 }
 
-// fail takes a tunnel out of the loop. How it ends takes time and is rare: a goroutine does it, in the way of Join.
-func (p *poller) fail(x *pair, f failure) {
+// leave takes a tunnel out of the loop. How it ends takes time: a goroutine does it, in the way of Join.
+func (p *poller) leave(x *pair, end func() Report) {
 	p.remove(x)
 	for i := range x.ends {
 		h := &x.ends[i]
@@ -30,32 +32,29 @@ func (p *poller) fail(x *pair, f failure) {
 			h.pipe = nil
 		}
 	}
-	p.loop.wg.Go(func() { x.done(p.loop.resume(x, f)) })
+	p.loop.wg.Go(func() { x.done(end()) })
 }
 
-// resume brings a tunnel to its end.
-func (l *Loop) resume(x *pair, f failure) Report {
-	a, errA := x.ends[0].conn()
-	b, errB := x.ends[1].conn()
-	if err := errors.Join(errA, errB); err != nil {
-		// Out of descriptors: nothing can be done for what was on its way.
-		for _, conn := range []net.Conn{a, b} {
-			if conn != nil {
-				Abort(conn)
-			}
-		}
-		return x.report(EndErrorA, fmt.Errorf("take the connection back: %w", err))
+func (p *poller) fail(x *pair, f failure) {
+	p.leave(x, func() Report { return p.loop.resume(x, f) })
+}
+
+// bidFarewell ends a tunnel that has ended cleanly at both ends.
+func (l *Loop) bidFarewell(x *pair) Report {
+	j, err := x.join()
+	if err != nil {
+		return x.report(EndErrorA, err)
 	}
-	j := newJoin(a, b)
-	for i, d := range []*direction{j.ab, j.ba} {
-		h := &x.ends[i]
-		d.moved.Store(h.moved)
-		d.spliced.Store(h.spliced)
-		d.src.held, d.src.refused = h.pending, h.refused
-		if h.told {
-			d.telling.Store(true)
-			j.over[d], j.clean[d] = true, true
-		}
+	v := verdict{end: EndEOF}
+	j.finish(l.ctx, v)
+	return j.report(v)
+}
+
+// resume brings a tunnel to its end that has failed.
+func (l *Loop) resume(x *pair, f failure) Report {
+	j, err := x.join()
+	if err != nil {
+		return x.report(EndErrorA, err)
 	}
 	back := j.ab // the direction that comes from the end that failed
 	if f.side == 1 {
@@ -69,6 +68,7 @@ func (l *Loop) resume(x *pair, f failure) Report {
 	if !f.late {
 		j.over[from] = true
 	}
+	x.ends[1-f.side].sendKept(l.ctx, back.dst.tcp)
 	if !f.read && !j.over[back] {
 		j.copies.Go(func() { j.run(back) }) // what it said before is perhaps still to be read
 	}
@@ -77,7 +77,51 @@ func (l *Loop) resume(x *pair, f failure) Report {
 	return j.report(v)
 }
 
-// conn gives the socket back to the Go runtime. When that fails it is reset.
+// join makes of the tunnel what Join would have made of it by now. On an error, which is for want of descriptors, both ends have been
+// reset: nothing can be done for what was on its way.
+func (x *pair) join() (*join, error) {
+	a, errA := x.ends[0].conn()
+	b, errB := x.ends[1].conn()
+	if err := errors.Join(errA, errB); err != nil {
+		for _, conn := range []net.Conn{a, b} {
+			if conn != nil {
+				Abort(conn)
+			}
+		}
+		return nil, fmt.Errorf("take the connection back: %w", err)
+	}
+	j := newJoin(a, b)
+	for i, d := range []*direction{j.ab, j.ba} {
+		h := &x.ends[i]
+		d.moved.Store(h.moved)
+		d.spliced.Store(h.spliced)
+		d.src.held, d.src.refused = h.pending, h.refused
+		if h.told {
+			d.telling.Store(true)
+			j.over[d], j.clean[d] = true, true
+		}
+	}
+	return j, nil
+}
+
+// sendKept sends the records that were kept, as long as the peer takes some.
+func (h *half) sendKept(ctx context.Context, conn *net.TCPConn) {
+	if !h.keeps() {
+		return
+	}
+	defer conn.SetWriteDeadline(time.Time{})
+	out := h.sock.out
+	for until := time.Now().Add(drainMost); len(out) > 0 && ctx.Err() == nil && time.Now().Before(until); {
+		conn.SetWriteDeadline(time.Now().Add(drainStall))
+		n, err := conn.Write(out)
+		out = out[n:]
+		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
+			return
+		}
+	}
+}
+
+// conn gives the socket back to the Go runtime, and to its session. When that fails it is reset.
 func (h *half) conn() (net.Conn, error) {
 	file := os.NewFile(uintptr(h.fd), "tcp")
 	conn, err := net.FileConn(file) // on a descriptor of its own
@@ -85,5 +129,29 @@ func (h *half) conn() (net.Conn, error) {
 		_ = unix.SetsockoptLinger(h.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
 	file.Close()
-	return conn, err
+	if err != nil || h.tls == nil {
+		return conn, err
+	}
+	h.watched.Conn = conn
+	if len(h.sock.held) > 0 {
+		h.watched.Conn = &ahead{conn, h.sock.held}
+	}
+	return h.tls, nil
+}
+
+// ahead gives back bytes that were read too early.
+type ahead struct {
+	net.Conn
+	bytes []byte
+}
+
+func (a *ahead) Unwrap() net.Conn { return a.Conn }
+
+func (a *ahead) Read(p []byte) (int, error) {
+	if len(a.bytes) > 0 {
+		n := copy(p, a.bytes)
+		a.bytes = a.bytes[n:]
+		return n, nil
+	}
+	return a.Conn.Read(p)
 }

@@ -1,9 +1,11 @@
 package splice
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -233,4 +235,130 @@ func TestWatchEOFHasNotSeenAnEndThatNobodyAskedFor(t *testing.T) {
 	if n, err := w.Read(p); n != 0 || !errors.Is(err, io.EOF) || !w.SawEOF() {
 		t.Errorf("then %q, %v, SawEOF %v", p[:n], err, w.SawEOF())
 	}
+}
+
+func TestLoopDoesTheSameWithTLS(t *testing.T) {
+	loopTLS = true
+	defer func() { loopTLS = false }()
+	for name, test := range map[string]func(*testing.T){
+		"close_notify": TestJoinTurnsCloseNotifyIntoFIN,
+		"bare end":     TestJoinTurnsATLSEndWithoutCloseNotifyIntoAReset,
+		"cut record":   TestJoinTurnsACutRecordIntoAReset,
+		"reset":        TestJoinTurnsAResetOfTheBackendIntoATLSAbort,
+		"bad record":   TestJoinTurnsABadRecordIntoAReset,
+		"both ends":    testTLSAtBothEnds,
+		"bulk":         testTLSBulk,
+		"slow reader":  testTLSSlowReader,
+		"late pong":    testTLSGoodbye,
+	} {
+		t.Run(name, test)
+	}
+}
+
+func TestJoinWithTLSAtBothEnds(t *testing.T) { testTLSAtBothEnds(t) }
+
+func testTLSAtBothEnds(t *testing.T) {
+	pa, _, a := tlsPair(t)
+	pb, _, b := tlsPair(t)
+	tn := start(t, a, b)
+	for range 100 {
+		send(t, pa, "ping")
+		expect(t, pb, "ping")
+		send(t, pb, "pong")
+		expect(t, pa, "pong")
+	}
+	send(t, pb, "last")
+	_ = pb.CloseWrite()
+	wantEOF(t, pa, "last")
+	send(t, pa, "words")
+	_ = pa.Close()
+	wantEOF(t, pb, "words")
+	_ = pb.Close()
+	if r := tn.wait(EndEOF); r.AToB != 405 || r.BToA != 404 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestJoinMovesTLSBulk(t *testing.T) { testTLSBulk(t) }
+
+func testTLSBulk(t *testing.T) {
+	peer, raw, a := tlsPair(t)
+	cb, b := tcpPair(t)
+	_ = raw.SetDeadline(time.Now().Add(3 * patience))
+	_ = cb.SetDeadline(time.Now().Add(3 * patience))
+	tn := start(t, a, b)
+	const size = 8 << 20
+	up, down := make([]byte, size), make([]byte, size)
+	_, _ = rand.NewChaCha8([32]byte{4}).Read(up)
+	_, _ = rand.NewChaCha8([32]byte{5}).Read(down)
+	go func() {
+		_, _ = peer.Write(up)
+		_ = peer.CloseWrite()
+	}()
+	go func() {
+		_, _ = cb.Write(down)
+		_ = cb.CloseWrite()
+	}()
+	got := make(chan []byte, 1)
+	go func() {
+		all, _ := io.ReadAll(cb)
+		got <- all
+	}()
+	if all, err := io.ReadAll(peer); err != nil || !bytes.Equal(all, down) {
+		t.Errorf("down: %d bytes, %v", len(all), err)
+	}
+	if all := <-got; !bytes.Equal(all, up) {
+		t.Errorf("up: %d bytes", len(all))
+	}
+	_ = peer.Close()
+	tn.wait(EndEOF)
+}
+
+func TestJoinWaitsForASlowTLSReader(t *testing.T) { testTLSSlowReader(t) }
+
+// The backend has said all and has gone; the client reads when it likes. Nothing is lost, and the writer is stopped meanwhile.
+func testTLSSlowReader(t *testing.T) {
+	peer, raw, a := tlsPair(t)
+	cb, b := tcpPair(t)
+	tn := start(t, a, b)
+	var sent int
+	for buf := make([]byte, 1<<20); ; {
+		_ = cb.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		n, err := cb.Write(buf)
+		if sent += n; err != nil {
+			break
+		}
+		if sent > 256<<20 {
+			t.Fatal("the writer is not stopped")
+		}
+	}
+	_ = cb.CloseWrite()
+	time.Sleep(2 * drainStall)
+	_ = raw.SetDeadline(time.Now().Add(3 * patience))
+	if n, err := io.Copy(io.Discard, peer); err != nil || n != int64(sent) {
+		t.Errorf("read %d of %d bytes: %v", n, sent, err)
+	}
+	_ = peer.Close()
+	_ = cb.Close()
+	tn.wait(EndEOF)
+}
+
+// The tunnel says its goodbye and lingers, so that what the peer still says below TLS resets nothing.
+func testTLSGoodbye(t *testing.T) {
+	peer, raw, a := tlsPair(t)
+	cb, b := tcpPair(t)
+	tn := start(t, a, b)
+	_ = peer.CloseWrite()
+	wantEOF(t, cb, "")
+	send(t, cb, "answer")
+	_ = cb.Close()
+	time.Sleep(50 * time.Millisecond)
+	_ = raw.SetDeadline(time.Now().Add(patience)) // crypto/tls has left one in the past
+	if _, err := raw.Write([]byte("late")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(50 * time.Millisecond)
+	wantEOF(t, peer, "answer")
+	_ = raw.Close()
+	tn.wait(EndEOF)
 }
