@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +17,8 @@ import (
 type poller struct {
 	loop    *Loop
 	epoll   int
+	file    *os.File // has the descriptor of epoll
+	ready   syscall.RawConn
 	wake    int // an eventfd
 	scratch [bufferSize]byte
 	pipes   pipePool
@@ -134,12 +137,42 @@ func newPoller(l *Loop) (*poller, error) {
 		return nil, os.NewSyscallError("eventfd", err)
 	}
 	p := &poller{loop: l, epoll: epoll, wake: wake}
-	if err := unix.EpollCtl(epoll, unix.EPOLL_CTL_ADD, wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeEvent}); err != nil {
+	if err := p.init(); err != nil {
 		unix.Close(wake)
-		unix.Close(epoll)
-		return nil, os.NewSyscallError("epoll_ctl", err)
+		return nil, err
 	}
 	return p, nil
+}
+
+// init puts the epoll instance under the Go runtime's own, so that the loop's goroutine waits like any other. In a system call of its
+// own it would have to get its place back from goroutines that compute, which takes milliseconds when all places are taken.
+func (p *poller) init() error {
+	err := unix.SetNonblock(p.epoll, true) // or os.NewFile would not watch it
+	p.file = os.NewFile(uintptr(p.epoll), "epoll")
+	if err == nil {
+		p.ready, err = p.file.SyscallConn()
+	}
+	if err == nil {
+		err = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, p.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeEvent})
+	}
+	if err != nil {
+		p.file.Close()
+		return fmt.Errorf("epoll: %w", err)
+	}
+	return nil
+}
+
+// wait returns the next events, at least one unless now is set.
+func (p *poller) wait(events []unix.EpollEvent, now bool) (n int) {
+	poll := func(fd uintptr) bool {
+		n, _ = unix.EpollWait(int(fd), events, 0) // the descriptor is ours and the arguments are right: it can only be interrupted
+		return n > 0
+	}
+	if poll(uintptr(p.epoll)); n > 0 || now {
+		return max(n, 0)
+	}
+	_ = p.ready.Read(poll) // an error means that the file is closed, which it is only behind the loop
+	return max(n, 0)
 }
 
 // add begins to serve a tunnel.
@@ -195,19 +228,12 @@ func (p *poller) stop() {
 
 func (p *poller) run() {
 	defer p.pipes.close()
-	defer unix.Close(p.epoll)
+	defer p.file.Close()
 	defer unix.Close(p.wake)
 	var events [128]unix.EpollEvent
 	var named [len(events)]*pair
 	for {
-		wait := -1
-		if len(p.again) > 0 {
-			wait = 0
-		}
-		n, err := unix.EpollWait(p.epoll, events[:], wait)
-		if err != nil {
-			n = 0 // EINTR; the descriptor is ours and the arguments are right, so that nothing else can be
-		}
+		n := p.wait(events[:], len(p.again) > 0)
 		p.mu.Lock()
 		for i := range n {
 			named[i] = nil
