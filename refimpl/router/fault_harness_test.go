@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -61,7 +62,8 @@ func echoed(conn net.Conn, text []byte) error {
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(conn, got); err != nil {
 		_ = conn.SetWriteDeadline(time.Unix(1, 0))
-		return errors.Join(err, <-wrote)
+		writing := <-wrote // ended by that deadline, mostly: it must not pass for the read's own
+		return fmt.Errorf("%w (writing: %v)", err, writing)
 	}
 	if err := <-wrote; err != nil {
 		return err
