@@ -7,8 +7,8 @@ import (
 )
 
 // Loop moves the bytes of many tunnels without a goroutine for any of them: an idle tunnel between two TCP sockets is two
-// descriptors and a few hundred bytes, and with TLS at an end what crypto/tls needs besides. What it means for a tunnel to end is what it means to [Join], which takes over when one ends
-// in any other way than cleanly.
+// descriptors and a few hundred bytes, and with TLS at an end what crypto/tls needs besides. What it means for a tunnel to end is what it
+// means to [Join], which takes over when one ends in any other way than cleanly.
 //
 // The zero value is ready; its goroutines start with the first tunnel.
 type Loop struct {

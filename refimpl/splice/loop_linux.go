@@ -190,7 +190,7 @@ func (p *poller) add(x *pair) {
 		}
 		for side := range x.ends {
 			// It fails for want of kernel memory or of fs.epoll.max_user_watches.
-			if err := p.watch(x, side); err != nil {
+			if err := p.watch(unix.EPOLL_CTL_ADD, x, side, watched); err != nil {
 				p.forget(x)
 				p.mu.Unlock()
 				x.abort()
@@ -206,15 +206,10 @@ func (p *poller) add(x *pair) {
 	}
 }
 
-func (p *poller) watch(x *pair, side int) error {
-	event := unix.EpollEvent{Events: watched, Fd: x.index<<1 | int32(side)}
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, x.ends[side].fd, &event))
-}
-
-// rewatch changes what a socket's events are for. It cannot fail for a socket that is watched, but for want of kernel memory.
-func (p *poller) rewatch(x *pair, side int, events uint32) bool {
+// watch says what a socket's events are for: op is EPOLL_CTL_ADD or, for one that is watched, EPOLL_CTL_MOD.
+func (p *poller) watch(op int, x *pair, side int, events uint32) error {
 	event := unix.EpollEvent{Events: events, Fd: x.index<<1 | int32(side)}
-	return unix.EpollCtl(p.epoll, unix.EPOLL_CTL_MOD, x.ends[side].fd, &event) == nil
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, x.ends[side].fd, &event))
 }
 
 // stop makes run reset every tunnel and return.

@@ -233,7 +233,7 @@ func (p *poller) fillPipe(x *pair, side int, to *pipe) *failure {
 // than moving it does.
 func (p *poller) mute(x *pair, side int) {
 	if h := &x.ends[side]; !h.muted && h.full >= bulkReads {
-		h.muted = p.rewatch(x, side, watched&^unix.EPOLLIN)
+		h.muted = p.watch(unix.EPOLL_CTL_MOD, x, side, watched&^unix.EPOLLIN) == nil
 	}
 }
 
@@ -242,7 +242,7 @@ func (p *poller) drained(x *pair, side int) {
 	h := &x.ends[side]
 	h.readable = false
 	if h.muted {
-		h.muted = !p.rewatch(x, side, watched) // what came meanwhile is an event at once
+		h.muted = p.watch(unix.EPOLL_CTL_MOD, x, side, watched) != nil // what came meanwhile is an event at once
 		h.readable = h.muted
 	}
 }
