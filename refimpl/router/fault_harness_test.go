@@ -62,7 +62,7 @@ func echoed(conn net.Conn, text []byte) error {
 	got := make([]byte, len(text))
 	if _, err := io.ReadFull(conn, got); err != nil {
 		_ = conn.SetWriteDeadline(time.Unix(1, 0))
-		writing := <-wrote // ended by that deadline, mostly: it must not pass for the read's own
+		writing := <-wrote                                  // ended by that deadline, mostly: it must not pass for the read's own
 		return fmt.Errorf("%w (writing: %v)", err, writing) //nolint:errorlint // not wrapped, on purpose
 	}
 	if err := <-wrote; err != nil {
