@@ -3,7 +3,9 @@ package splice
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
+	"time"
 )
 
 // Loop moves the bytes of many tunnels without a goroutine for any of them: an idle tunnel between two TCP sockets is two
@@ -32,6 +34,26 @@ type Taken struct {
 // has a way; otherwise it returns nil, and nothing has changed. What it has taken is nobody else's to read, write or close any more, and
 // does nothing before [Taken.Start].
 func (l *Loop) Take(a, b net.Conn) *Taken { return l.take(a, b) }
+
+// Dial says where a second end is.
+type Dial struct {
+	To      netip.AddrPort
+	Timeout time.Duration
+	// Before is sent ahead of what the first end says; nil is nothing.
+	Before []byte
+	// Control may set options of the socket before it connects; nil sets none.
+	Control func(fd int) error
+	// Connected is told when the second end is there. It holds the loop up.
+	Connected func()
+	// Refused is called instead of done when no connection comes about, by a goroutine of the loop's. It owns the first end again, with all
+	// that was read of it; client is nil when there was no descriptor left to give it back on, and the peer has been reset.
+	Refused func(client net.Conn, err error)
+}
+
+// Dial is Take for a second end that is still to be connected, which costs no goroutine and no second registration with the kernel. It
+// returns nil, and nothing has changed, if client is not TCP under layers that only hold bytes, if the connection could not even
+// begin, or if the system has no way.
+func (l *Loop) Dial(client net.Conn, d Dial) *Taken { return l.dial(client, d) }
 
 // Start serves the tunnel. done is called once, by a goroutine of the loop's and after both sockets are closed.
 func (t *Taken) Start(done func(Report)) {

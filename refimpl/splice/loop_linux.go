@@ -27,14 +27,25 @@ type poller struct {
 	pairs   []*pair    // by index; events name a tunnel by it
 	free    []int32
 	stopped bool
+	late    []*pair // whose time to connect is over
+	ended   []ended // whose owners are still to be told
 
-	again []*pair // of the goroutine alone: tunnels that have used up their turn
+	again   []*pair // of the goroutine alone: tunnels that have used up their turn
+	endings chan struct{}
+}
+
+// ended is a tunnel that is no more.
+type ended struct {
+	done   func(Report)
+	report Report
 }
 
 // wakeEvent is the event of poller.wake; tunnels have events from 0.
 const wakeEvent = -1
 
-const watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET&(1<<32-1)
+const watched = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | edge
+
+const edge = unix.EPOLLET & (1<<32 - 1)
 
 // pair is a tunnel.
 type pair struct {
@@ -43,6 +54,8 @@ type pair struct {
 	gone   bool
 	queued bool // in poller.again
 	done   func(Report)
+
+	opening *opening // nil once both ends are connected
 }
 
 func (l *Loop) take(a, b net.Conn) *Taken {
@@ -115,6 +128,7 @@ func (l *Loop) poller() (*poller, error) {
 			}
 			l.pollers = append(l.pollers, p)
 			l.wg.Go(p.run)
+			l.wg.Go(p.tellEnds)
 		}
 		if len(l.pollers) == 0 {
 			return nil, fmt.Errorf("epoll: %w", unix.EMFILE)
@@ -136,7 +150,7 @@ func newPoller(l *Loop) (*poller, error) {
 		unix.Close(epoll)
 		return nil, os.NewSyscallError("eventfd", err)
 	}
-	p := &poller{loop: l, epoll: epoll, wake: wake}
+	p := &poller{loop: l, epoll: epoll, wake: wake, endings: make(chan struct{}, 1)}
 	if err := p.init(); err != nil {
 		unix.Close(wake)
 		return nil, err
@@ -153,7 +167,7 @@ func (p *poller) init() error {
 		p.ready, err = p.file.SyscallConn()
 	}
 	if err == nil {
-		err = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, p.wake, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: wakeEvent})
+		err = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_ADD, p.wake, &unix.EpollEvent{Events: unix.EPOLLIN | edge, Fd: wakeEvent})
 	}
 	if err != nil {
 		p.file.Close()
@@ -165,7 +179,7 @@ func (p *poller) init() error {
 // wait returns the next events, at least one unless now is set.
 func (p *poller) wait(events []unix.EpollEvent, now bool) (n int) {
 	poll := func(fd uintptr) bool {
-		n, _ = unix.EpollWait(int(fd), events, 0) // the descriptor is ours and the arguments are right: it can only be interrupted
+		n, _ = rawPoll(int(fd), events) // the descriptor is ours and the arguments are right: it can only be interrupted
 		return n > 0
 	}
 	if poll(uintptr(p.epoll)); n > 0 || now {
@@ -188,9 +202,10 @@ func (p *poller) add(x *pair) {
 			x.index = int32(len(p.pairs))
 			p.pairs = append(p.pairs, x)
 		}
+		p.await(x)
 		for side := range x.ends {
 			// It fails for want of kernel memory or of fs.epoll.max_user_watches.
-			if err := p.watch(unix.EPOLL_CTL_ADD, x, side, watched); err != nil {
+			if err := p.watch(unix.EPOLL_CTL_ADD, x, side); err != nil {
 				p.forget(x)
 				p.mu.Unlock()
 				x.abort()
@@ -206,9 +221,10 @@ func (p *poller) add(x *pair) {
 	}
 }
 
-// watch says what a socket's events are for: op is EPOLL_CTL_ADD or, for one that is watched, EPOLL_CTL_MOD.
-func (p *poller) watch(op int, x *pair, side int, events uint32) error {
-	event := unix.EpollEvent{Events: events, Fd: x.index<<1 | int32(side)}
+// watch says what a socket's events are for: op is EPOLL_CTL_ADD or, for one that is watched, EPOLL_CTL_MOD, which makes an event of
+// what is so already.
+func (p *poller) watch(op int, x *pair, side int) error {
+	event := unix.EpollEvent{Events: x.ends[side].events(), Fd: x.index<<1 | int32(side)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, x.ends[side].fd, &event))
 }
 
@@ -217,6 +233,11 @@ func (p *poller) stop() {
 	p.mu.Lock()
 	p.stopped = true
 	p.mu.Unlock()
+	p.rouse()
+}
+
+// rouse makes run look up.
+func (p *poller) rouse() {
 	one := [8]byte{1}
 	_, _ = unix.Write(p.wake, one[:]) // it can only be full already
 }
@@ -236,11 +257,14 @@ func (p *poller) run() {
 				named[i] = p.pairs[e>>1]
 			}
 		}
-		stopped := p.stopped
+		stopped, late := p.stopped, len(p.late) > 0
 		p.mu.Unlock()
 		if stopped {
 			p.abortAll()
 			return
+		}
+		if late {
+			p.expire()
 		}
 		turn := p.again
 		p.again = nil
@@ -283,11 +307,36 @@ func (p *poller) abortAll() {
 		if x == nil {
 			continue
 		}
+		if x.opening != nil {
+			x.opening.timer.Stop()
+		}
 		x.drop(&p.pipes)
 		x.abort()
 		p.end(x, x.report(EndCancelled, context.Canceled))
 	}
+	close(p.endings)
 }
 
-// end tells the tunnel's owner. It may take its time: it writes a log line.
-func (p *poller) end(x *pair, r Report) { p.loop.wg.Go(func() { x.done(r) }) }
+// end has the tunnel's owner told. That may take its time, for the owner writes a log line: tellEnds does it, of many at once.
+func (p *poller) end(x *pair, r Report) {
+	p.mu.Lock()
+	p.ended = append(p.ended, ended{x.done, r})
+	p.mu.Unlock()
+	select {
+	case p.endings <- struct{}{}:
+	default: // it is yet to look
+	}
+}
+
+func (p *poller) tellEnds() {
+	for more := true; more; {
+		_, more = <-p.endings
+		p.mu.Lock()
+		ends := p.ended
+		p.ended = nil
+		p.mu.Unlock()
+		for _, e := range ends {
+			e.done(e.report)
+		}
+	}
+}

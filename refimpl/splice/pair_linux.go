@@ -20,6 +20,7 @@ type half struct {
 	ended    bool  // its end has been read
 	told     bool  // and passed on
 	muted    bool  // no event says that there is more to read
+	unasked  bool  // no event says that there is room to write
 	full     uint8 // so many reads in a row have filled the buffer
 
 	// Of an end that is a TLS session; nil for plain TCP.
@@ -40,6 +41,9 @@ const turn = 16
 // note takes down what an event says. It returns false when that was the end of the tunnel.
 func (p *poller) note(x *pair, side int, events uint32) bool {
 	h := &x.ends[side]
+	if x.opening != nil && side == 1 && !p.opened(x, connected(h.fd)) {
+		return false
+	}
 	if events&unix.EPOLLOUT != 0 {
 		h.writable = true
 	}
@@ -97,8 +101,8 @@ func (p *poller) pump(x *pair) {
 	}
 	// Plain TCP has been read to its FIN: the kernel delivers what is queued after close.
 	p.remove(x)
-	unix.Close(x.ends[0].fd)
-	unix.Close(x.ends[1].fd)
+	rawClose(x.ends[0].fd)
+	rawClose(x.ends[1].fd)
 	p.end(x, x.report(EndEOF, nil))
 }
 
@@ -110,7 +114,7 @@ func (p *poller) move(x *pair, side int) *failure {
 		case src.holds():
 			if !dst.writable {
 				p.mute(x, side)
-				return nil
+				return p.ask(x, 1-side)
 			}
 			if err := p.flush(src, dst); err != nil {
 				return &failure{side: 1 - side, err: err}
@@ -119,7 +123,9 @@ func (p *poller) move(x *pair, side int) *failure {
 			return nil
 		case src.ended:
 			return x.tell(side)
-		case !src.readable || !dst.writable:
+		case !dst.writable:
+			return p.ask(x, 1-side)
+		case !src.readable:
 			return nil
 		case left == 0:
 			if !x.queued {
@@ -144,11 +150,14 @@ func (x *pair) tell(side int) *failure {
 	}
 	src.told = true
 	var err error
-	if dst.tls != nil {
+	switch {
+	case dst.tls != nil:
 		err = dst.tls.CloseWrite()
 		dst.writable = !dst.keeps()
-	} else {
-		err = os.NewSyscallError("shutdown", unix.Shutdown(dst.fd, unix.SHUT_WR))
+	case dst.told && src.tls == nil:
+		return nil // both sockets are closed next, which says it too
+	default:
+		err = os.NewSyscallError("shutdown", rawShutdown(dst.fd))
 	}
 	if err != nil {
 		return &failure{side: 1 - side, err: err}
@@ -168,7 +177,7 @@ func (p *poller) fill(x *pair, side int) *failure {
 			return p.fillPipe(x, side, pipe)
 		}
 	}
-	n, err := unix.Read(src.fd, p.scratch[:])
+	n, err := rawRead(src.fd, p.scratch[:])
 	switch {
 	case errors.Is(err, unix.EINTR):
 		return nil
@@ -233,8 +242,33 @@ func (p *poller) fillPipe(x *pair, side int, to *pipe) *failure {
 // than moving it does.
 func (p *poller) mute(x *pair, side int) {
 	if h := &x.ends[side]; !h.muted && h.full >= bulkReads {
-		h.muted = p.watch(unix.EPOLL_CTL_MOD, x, side, watched&^unix.EPOLLIN) == nil
+		h.muted = true
+		h.muted = p.watch(unix.EPOLL_CTL_MOD, x, side) == nil
 	}
+}
+
+// ask asks for an event when there is room to write, which a new socket has and which most need never wait for.
+func (p *poller) ask(x *pair, side int) *failure {
+	h := &x.ends[side]
+	if !h.unasked {
+		return nil
+	}
+	h.unasked = false
+	if err := p.watch(unix.EPOLL_CTL_MOD, x, side); err != nil {
+		return &failure{side: side, err: err}
+	}
+	return nil
+}
+
+func (h *half) events() uint32 {
+	events := uint32(watched)
+	if h.muted {
+		events &^= unix.EPOLLIN
+	}
+	if h.unasked {
+		events &^= unix.EPOLLOUT
+	}
+	return events
 }
 
 // drained notes that nothing is left to read: the next event says when there is.
@@ -242,7 +276,8 @@ func (p *poller) drained(x *pair, side int) {
 	h := &x.ends[side]
 	h.readable = false
 	if h.muted {
-		h.muted = p.watch(unix.EPOLL_CTL_MOD, x, side, watched) != nil // what came meanwhile is an event at once
+		h.muted = false
+		h.muted = p.watch(unix.EPOLL_CTL_MOD, x, side) != nil // what came meanwhile is an event at once
 		h.readable = h.muted
 	}
 }
@@ -278,7 +313,7 @@ func write(dst *half, p []byte) (sent int, err error) {
 		}
 		return n, nil
 	}
-	n, err := unix.Write(dst.fd, p)
+	n, err := rawWrite(dst.fd, p)
 	if n = max(n, 0); n == len(p) {
 		return n, nil
 	}

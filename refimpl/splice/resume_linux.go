@@ -21,11 +21,9 @@ type failure struct {
 
 // leave takes a tunnel out of the loop. How it ends takes time: a goroutine does it, in the way of Join.
 func (p *poller) leave(x *pair, end func() Report) {
-	p.remove(x)
+	p.detach(x)
 	for i := range x.ends {
 		h := &x.ends[i]
-		// Its error means that it is not watched, which is what is wanted.
-		_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, h.fd, nil)
 		if h.pipe != nil {
 			h.pending = h.pipe.take()
 			p.pipes.put(h.pipe)
@@ -33,6 +31,15 @@ func (p *poller) leave(x *pair, end func() Report) {
 		}
 	}
 	p.loop.wg.Go(func() { x.done(end()) })
+}
+
+// detach forgets a tunnel and watches its sockets no longer.
+func (p *poller) detach(x *pair) {
+	p.remove(x)
+	for i := range x.ends {
+		// Its error means that it is not watched, which is what is wanted.
+		_ = unix.EpollCtl(p.epoll, unix.EPOLL_CTL_DEL, x.ends[i].fd, nil)
+	}
 }
 
 func (p *poller) fail(x *pair, f failure) {
@@ -146,6 +153,12 @@ type ahead struct {
 }
 
 func (a *ahead) Unwrap() net.Conn { return a.Conn }
+
+func (a *ahead) Buffered() []byte {
+	b := a.bytes
+	a.bytes = nil
+	return b
+}
 
 func (a *ahead) Read(p []byte) (int, error) {
 	if len(a.bytes) > 0 {

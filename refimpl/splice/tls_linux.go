@@ -37,7 +37,7 @@ func (s *sock) Read(p []byte) (int, error) {
 		return n, nil
 	}
 	for {
-		n, err := unix.Read(s.fd, p)
+		n, err := rawRead(s.fd, p)
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case errors.Is(err, unix.EAGAIN):
@@ -68,7 +68,7 @@ func (s *sock) Write(p []byte) (int, error) {
 // push writes what the kernel takes.
 func (s *sock) push(p []byte) (sent int, err error) {
 	for sent < len(p) {
-		n, err := unix.Write(s.fd, p[sent:])
+		n, err := rawWrite(s.fd, p[sent:])
 		sent += max(n, 0)
 		switch {
 		case errors.Is(err, unix.EAGAIN):
