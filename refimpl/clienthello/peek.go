@@ -46,7 +46,11 @@ func Peek(conn net.Conn, lim Limits) (*Info, net.Conn, error) {
 	}
 	defer conn.SetReadDeadline(time.Time{}) // an error means that conn is closed: the next read says so
 
-	buf, msg, err := collect(conn, lim.Bytes)
+	var buf []byte
+	if held, ok := conn.(*Conn); ok { // what somebody has read already needs no buffer of its own
+		buf, conn = held.Buffered(), held.Conn
+	}
+	buf, msg, err := collect(conn, buf, lim.Bytes)
 	replay := NewConn(conn, buf)
 	var info *Info
 	if err == nil {
@@ -60,16 +64,19 @@ func Peek(conn net.Conn, lim Limits) (*Info, net.Conn, error) {
 	return info, replay, nil
 }
 
-// collect reads until one handshake message is complete. It returns every byte read, also when it fails.
-func collect(conn net.Conn, limit int) (buf, msg []byte, err error) {
-	buf = make([]byte, 0, min(firstRead, limit))
+// collect reads until one handshake message is complete. buf holds what was read before; collect returns it with every byte read
+// since, also when it fails.
+func collect(conn net.Conn, buf []byte, limit int) (all, msg []byte, err error) {
 	var r reassembler
+	if done, err := r.feed(buf, limit); done || err != nil {
+		return buf, r.msg, err
+	}
 	for {
 		if len(buf) == cap(buf) {
 			if len(buf) >= limit {
 				return buf, nil, tooLarge(limit)
 			}
-			grown := make([]byte, len(buf), min(2*cap(buf), limit))
+			grown := make([]byte, len(buf), min(max(2*cap(buf), firstRead), limit))
 			copy(grown, buf)
 			buf = grown
 		}

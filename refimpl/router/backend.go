@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"net"
+	"net/netip"
 	"time"
 )
 
@@ -21,7 +22,11 @@ type upstream struct {
 func (f *faults) upstream(path string, b Backend) *upstream {
 	u := &upstream{Backend: b}
 	for _, hostport := range b.List() {
-		u.addresses = append(u.addresses, &address{hostport: hostport})
+		a := &address{hostport: hostport}
+		if ip, err := netip.ParseAddrPort(hostport); err == nil && ip.Addr().Zone() == "" {
+			a.ip = ip
+		}
+		u.addresses = append(u.addresses, a)
 	}
 	if b.CA != "" {
 		u.roots = f.pool(path+".ca", b.CA)
@@ -44,8 +49,8 @@ func (b Backend) List() []string {
 
 // dial connects to the backend of a route, address by address. secure is the client's session, nil for a passthrough route; client
 // is what is going to be joined, and is spoken to only where the backend speaks first and its greeting must change.
-func (c *session) dial(r Route, client net.Conn, secure *tls.Conn) (net.Conn, error) {
-	u := c.policy.upstreams[r.Name]
+func (c *session) dial(t attempts, client net.Conn, secure *tls.Conn) (net.Conn, error) {
+	u := t.upstream
 	header, err := c.proxyHeader(u.SendProxy, secure)
 	if err != nil {
 		return nil, fmt.Errorf("PROXY header: %w", err)
@@ -54,15 +59,12 @@ func (c *session) dial(r Route, client net.Conn, secure *tls.Conn) (net.Conn, er
 	if secure != nil {
 		alpn = secure.ConnectionState().NegotiatedProtocol
 	}
-	ctx, cancel := context.WithTimeout(c.server.cutCtx, time.Duration(u.DialTimeout))
-	defer cancel()
-	var failed error
-	order := u.order()
-	for i, a := range order {
-		opened, err := c.attempt(ctx, len(order)-i, u, a, header, alpn)
+	for ; len(t.left) > 0; t.left = t.left[1:] {
+		a := t.left[0]
+		opened, err := c.attempt(t, a, header, alpn)
 		if err == nil {
 			a.failed.Store(nil)
-			if i > 0 {
+			if t.failed != nil {
 				c.server.stats.failovers.Add(1)
 			}
 			if u.TLS == StartTLSMySQL {
@@ -70,17 +72,17 @@ func (c *session) dial(r Route, client net.Conn, secure *tls.Conn) (net.Conn, er
 			}
 			return opened.conn, nil
 		}
-		if failed == nil {
-			failed = err
+		if t.failed == nil {
+			t.failed = err
 		} else {
-			failed = fmt.Errorf("%w; %w", failed, err)
+			t.failed = fmt.Errorf("%w; %w", t.failed, err)
 		}
 		if c.server.cutCtx.Err() != nil {
 			break // says nothing about the address
 		}
 		a.fail()
 	}
-	return nil, failed
+	return nil, t.failed
 }
 
 // opened is a backend that is ready for the client's bytes.
@@ -89,15 +91,12 @@ type opened struct {
 	greeting []byte // of a MySQL server, which is still to be told about TLS
 }
 
-// attempt opens one address within its share of the time: a half of what is left when two addresses are. Nothing that the client
-// says after its handshake has a part in it, so the next address may still be tried.
-func (c *session) attempt(ctx context.Context, left int, u *upstream, a *address, header []byte, alpn string) (o opened, err error) {
-	if left > 1 {
-		deadline, _ := ctx.Deadline()
-		share, cancel := context.WithTimeout(ctx, time.Until(deadline)/time.Duration(left))
-		defer cancel()
-		ctx = share
-	}
+// attempt opens one address within its share of the time. Nothing that the client says after its handshake has a part in it, so the
+// next address may still be tried.
+func (c *session) attempt(t attempts, a *address, header []byte, alpn string) (o opened, err error) {
+	u := t.upstream
+	ctx, cancel := context.WithTimeout(c.server.cutCtx, t.share())
+	defer cancel()
 	o.conn, err = new(net.Dialer).DialContext(ctx, "tcp", a.hostport)
 	if err != nil {
 		return o, err // says "dial tcp ADDRESS: …"

@@ -53,6 +53,7 @@ func TestEveryFaultOfTerminationIsNamed(t *testing.T) {
 		want   string // empty: there is none
 	}{
 		{Config{TLS: TLS{MinVersion: "1.1"}}, "tls.min_version: "},
+		{Config{TLS: TLS{SessionTickets: "none"}}, "tls.session_tickets: "},
 		{Config{TLS: TLS{Curves: []string{"X25519", "secp256k1"}}}, "tls.curves[1]: "},
 		{Config{Routes: []Route{pass}}, "routes[0].certificates: "},
 		{Config{Routes: []Route{bad}}, "routes[0].certificates[0].key: is required"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ const failedFor = 10 * time.Second
 // address is one address of a backend and what is known about it. A reload forgets that.
 type address struct {
 	hostport string
+	ip       netip.AddrPort            // the same, where it is no name
 	failed   atomic.Pointer[time.Time] // when a connection failed last, nil = never
 	down     atomic.Bool               // what the active check found last
 }

@@ -42,6 +42,8 @@ type TLS struct {
 	// Curves are the key exchanges that are accepted, with or without ML-KEM; the defaults of crypto/tls, which has both, when left
 	// out. The order means nothing. The ML-KEM hybrids exist in TLS 1.3 only.
 	Curves []string `json:"curves,omitempty" jsonschema:"enum=X25519MLKEM768,enum=SecP256r1MLKEM768,enum=SecP384r1MLKEM1024,enum=X25519,enum=P-256,enum=P-384,enum=P-521"`
+	// SessionTickets is on (the default) or off. Where a route asks for a client certificate there are none.
+	SessionTickets string `json:"session_tickets,omitempty" jsonschema:"enum=off,enum=on"`
 }
 
 // Upgrade is the HTTP endpoint that turns a connection into a tunnel.
@@ -225,6 +227,7 @@ const (
 	DefaultDrainTimeout       = 30 * time.Second
 	DefaultDialTimeout        = 10 * time.Second
 	DefaultMinVersion         = "1.2"
+	DefaultSessionTickets     = "on"
 	DefaultServerFirst        = 300 * time.Millisecond
 )
 
@@ -273,6 +276,7 @@ func (c Config) clone() Config {
 func (c Config) withDefaults(types []string) Config {
 	c = c.clone()
 	setDefault(&c.TLS.MinVersion, DefaultMinVersion)
+	setDefault(&c.TLS.SessionTickets, DefaultSessionTickets)
 	setDefault(&c.Upgrade.Path, DefaultUpgradePath)
 	if c.Upgrade.Types == nil {
 		c.Upgrade.Types = slices.Clone(types)

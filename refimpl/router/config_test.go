@@ -75,7 +75,7 @@ func TestDefaultsAreThoseOfTheDesign(t *testing.T) {
 		Name: "r", Mode: "passthrough", ClientAuth: ClientAuth{Mode: "none"},
 		Backend: Backend{Address: "127.0.0.1:5432", DialTimeout: Duration(10 * time.Second), TLS: "off", SendProxy: "off"},
 	}}
-	full.TLS.MinVersion = "1.2"
+	full.TLS.MinVersion, full.TLS.SessionTickets = "1.2", "on"
 	full.ProxyProtocol.Trusted, full.ForwardedFor.Trusted = nil, nil
 	full.Upgrade.PongTimeout = Duration(5 * time.Minute)
 	if diff := cmp.Diff(full, short.withDefaults([]string{"websocket", "alpn", "alpn-ping"})); diff != "" {

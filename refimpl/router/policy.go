@@ -187,6 +187,7 @@ func (base termination) terminator(auth ClientAuth, pool *x509.CertPool) *termin
 			config.ClientAuth = tls.RequireAndVerifyClientCert
 			config.SessionTicketsDisabled = true
 		default:
+			config.SessionTicketsDisabled = base.config.SessionTickets == Off
 			bindTickets(config)
 		}
 		return config

@@ -140,3 +140,20 @@ func TestValidationConnectionsReachTheACMERoute(t *testing.T) {
 		}
 	}
 }
+
+func TestSessionTicketsCanBeTurnedOff(t *testing.T) {
+	back := echoBackend(t, "echo")
+	for document, resumes := range map[string]bool{"": true, "on": true, "off": false} {
+		b := startRouter(t, Config{TLS: TLS{SessionTickets: document}, Routes: []Route{echoRoute(back.addr)}})
+		config := b.clientConfig("echo.routes.example.test", "echo")
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(1)
+		for n := range 2 {
+			conn := secure(t, b.tcp(t), config)
+			if got := conn.ConnectionState().DidResume; got != (resumes && n == 1) {
+				t.Errorf("session_tickets %q, connection %d: resumed %v", document, n, got)
+			}
+			readLine(t, conn) // by then a ticket has come
+			conn.Close()
+		}
+	}
+}

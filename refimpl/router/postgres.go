@@ -83,7 +83,7 @@ func (c *session) cancel(conn net.Conn, depth int, deadline time.Time) {
 		c.end(outcomeSilent, "read CancelRequest: "+err.Error())
 		return
 	}
-	backend, err := c.dial(r, conn, nil)
+	backend, err := c.dial(c.policy.upstreams[r.Name].attempts(), conn, nil)
 	if err != nil {
 		c.end(outcomeDial, err.Error())
 		splice.Abort(conn)

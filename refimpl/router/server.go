@@ -117,7 +117,7 @@ func (s *Server) Listen(ctx context.Context) error {
 	case s.draining:
 		return fmt.Errorf("listen: %w", net.ErrClosed)
 	}
-	var lc net.ListenConfig
+	lc := listenConfig()
 	listener, err := lc.Listen(ctx, "tcp", config.Listen)
 	if err != nil {
 		return err // says "listen tcp ADDRESS: …"

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +20,8 @@ const (
 	probeHold   = 5 * time.Second        // how long a probe may keep its connection
 	lingerTime  = 500 * time.Millisecond // for a last answer to get past bytes that nobody read
 	lingerBytes = 64 << 10
+
+	firstRead = 2048 // a ClientHello of most clients at once, or a request
 
 	maxLoggedName  = 255 // as long as a host name can be
 	maxLoggedCause = 512
@@ -38,6 +39,7 @@ type session struct {
 	// What join has found: a tunnel of the loop's, or one for splice.Join.
 	taken           *splice.Taken
 	client, backend net.Conn
+	tunnelled       bool // it counts as a tunnel
 
 	hop    netip.AddrPort // the other end of root, or the source that its PROXY header names
 	source netip.AddrPort // the client: hop, or whom a trusted hop speaks for
@@ -76,6 +78,11 @@ func (c *session) serve() {
 	root := c.root
 	stop := context.AfterFunc(c.server.cutCtx, func() { splice.Abort(root) })
 	c.admitted()
+	c.settle(stop)
+}
+
+// settle leaves a tunnel to whoever carries it, and ends what is none.
+func (c *session) settle(stop func() bool) {
 	switch {
 	case c.taken != nil:
 		stop()
@@ -86,7 +93,7 @@ func (c *session) serve() {
 		go c.carry(stop)
 	default:
 		stop()
-		root.Close()
+		c.root.Close()
 		c.finish()
 	}
 }
@@ -220,14 +227,14 @@ func (c *session) handle(conn net.Conn, depth int) {
 func (c *session) peek(conn net.Conn, deadline time.Time) (sniff.Kind, net.Conn, error) {
 	conn.SetReadDeadline(deadline)
 	defer conn.SetReadDeadline(time.Time{})
-	var buf [sniff.MaxBytes]byte
+	buf := make([]byte, firstRead)
 	n := 0
 	for {
 		m, err := conn.Read(buf[n:])
 		n += m
 		if m > 0 {
-			if kind := sniff.Sniff(buf[:n]); kind != sniff.NeedMore || n == len(buf) {
-				return kind, clienthello.NewConn(conn, slices.Clone(buf[:n])), nil
+			if kind := sniff.Sniff(buf[:n]); kind != sniff.NeedMore || n >= sniff.MaxBytes {
+				return kind, clienthello.NewConn(conn, buf[:n:n]), nil
 			}
 		}
 		if err != nil {

@@ -111,7 +111,7 @@ func (c *session) terminate(secure *tls.Conn, r Route, alpn string) {
 	if strings.HasSuffix(alpn, PingSuffix) {
 		client = upgrade.PingConn(secure, time.Duration(c.policy.config.Upgrade.PingInterval))
 	}
-	backend, err := c.dial(r, client, secure)
+	backend, err := c.dial(c.policy.upstreams[r.Name].attempts(), client, secure)
 	if err != nil {
 		c.end(outcomeDial, err.Error())
 		splice.Abort(client)
@@ -122,7 +122,13 @@ func (c *session) terminate(secure *tls.Conn, r Route, alpn string) {
 
 // passthrough joins a client to its backend, which reads the very ClientHello that was read here.
 func (c *session) passthrough(conn net.Conn, r Route) {
-	backend, err := c.dial(r, conn, nil)
+	if !c.begin(conn, r) {
+		c.connect(conn, c.policy.upstreams[r.Name].attempts())
+	}
+}
+
+func (c *session) connect(conn net.Conn, t attempts) {
+	backend, err := c.dial(t, conn, nil)
 	if err == nil && c.starttls {
 		err = c.askForTLS(backend)
 	}
@@ -136,14 +142,22 @@ func (c *session) passthrough(conn net.Conn, r Route) {
 
 // join leaves a client and its backend to be carried until both are done: by the loop, if it can.
 func (c *session) join(client, backend net.Conn) {
-	c.server.stats.tunnels.Add(1)
+	c.tunnel()
 	if c.taken = c.server.loop.Take(client, backend); c.taken == nil {
 		c.client, c.backend = client, backend
 	}
 }
 
+// tunnel counts a client that has its backend, until joined.
+func (c *session) tunnel() {
+	c.tunnelled = true
+	c.server.stats.tunnels.Add(1)
+}
+
 func (c *session) joined(report splice.Report) {
-	c.server.stats.tunnels.Add(-1)
+	if c.tunnelled {
+		c.server.stats.tunnels.Add(-1)
+	}
 	c.in += report.AToB
 	c.out += report.BToA
 	cause := report.End

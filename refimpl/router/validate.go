@@ -76,6 +76,7 @@ func (c Config) check(types []string) faults {
 	f.prefixes("forwarded_for.trusted", c.ForwardedFor.Trusted)
 
 	f.oneOf("tls.min_version", c.TLS.MinVersion, slices.Sorted(maps.Keys(versions))...)
+	f.oneOf("tls.session_tickets", c.TLS.SessionTickets, Off, DefaultSessionTickets)
 	for i, name := range c.TLS.Curves {
 		f.oneOf(fmt.Sprintf("tls.curves[%d]", i), name, slices.Sorted(maps.Keys(curves))...)
 	}
