@@ -203,6 +203,7 @@ func (st *stage) document(listen string) ([]byte, error) {
 	}
 	return json.Marshal(object{
 		"listen": listen, "certificates": []object{{"cert": st.Cert, "key": st.Key}}, "routes": routes,
+		"tls": object{"min_version": "1.3", "curves": []string{"X25519"}, "session_tickets": "off"},
 		"upgrade": object{"path": upgradePath}, "drain": object{"timeout": "1s"},
 	})
 }
