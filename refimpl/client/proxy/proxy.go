@@ -49,7 +49,8 @@ const (
 type Server struct {
 	Kind   Kind
 	Dialer *client.Dialer
-	// LocalTLS is for PostgreSQL clients that ask for TLS on the local port; nil tells them that there is none.
+	// LocalTLS is for database clients that want TLS on the local port, where it ends; nil tells them that there is none. Its
+	// NextProtos do not matter.
 	LocalTLS *tls.Config
 	// Limit bounds the connections at a time; more of them wait in the kernel's queue. 0 means 256.
 	Limit int
