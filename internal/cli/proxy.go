@@ -56,7 +56,7 @@ func proxyFlags(kind string) []cli.Flag {
 	}
 	if kind == "db" {
 		flags = append(flags,
-			&cli.StringFlag{Name: "local-cert", Usage: "certificate `FILE` for PostgreSQL clients that insist on TLS to the local port"},
+			&cli.StringFlag{Name: "local-cert", Usage: "certificate `FILE` for clients that want TLS on the local port, where it ends (default: one made now, that nobody vouches for)"},
 			&cli.StringFlag{Name: "local-key", Usage: "its key `FILE`"})
 	}
 	return flags
