@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -89,9 +87,8 @@ func proxyAction(env Env) cli.ActionFunc {
 			return err
 		}
 		if len(words) > 0 {
-			signals := make(chan os.Signal, 8)
-			signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-			defer signal.Stop(signals)
+			signals, stop := env.Signals()
+			defer stop()
 			p.Signals = signals
 		}
 		return proxyStatus(p.Run(c.Context))
