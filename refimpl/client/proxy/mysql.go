@@ -75,8 +75,8 @@ func (s *Server) greeted(ctx context.Context, conn, remote net.Conn, first []byt
 	}
 	local, response, err := s.openMySQL(ctx, conn, first)
 	if err != nil {
-		remote.Close()
 		s.noOpening(ctx, err)
+		remote.Close()
 		return
 	}
 	_, _ = remote.Write(response) // a failure shows in the tunnel
