@@ -129,6 +129,48 @@ func TestRealPostgresBehindAPassthroughRoute(t *testing.T) {
 	}
 }
 
+// TestPsqlBehindTheLocalPortReachesAServerUnderTLS: such a server offers a login that is bound to its TLS, which ends in the router.
+func TestPsqlBehindTheLocalPortReachesAServerUnderTLS(t *testing.T) {
+	ca, err := certs.NewCA("databases")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const name = "pg.example.test"
+	pg := realPostgres(t, ca, name)
+	dir := t.TempDir()
+	caFile := filepath.Join(dir, "ca.pem")
+	if err := os.WriteFile(caFile, ca.PEM(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := ca.Issue(certs.Leaf{CommonName: name, DNS: []string{name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := certs.WritePEM(dir, "router", leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := startRouter(t, router.Config{
+		Listen: "127.0.0.1:0", Certificates: []router.Certificate{{Cert: cert, Key: key}},
+		Routes: []router.Route{{
+			Name: "pg", SNI: []string{name}, ALPN: []string{"postgresql"}, Mode: router.ModeTerminate,
+			Backend: router.Backend{Address: pg.Address, TLS: router.StartTLSPostgres, CA: caFile, ServerName: name},
+		}},
+	})
+	t.Setenv("PGPASSWORD", pg.Access.Password)
+	var out, says bytes.Buffer
+	err = Proxy{
+		Kind: "db", Router: addr, SNI: name, ALPN: []string{"postgresql"}, OuterCA: caFile, InnerCA: caFile, Upgrade: "direct", Listen: "127.0.0.1:0",
+		Exec: []string{
+			"psql", "-XAtc", "select ssl from pg_stat_ssl where pid = pg_backend_pid()", "-U", pg.Access.User, "-d", pg.Access.Database,
+		},
+		Stdout: &out, Stderr: &says, Warn: t.Logf,
+	}.Run(t.Context())
+	if err != nil || out.String() != "t\n" {
+		t.Errorf("%q, %v, %s", out.String(), err, says.String())
+	}
+}
+
 // turnTLSOn lets a running server do TLS by itself, with the default names of its files; it reads its configuration again at a SIGHUP.
 func turnTLSOn(t *testing.T, data, addr string, leaf tls.Certificate) {
 	t.Helper()

@@ -11,7 +11,8 @@
 // Whoever reaches the port acts with the Dialer's client certificate: listen on loopback.
 //
 // A login that is bound to the server's TLS (SCRAM-SHA-256-PLUS of PostgreSQL, offered where the server sees TLS too) cannot succeed for
-// a client whose own TLS ends here, which is what such a binding is for: connect without TLS, or with channel_binding=disable.
+// a client whose own TLS ends here, which is what such a binding is for: connect with channel_binding=disable, and with TLS, since
+// libpq does not take that offer without. [Server.Environment] says so.
 //
 // Sources: PostgreSQL "Message Flow" and "Message Formats" (SSLRequest, GSSENCRequest, CancelRequest, ErrorResponse), MySQL
 // "Connection Phase", "SSLRequest" and "ERR_Packet", RFC 9110 section 7.8, RFC 9113 section 3.3.
