@@ -175,11 +175,13 @@ func TestDirectTLSIsForPostgresOnly(t *testing.T) {
 			s := newPostgres(t)
 			var said said
 			addr, end := serve(t, &Server{Kind: Database, Dialer: s.dialer("teleport-postgres"), LocalTLS: test.local, Say: said.say})
-			conn := tls.Client(dial(t, addr), &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", NextProtos: test.alpn})
+			tcp := dial(t, addr)
+			conn := tls.Client(tcp, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", NextProtos: test.alpn})
 			_, _ = conn.Write([]byte("\x00\x00\x00\x10\x00\x03\x00\x00user\x00me\x00"))
 			if rest, err := io.ReadAll(conn); len(rest) > 0 {
 				t.Errorf("read %q, %v", rest, err)
 			}
+			_, _ = io.Copy(io.Discard, tcp) // to its end
 			end()
 			said.one(t, test.want)
 			if n := s.connections(); n != 0 {
