@@ -161,7 +161,9 @@ func readMySQL(conn io.Reader, most int) ([]byte, error) {
 	n, err := io.ReadFull(conn, packet)
 	if err == nil {
 		packet = packet[:mysqlHead+min(most, mysqlLength(packet))]
-		_, err = io.ReadFull(conn, packet[mysqlHead:])
+		if _, err = io.ReadFull(conn, packet[mysqlHead:]); errors.Is(err, io.EOF) {
+			err = io.ErrUnexpectedEOF // behind the head it is one
+		}
 	}
 	if err != nil && n > 0 {
 		return nil, fmt.Errorf("MySQL handshake response: %w", err)

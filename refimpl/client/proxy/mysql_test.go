@@ -219,6 +219,7 @@ func FuzzMySQLGreeting(f *testing.F) {
 	f.Add(mysqlGreeting(mysqlPlain))
 	f.Add(mysqlGreeting(mysqlPlain | mysqlClientSSL))
 	f.Add([]byte("\x05\x00\x00\x00\x0a8.0\x00"))
+	f.Add([]byte("0000")) // a head and then the end, which is not the end of a client that said nothing
 	f.Fuzz(func(t *testing.T, greeting []byte) {
 		offered := bytes.Clone(greeting)
 		did, changed := offerTLS(offered), 0
