@@ -23,6 +23,13 @@ func main() {
 	// A reader that has gone ("… | head") is an error of the write, not the end of the process in the middle of a run.
 	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(cli.Main(ctx, cli.Env{
-		Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Hangup: hangup,
+		Args: os.Args, Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Hangup: hangup, Signals: signals,
 	}))
+}
+
+// signals listens for a command that was started. SIGQUIT is among them only here: by itself this process dumps its goroutines at it.
+func signals() (<-chan os.Signal, func()) {
+	c := make(chan os.Signal, 8)
+	signal.Notify(c, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
+	return c, func() { signal.Stop(c) }
 }

@@ -23,6 +23,8 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	// Hangup asks a daemon to read its configuration again.
 	Hangup <-chan os.Signal
+	// Signals gives, from now until stop is called, each signal that a command which was started is to get.
+	Signals func() (signals <-chan os.Signal, stop func())
 }
 
 // statusError is an error with the exit status it stands for.

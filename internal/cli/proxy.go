@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -56,7 +54,7 @@ func proxyFlags(kind string) []cli.Flag {
 	}
 	if kind == "db" {
 		flags = append(flags,
-			&cli.StringFlag{Name: "local-cert", Usage: "certificate `FILE` for PostgreSQL clients that insist on TLS to the local port"},
+			&cli.StringFlag{Name: "local-cert", Usage: "certificate `FILE` for clients that want TLS on the local port, where it ends (default: one made now, that nobody vouches for)"},
 			&cli.StringFlag{Name: "local-key", Usage: "its key `FILE`"})
 	}
 	return flags
@@ -89,9 +87,8 @@ func proxyAction(env Env) cli.ActionFunc {
 			return err
 		}
 		if len(words) > 0 {
-			signals := make(chan os.Signal, 8)
-			signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
-			defer signal.Stop(signals)
+			signals, stop := env.Signals()
+			defer stop()
 			p.Signals = signals
 		}
 		return proxyStatus(p.Run(c.Context))

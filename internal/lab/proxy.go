@@ -14,7 +14,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/tlsroute/tlsroute-bench/internal/certs"
 	"github.com/tlsroute/tlsroute-bench/internal/near"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client/proxy"
@@ -34,7 +36,7 @@ type Proxy struct {
 	// OuterCA and InnerCA are PEM bundles; without a ready file, "" means the system's roots.
 	OuterCA, InnerCA     string
 	Cert, Key            string // client certificate
-	LocalCert, LocalKey  string // for PostgreSQL clients that ask the local port for TLS
+	LocalCert, LocalKey  string // for database clients that want TLS on the local port; "": one that nobody vouches for
 	Upgrade, UpgradePath string
 
 	Listen  string           // the local port, unless Stdio
@@ -120,14 +122,26 @@ func (p Proxy) server() (*proxy.Server, error) {
 	s := &proxy.Server{
 		Kind: proxy.Kind(p.Kind), Dialer: d, Say: func(line string) { p.Warn("proxy: %s", line) },
 	}
-	if p.LocalCert != "" {
-		cert, err := tls.LoadX509KeyPair(p.LocalCert, p.LocalKey)
+	if s.Kind == proxy.Database {
+		cert, err := p.localCertificate()
 		if err != nil {
 			return nil, &ConfigError{p.LocalCert, err}
 		}
 		s.LocalTLS = &tls.Config{Certificates: []tls.Certificate{cert}}
 	}
 	return s, nil
+}
+
+// localCertificate is the one that was given, or one that lives as long as the process: good for clients that want TLS and do not
+// ask with whom (sslmode=require).
+func (p Proxy) localCertificate() (tls.Certificate, error) {
+	if p.LocalCert != "" {
+		return tls.LoadX509KeyPair(p.LocalCert, p.LocalKey)
+	}
+	return certs.SelfSigned(certs.Leaf{
+		CommonName: "tlsroute-bench proxy db", DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotAfter: time.Now().AddDate(1, 0, 0),
+	})
 }
 
 // fill takes from the ready file what is not set.

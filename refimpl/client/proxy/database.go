@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"context"
-	"encoding/binary"
 	"net"
 	"strings"
 	"time"
@@ -35,51 +34,10 @@ func protocol(alpn []string) string {
 	return ""
 }
 
-// mysql passes the bytes: the server greets. A failure takes the greeting's place.
-func (s *Server) mysql(ctx context.Context, conn net.Conn) {
-	remote, err := s.Dialer.Dial(ctx)
-	if err != nil {
-		s.refuseMySQL(ctx, conn, err)
-		return
-	}
-	greeting, err := firstAnswer(ctx, remote)
-	if err != nil {
-		remote.Close()
-		s.refuseMySQL(ctx, conn, err)
-		return
-	}
-	s.answered(ctx, conn, remote, greeting)
-}
-
 // answered hands the service's first bytes over and joins the two. A client that cannot take them shows in the tunnel.
 func (s *Server) answered(ctx context.Context, conn net.Conn, remote net.Conn, first []byte) {
 	_, _ = conn.Write(first)
 	s.join(ctx, conn, remote)
-}
-
-func (s *Server) refuseMySQL(ctx context.Context, conn net.Conn, err error) {
-	s.failed(ctx, err)
-	_, _ = conn.Write(mysqlError("tlsroute-bench: " + err.Error())) // the client may have left
-}
-
-// mysqlError is an ERR_Packet with ER_UNKNOWN_ERROR. In place of the greeting it has no SQL state, since no capabilities have
-// been agreed on.
-func mysqlError(message string) []byte {
-	const code, most = 1105, 512 // MYSQL_ERRMSG_SIZE
-	message = clip(message, most)
-	p := []byte{0, 0, 0, 0, 0xff}
-	p = binary.LittleEndian.AppendUint16(p, code)
-	p = append(p, message...)
-	p[0], p[1] = byte(len(p)-4), byte((len(p)-4)>>8) // bytes behind the header; the packet's number is 0
-	return p
-}
-
-// clip cuts s to a number of bytes, not inside a character.
-func clip(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "")
 }
 
 // whoeverSpeaks dials at once and waits for both: a PostgreSQL client opens, a MySQL server greets.
@@ -115,9 +73,11 @@ func (s *Server) whoeverSpeaks(ctx context.Context, conn net.Conn) {
 	stopWaiting()
 	<-answered
 	switch {
-	case greeting != nil:
-		_, _ = remote.Write(first) // nothing, unless both spoke; a failure shows in the tunnel
+	case greeting != nil && openErr == nil: // both spoke
+		_, _ = remote.Write(first) // a failure shows in the tunnel
 		s.answered(ctx, opened, remote, greeting)
+	case greeting != nil:
+		s.greeted(ctx, conn, remote, greeting)
 	case openErr == nil:
 		s.openPostgres(ctx, opened, remote, first)
 	case reading.Err() != nil && ctx.Err() == nil:

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -114,7 +115,9 @@ func TestPostgresClientsConnectWithoutEncryption(t *testing.T) {
 	}
 }
 
-func TestPostgresClientsThatInsistGetTheLocalCertificate(t *testing.T) {
+// localTLS is a certificate for the local port, and who vouches for it.
+func localTLS(t *testing.T) (*tls.Config, *x509.CertPool) {
+	t.Helper()
 	local, err := certs.NewCA("local")
 	if err != nil {
 		t.Fatal(err)
@@ -123,21 +126,68 @@ func TestPostgresClientsThatInsistGetTheLocalCertificate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return &tls.Config{Certificates: []tls.Certificate{leaf}, NextProtos: []string{"not asked for here"}}, local.Pool()
+}
+
+func TestPostgresClientsThatInsistGetTheLocalCertificate(t *testing.T) {
+	local, pool := localTLS(t)
 	s := newPostgres(t)
 	for _, alpn := range [][]string{{"teleport-postgres"}, {}} {
-		addr, _ := serve(t, &Server{
-			Kind: Database, Dialer: s.dialer(alpn...), LocalTLS: &tls.Config{Certificates: []tls.Certificate{leaf}},
+		for _, negotiation := range []string{"postgres", "direct"} { // by an SSLRequest; at once, as since version 17
+			addr, _ := serve(t, &Server{Kind: Database, Dialer: s.dialer(alpn...), LocalTLS: local})
+			conn, err := connect(t, addr, "sslmode=verify-full sslnegotiation="+negotiation, func(c *pgconn.Config) { c.TLSConfig.RootCAs = pool })
+			if err != nil {
+				t.Fatal(err)
+			}
+			secure, ok := conn.Conn().(*tls.Conn)
+			if !ok {
+				t.Fatal("the local connection has no TLS")
+			}
+			if direct := secure.ConnectionState().NegotiatedProtocol == "postgresql"; direct != (negotiation == "direct") {
+				t.Errorf("%s: ALPN confirmed: %v", negotiation, direct)
+			}
+			if got, err := query(t, conn, "user"); got != "me" || err != nil {
+				t.Errorf("%q, %v", got, err)
+			}
+			if err := conn.CancelRequest(t.Context()); err != nil { // dialled as the connection was, and under TLS
+				t.Errorf("cancel: %v", err)
+			}
+			if _, err := query(t, conn, "wait"); err == nil || !strings.Contains(err.Error(), "cancelled 42") {
+				t.Errorf("query: %v", err)
+			}
+		}
+	}
+}
+
+func TestDirectTLSIsForPostgresOnly(t *testing.T) {
+	local, pool := localTLS(t)
+	for _, test := range []struct {
+		name  string
+		local *tls.Config
+		alpn  []string
+		want  string
+	}{
+		{"no ALPN", local, nil, "direct TLS without ALPN"},
+		{"another ALPN", local, []string{"h2"}, "local client: direct TLS: tls: "},
+		{"no local certificate", nil, []string{"postgresql"}, "there is no local certificate"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newPostgres(t)
+			var said said
+			addr, end := serve(t, &Server{Kind: Database, Dialer: s.dialer("teleport-postgres"), LocalTLS: test.local, Say: said.say})
+			tcp := dial(t, addr)
+			conn := tls.Client(tcp, &tls.Config{RootCAs: pool, ServerName: "127.0.0.1", NextProtos: test.alpn})
+			_, _ = conn.Write([]byte("\x00\x00\x00\x10\x00\x03\x00\x00user\x00me\x00"))
+			if rest, err := io.ReadAll(conn); len(rest) > 0 {
+				t.Errorf("read %q, %v", rest, err)
+			}
+			_, _ = io.Copy(io.Discard, tcp) // to its end
+			end()
+			said.one(t, test.want)
+			if n := s.connections(); n != 0 {
+				t.Errorf("dialled %d times", n)
+			}
 		})
-		conn, err := connect(t, addr, "sslmode=verify-full", func(c *pgconn.Config) { c.TLSConfig.RootCAs = local.Pool() })
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, ok := conn.Conn().(*tls.Conn); !ok {
-			t.Error("the local connection has no TLS")
-		}
-		if got, err := query(t, conn, "user"); got != "me" || err != nil {
-			t.Errorf("%q, %v", got, err)
-		}
 	}
 }
 

@@ -33,7 +33,13 @@ func (s *Server) Environment(addr net.Addr) []string {
 		p := protocol(s.Dialer.ALPN)
 		if p != "mysql" {
 			// PGHOSTADDR goes before PGHOST: one that was set already must not win.
-			env = append(env, "PGHOST="+host, "PGHOSTADDR="+host, "PGPORT="+port, "PGSSLMODE=disable", "PGGSSENCMODE=disable")
+			env = append(env, "PGHOST="+host, "PGHOSTADDR="+host, "PGPORT="+port, "PGGSSENCMODE=disable")
+			if s.LocalTLS == nil {
+				env = append(env, "PGSSLMODE=disable")
+			} else {
+				// libpq takes no offer of SCRAM-SHA-256-PLUS without TLS, and a server that sees TLS makes it.
+				env = append(env, "PGSSLMODE=prefer", "PGCHANNELBINDING=disable")
+			}
 		}
 		if p != "postgres" {
 			env = append(env, "MYSQL_HOST="+host, "MYSQL_TCP_PORT="+port)

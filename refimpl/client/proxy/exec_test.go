@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -16,7 +18,8 @@ import (
 
 func TestEnvironmentIsTheClientsOwn(t *testing.T) {
 	here := []string{"TLSROUTE_PROXY_HOST=127.0.0.1", "TLSROUTE_PROXY_PORT=4000"}
-	postgres := []string{"PGHOST=127.0.0.1", "PGHOSTADDR=127.0.0.1", "PGPORT=4000", "PGSSLMODE=disable", "PGGSSENCMODE=disable"}
+	address := []string{"PGHOST=127.0.0.1", "PGHOSTADDR=127.0.0.1", "PGPORT=4000", "PGGSSENCMODE=disable"}
+	postgres := append(address[:4:4], "PGSSLMODE=disable")
 	mysql := []string{"MYSQL_HOST=127.0.0.1", "MYSQL_TCP_PORT=4000"}
 	for _, test := range []struct {
 		name string
@@ -41,6 +44,11 @@ func TestEnvironmentIsTheClientsOwn(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+	secure := &Server{Kind: Database, Dialer: &client.Dialer{ALPN: []string{"postgresql"}}, LocalTLS: new(tls.Config)}
+	want := slices.Concat(here, address, []string{"PGSSLMODE=prefer", "PGCHANNELBINDING=disable"})
+	if diff := cmp.Diff(want, secure.Environment(&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 4000})); diff != "" {
+		t.Errorf("with a local certificate: %s", diff)
 	}
 	six := (&Server{Kind: HTTP}).Environment(&net.TCPAddr{IP: net.IPv6unspecified, Port: 4000})
 	if want := "TLSROUTE_PROXY_URL=http://[::1]:4000"; six[2] != want {

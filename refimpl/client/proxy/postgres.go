@@ -1,8 +1,8 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -20,8 +20,10 @@ const (
 )
 
 const (
-	maxStartup    = 10000 // MAX_STARTUP_PACKET_LENGTH of the server
-	maxEncryption = 2     // a client asks for GSSAPI once and for TLS once
+	postgresALPN  = "postgresql" // IANA, "TLS ALPN Protocol IDs"
+	tlsHandshake  = 22           // the first byte of a ClientHello's record; a startup message's is 0
+	maxStartup    = 10000        // MAX_STARTUP_PACKET_LENGTH of the server
+	maxEncryption = 2            // a client asks for GSSAPI once and for TLS once
 )
 
 // postgres serves a PostgreSQL client: its encryption requests are answered here, its first other message is dialled for.
@@ -62,15 +64,23 @@ func (s *Server) openPostgres(ctx context.Context, conn, remote net.Conn, first 
 // errNotPostgres is an opening that no PostgreSQL client sends.
 var errNotPostgres = errors.New("not a PostgreSQL startup message")
 
-// opening reads what a PostgreSQL client sends first and deals with its encryption requests. opened is conn, or the TLS session
-// on it; first is the StartupMessage or CancelRequest, whole. Not a byte more is read, and none before TLS counts as said under it
-// (CVE-2021-23214).
+// opening reads what a PostgreSQL client sends first and deals with its encryption: it is asked for, or since version 17 begins at
+// once (sslnegotiation=direct). opened is conn, or the TLS session on it; first is the StartupMessage or CancelRequest, whole. Not
+// a byte more is read, and none before TLS counts as said under it (CVE-2021-23214).
 func (s *Server) opening(ctx context.Context, conn net.Conn) (opened net.Conn, first []byte, err error) {
 	release := bound(ctx, conn, openingTime)
 	defer release()
+	begin := make([]byte, 1)
+	if _, err := io.ReadFull(conn, begin); err != nil {
+		return conn, nil, err
+	}
+	unread := io.MultiReader(bytes.NewReader(begin), conn)
+	if begin[0] == tlsHandshake {
+		return s.directTLS(conn, unread)
+	}
 	opened = conn
 	for range maxEncryption + 1 {
-		if first, err = readStartup(opened); err != nil {
+		if first, err = readStartup(unread); err != nil {
 			return conn, nil, err
 		}
 		answer := byte('N')
@@ -87,10 +97,31 @@ func (s *Server) opening(ctx context.Context, conn net.Conn) (opened net.Conn, f
 			return conn, nil, fmt.Errorf("answer to encryption request: %w", err)
 		}
 		if answer == 'S' {
-			opened = tls.Server(splice.WatchEOF(conn), s.LocalTLS)
+			opened = s.startTLS(conn, postgresALPN)
 		}
+		unread = opened
 	}
 	return conn, nil, fmt.Errorf("%w: encryption asked for %d times", errNotPostgres, maxEncryption+1)
+}
+
+// directTLS reads the first message of a client that has begun with TLS; unread is conn from its first byte. Without ALPN it is
+// refused, as PostgreSQL does: whoever sends a stray ClientHello here does not mean a database.
+func (s *Server) directTLS(conn net.Conn, unread io.Reader) (net.Conn, []byte, error) {
+	if s.LocalTLS == nil {
+		return conn, nil, errors.New("the client begins with TLS, and there is no local certificate")
+	}
+	opened := s.startTLS(&reread{conn, unread}, postgresALPN)
+	if err := opened.Handshake(); err != nil { // bounded by the deadline on conn
+		return conn, nil, fmt.Errorf("direct TLS: %w", err)
+	}
+	if opened.ConnectionState().NegotiatedProtocol != postgresALPN {
+		return conn, nil, fmt.Errorf("%w: direct TLS without ALPN %q", errNotPostgres, postgresALPN)
+	}
+	first, err := readStartup(opened)
+	if err != nil {
+		return conn, nil, err
+	}
+	return opened, first, nil
 }
 
 // readStartup reads one message of the kind that has a length and no type.

@@ -1,16 +1,21 @@
 // Package proxy serves local ports for clients that cannot speak TLS routing: psql, mysql, ssh, kubectl, curl. Such a client
 // speaks its plain protocol to the port, and every connection is carried to one route by a [client.Dialer].
 //
-//	db          PostgreSQL and MySQL. A PostgreSQL client that asks for encryption is told no, or given TLS with a local
-//	            certificate; a CancelRequest goes the way its connection went. A dial that fails is told in the protocol's words.
+//	db          PostgreSQL and MySQL, in plaintext, or with a local certificate under TLS that ends here: asked for by an SSLRequest
+//	            of either protocol, or begun at once (PostgreSQL). A MySQL server that offers TLS by itself does that with its
+//	            client. A CancelRequest goes the way its connection went. A dial that fails is told in the protocol's words.
 //	ssh         the bytes as they are; also on standard input and output, for OpenSSH's ProxyCommand.
 //	http, kube  HTTP/1.1 and h2c on the port, and what the route's ALPN names behind it. An Upgrade turns the connection into a
 //	            tunnel, so that exec and attach of kubectl (WebSocket, SPDY) keep their half-closes and resets.
 //
 // Whoever reaches the port acts with the Dialer's client certificate: listen on loopback.
 //
+// A login that is bound to the server's TLS (SCRAM-SHA-256-PLUS of PostgreSQL, offered where the server sees TLS too) cannot succeed for
+// a client whose own TLS ends here, which is what such a binding is for: connect with channel_binding=disable, and with TLS, since
+// libpq does not take that offer without. [Server.Environment] says so.
+//
 // Sources: PostgreSQL "Message Flow" and "Message Formats" (SSLRequest, GSSENCRequest, CancelRequest, ErrorResponse), MySQL
-// "Connection Phase" and "ERR_Packet", RFC 9110 section 7.8, RFC 9113 section 3.3.
+// "Connection Phase", "SSLRequest" and "ERR_Packet", RFC 9110 section 7.8, RFC 9113 section 3.3.
 package proxy
 
 import (
@@ -49,7 +54,8 @@ const (
 type Server struct {
 	Kind   Kind
 	Dialer *client.Dialer
-	// LocalTLS is for PostgreSQL clients that ask for TLS on the local port; nil tells them that there is none.
+	// LocalTLS is for database clients that want TLS on the local port, where it ends; nil tells them that there is none. Its
+	// NextProtos do not matter.
 	LocalTLS *tls.Config
 	// Limit bounds the connections at a time; more of them wait in the kernel's queue. 0 means 256.
 	Limit int
