@@ -14,7 +14,9 @@ func (l *Lab) routerConfig() router.Config {
 	c := router.Config{
 		Listen: listenAddress(t.Listen),
 		Upgrade: router.Upgrade{
-			Path: t.Upgrade.Path, Types: t.Upgrade.Types, PingInterval: router.Duration(t.Upgrade.PingInterval),
+			Path: t.Upgrade.Path, Types: t.Upgrade.Types,
+			PingInterval: router.Duration(t.Upgrade.PingInterval), PongTimeout: router.Duration(t.Upgrade.PongTimeout),
+			RequireConnection: t.Upgrade.RequireConnection,
 		},
 		Drain: router.Drain{Timeout: router.Duration(drainTime)},
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
+	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -40,7 +41,12 @@ bench: {workloads: [{name: echo, route: echo, rate: 10}]}
 
 func start(t *testing.T, opt Options) *Lab {
 	t.Helper()
-	sc, err := scenario.Parse("small.yaml", []byte(small), scenario.Vocabulary{})
+	return startText(t, small, opt)
+}
+
+func startText(t *testing.T, text string, opt Options) *Lab {
+	t.Helper()
+	sc, err := scenario.Parse("small.yaml", []byte(text), scenario.Vocabulary{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,6 +105,36 @@ func TestEveryRouteIsReachedOverEveryPath(t *testing.T) {
 					t.Error("the witness's log does not have the connection")
 				}
 			})
+		}
+	}
+}
+
+// A strict router refuses what the load balancer has stripped of its Connection field, and takes the rest.
+func TestTheRouterIsAsStrictAsTheScenario(t *testing.T) {
+	const strict = "  router: {upgrade: {ping_interval: 7s, pong_timeout: 9s, require_connection: true}}\n"
+	l := startText(t, strings.Replace(small, "  load_balancer: {}\n", "  load_balancer: {}\n"+strict, 1), Options{})
+	config, _ := l.router.Config()
+	if got := config.Upgrade; time.Duration(got.PingInterval) != 7*time.Second || time.Duration(got.PongTimeout) != 9*time.Second {
+		t.Errorf("timers %v and %v", got.PingInterval, got.PongTimeout)
+	}
+	for typ, want := range map[string]int{"alpn": 400, "websocket": 0} {
+		d, err := l.Dialer("alb-https", "echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Upgrade = typ
+		conn, err := d.Dial(t.Context())
+		if err == nil {
+			conn.Close()
+		}
+		status := 0
+		if refused, ok := errors.AsType[*upgrade.StatusError](err); ok {
+			status = refused.Status
+		} else if err != nil {
+			t.Errorf("%s: %v", typ, err)
+		}
+		if status != want {
+			t.Errorf("%s: refused with %d, want %d", typ, status, want)
 		}
 	}
 }

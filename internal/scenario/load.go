@@ -70,6 +70,7 @@ const (
 	DefaultProfile     = "aws-alb"
 	DefaultUpgradePath = "/webapi/connectionupgrade"
 	DefaultPing        = Duration(30 * time.Second)
+	DefaultPong        = Duration(5 * time.Minute)
 	DefaultWindow      = Duration(500 * time.Millisecond)
 	DefaultGuard       = Duration(100 * time.Millisecond)
 	DefaultPairs       = 12
@@ -81,6 +82,7 @@ func (s *Scenario) fill() {
 	setDefault(&r.Name, DefaultRouterName)
 	setDefault(&r.Upgrade.Path, DefaultUpgradePath)
 	setDefault(&r.Upgrade.PingInterval, DefaultPing)
+	setDefault(&r.Upgrade.PongTimeout, DefaultPong)
 	if len(r.Upgrade.Types) == 0 {
 		r.Upgrade.Types = []string{"websocket", "alpn", "alpn-ping"}
 	}

@@ -38,7 +38,8 @@ func TestDefaultsAreFilledIn(t *testing.T) {
 	}
 	if sc.Topology.Router.Name != scenario.DefaultRouterName || sc.Bench.Pairs != scenario.DefaultPairs ||
 		time.Duration(sc.Bench.Window) != 500*time.Millisecond || sc.Bench.Arms[0] != "direct" ||
-		sc.Bench.Workloads[0].Tunnels != 4 || sc.Bench.Workloads[0].Arrival != "poisson" || sc.Routes[0].ClientAuth != "none" {
+		sc.Bench.Workloads[0].Tunnels != 4 || sc.Bench.Workloads[0].Arrival != "poisson" || sc.Routes[0].ClientAuth != "none" ||
+		sc.Topology.Router.Upgrade.PongTimeout != scenario.DefaultPong || sc.Topology.Router.Upgrade.RequireConnection {
 		t.Errorf("got %+v", sc)
 	}
 	if len(sc.SHA256) != 64 {

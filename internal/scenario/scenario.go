@@ -50,7 +50,7 @@ type Router struct {
 	Upgrade Upgrade `json:"upgrade,omitzero"`
 }
 
-// Upgrade is the router's upgrade endpoint.
+// Upgrade is the router's upgrade endpoint. The router that the checks are put to shares Path and Types with it and nothing else.
 type Upgrade struct {
 	// Path defaults to /webapi/connectionupgrade.
 	Path string `json:"path,omitempty" jsonschema:"pattern=^/"`
@@ -58,6 +58,11 @@ type Upgrade struct {
 	Types []string `json:"types,omitempty" jsonschema:"minItems=1"`
 	// PingInterval defaults to 30s.
 	PingInterval Duration `json:"ping_interval,omitempty"`
+	// PongTimeout defaults to 5m: a WebSocket client that answers no ping for so long is dead, unless a byte moves in either direction.
+	PongTimeout Duration `json:"pong_timeout,omitempty"`
+	// RequireConnection refuses custom tokens without "Connection: upgrade" with 400. A load balancer that strips the field, as aws-alb
+	// does, then leaves websocket alone.
+	RequireConnection bool `json:"require_connection,omitempty"`
 }
 
 // LoadBalancer configures the simulator.

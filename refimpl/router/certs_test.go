@@ -22,7 +22,7 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(t *testing.T) *authority {
+func newAuthority(t testing.TB) *authority {
 	t.Helper()
 	a := &authority{key: newKey(t)}
 	template := &x509.Certificate{
@@ -39,7 +39,7 @@ func newAuthority(t *testing.T) *authority {
 	return a
 }
 
-func newKey(t *testing.T) *ecdsa.PrivateKey {
+func newKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -55,7 +55,7 @@ func (a *authority) pool() *x509.CertPool {
 }
 
 // leaf signs a certificate for servers and clients alike.
-func (a *authority) leaf(t *testing.T, names ...string) tls.Certificate {
+func (a *authority) leaf(t testing.TB, names ...string) tls.Certificate {
 	t.Helper()
 	key := newKey(t)
 	template := &x509.Certificate{
@@ -82,7 +82,7 @@ func (a *authority) caFile(t *testing.T) string {
 	return writePEM(t, "ca.pem", "CERTIFICATE", a.cert.Raw)
 }
 
-func pair(t *testing.T, cert tls.Certificate) Certificate {
+func pair(t testing.TB, cert tls.Certificate) Certificate {
 	t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	if err != nil {
@@ -94,7 +94,7 @@ func pair(t *testing.T, cert tls.Certificate) Certificate {
 	}
 }
 
-func writePEM(t *testing.T, name, kind string, der []byte) string {
+func writePEM(t testing.TB, name, kind string, der []byte) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
 	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {

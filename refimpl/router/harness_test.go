@@ -34,7 +34,7 @@ type backend struct {
 }
 
 // serveBackend runs serve for each connection until the test ends.
-func serveBackend(t *testing.T, serve func(conn net.Conn)) *backend {
+func serveBackend(t testing.TB, serve func(conn net.Conn)) *backend {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -64,7 +64,7 @@ func serveBackend(t *testing.T, serve func(conn net.Conn)) *backend {
 }
 
 // echoBackend says its name in a line, then echoes, and half-closes when the client has.
-func echoBackend(t *testing.T, name string) *backend {
+func echoBackend(t testing.TB, name string) *backend {
 	return serveBackend(t, func(conn net.Conn) { echo(conn, name) })
 }
 
@@ -131,7 +131,7 @@ func (l *logLines) wait(t *testing.T, parts ...string) string {
 const ownName = "router.example.test"
 
 // startRouter serves a document; its first certificate, for every *.example.test name, is put in front of those it has.
-func startRouter(t *testing.T, config Config, change ...func(*Options)) *bench {
+func startRouter(t testing.TB, config Config, change ...func(*Options)) *bench {
 	t.Helper()
 	b := &bench{ca: newAuthority(t), hellos: make(chan HelloEvent, 64), log: &logLines{news: make(chan struct{}, 1)}}
 	config.Listen = "127.0.0.1:0"

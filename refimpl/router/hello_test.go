@@ -44,34 +44,66 @@ func TestABadHelloIsAnsweredByTheRightAlertAndReachesNoBackend(t *testing.T) {
 	}
 }
 
-// A HelloRetryRequest brings a second ClientHello, which is the backend's and is not routed again.
-func TestAHelloRetryRequestCrosses(t *testing.T) {
-	b := startRouter(t, Config{})
-	retried := make(chan bool, 1)
-	cert := b.ca.leaf(t, "pass.routes.example.test")
-	back := serveBackend(t, func(conn net.Conn) {
-		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.CurveP521}})
-		if server.Handshake() == nil {
-			retried <- server.ConnectionState().HelloRetryRequest
-			echo(server, "pass")
-		}
-	})
+// A HelloRetryRequest brings a second ClientHello. It is the router's own on a terminate route and the backend's on a passthrough one, and
+// is not routed again: one connection reaches one backend, whichever of the two asked.
+func TestAHelloRetryRequestDialsOneBackend(t *testing.T) {
+	taken := []tls.CurveID{tls.CurveP521} // crypto/tls sends no share of it unless it has nothing else
+	b := startRouter(t, Config{TLS: TLS{Curves: []string{"P-521"}}})
+	cert := b.ca.leaf(t, "passthrough.routes.example.test")
+	backends := map[string]*backend{
+		ModeTerminate: echoBackend(t, ModeTerminate),
+		ModePassthrough: serveBackend(t, func(conn net.Conn) {
+			server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: taken})
+			if server.Handshake() == nil {
+				echo(server, ModePassthrough)
+			}
+		}),
+		"other": echoBackend(t, "other"), // takes what is not routed by the whole name
+	}
 	config := b.config
-	config.Routes = []Route{{Name: "pass", SNI: []string{"pass.routes.example.test"}, Mode: ModePassthrough, Backend: Backend{Address: back.addr}}}
+	config.Routes = []Route{{
+		Name: "other", SNI: []string{"*.routes.example.test"}, Mode: ModePassthrough, Backend: Backend{Address: backends["other"].addr},
+	}}
+	for _, mode := range []string{ModeTerminate, ModePassthrough} {
+		config.Routes = append(config.Routes, Route{
+			Name: mode, SNI: []string{mode + ".routes.example.test"}, Mode: mode, Backend: Backend{Address: backends[mode].addr},
+		})
+	}
 	if err := b.Reload(config); err != nil {
 		t.Fatal(err)
 	}
-	for _, transport := range transports {
-		conn := secure(t, b.stream(t, transport), b.clientConfig("pass.routes.example.test"))
-		if got := readLine(t, conn); got != "pass" || !<-retried {
-			t.Errorf("%s: reached %q without a HelloRetryRequest", transport, got)
+	for _, mode := range []string{ModeTerminate, ModePassthrough} {
+		for _, transport := range transports {
+			for _, want := range []bool{true, false} {
+				client := b.clientConfig(mode + ".routes.example.test")
+				if !want {
+					client.CurvePreferences = taken
+				}
+				dialled := backends[mode].accepted.Load()
+				conn := secure(t, b.stream(t, transport), client)
+				if got := conn.ConnectionState().HelloRetryRequest; got != want {
+					t.Errorf("%s, %s: HelloRetryRequest %v, want %v", mode, transport, got, want)
+				}
+				if got := readLine(t, conn); got != mode {
+					t.Errorf("%s, %s: reached %q", mode, transport, got)
+				}
+				roundTrip(t, conn, "and on")
+				conn.Close()
+				if e := <-b.hellos; e.Route != mode {
+					t.Errorf("%s, %s: hello event %+v", mode, transport, e)
+				}
+				select {
+				case e := <-b.hellos:
+					t.Errorf("%s, %s: the second hello was routed: %+v", mode, transport, e)
+				default:
+				}
+				if n := backends[mode].accepted.Load() - dialled; n != 1 {
+					t.Errorf("%s, %s: the backend was dialled %d times", mode, transport, n)
+				}
+			}
 		}
-		<-b.hellos
-		select {
-		case e := <-b.hellos:
-			t.Errorf("%s: the second hello was routed: %+v", transport, e)
-		default:
-		}
-		conn.Close()
+	}
+	if n := backends["other"].accepted.Load(); n != 0 {
+		t.Errorf("another backend was dialled %d times", n)
 	}
 }

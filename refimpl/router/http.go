@@ -25,7 +25,7 @@ const keepAlive = 2 * time.Minute
 const usualHeader = 4 << 10
 
 // http serves requests until one of them turns conn into a tunnel. Whatever is said here, the upgrade path is all there is.
-func (c *session) http(conn net.Conn, depth int, plaintext bool) {
+func (c *session) http(conn net.Conn, depth int) {
 	c.end(outcomeHTTP, "no upgrade asked for")
 	br := bufio.NewReaderSize(conn, min(usualHeader, c.policy.config.Limits.HeaderBytes))
 	for served := 0; ; served++ {
@@ -61,7 +61,6 @@ func (c *session) http(conn net.Conn, depth int, plaintext bool) {
 			PingInterval:      time.Duration(c.policy.config.Upgrade.PingInterval),
 			PongTimeout:       time.Duration(c.policy.config.Upgrade.PongTimeout),
 			RequireConnection: c.policy.config.Upgrade.RequireConnection,
-			PlaintextHop:      plaintext,
 			Timeout:           c.timeout(),
 		})
 		if err != nil {

@@ -208,7 +208,7 @@ func (c *session) handle(conn net.Conn, depth int) {
 	case kind == sniff.TLS:
 		c.hello(conn, depth, max(time.Until(deadline), time.Millisecond))
 	case kind == sniff.HTTP1:
-		c.http(conn, depth, true)
+		c.http(conn, depth)
 	case kind == sniff.H2Preface:
 		if depth > 0 || c.countAs(c.source.Addr()) {
 			c.http2(conn)

@@ -52,7 +52,7 @@ func (c *session) hello(conn net.Conn, depth int, budget time.Duration) {
 				c.http2(secure)
 				return
 			}
-			c.http(secure, depth, false)
+			c.http(secure, depth)
 		}
 	case route.Probe:
 		if secure := c.handshake(conn, c.policy.probe, decision.ALPN, event); secure != nil {

@@ -124,9 +124,6 @@ type ServerOptions struct {
 	// RequireConnection asks for "Connection: upgrade" in front of every token (RFC 9110 section 7.8), custom ones included. Without it
 	// these are taken from a request that lost the field to a load balancer.
 	RequireConnection bool
-	// PlaintextHop says that the request came without TLS. It changes nothing today: a custom token is accepted without
-	// Connection on any hop, since a load balancer with an HTTPS target strips the field too.
-	PlaintextHop bool
 	// MaxFrame bounds what a peer may announce in one frame, in bytes; 0 means 1 MiB.
 	MaxFrame int
 	// Timeout bounds the exchange, from the call to the written answer, beside ctx; 0 means 10 s.
