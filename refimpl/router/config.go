@@ -67,7 +67,7 @@ type Route struct {
 	Name string `json:"name" jsonschema:"required"`
 	// SNI left out matches any name and none; *.example.test matches the names below it, kube.* those that begin so.
 	SNI []string `json:"sni,omitempty"`
-	// ALPN left out matches any list and none, except acme-tls/1, which has to be listed; teleport-auth@* matches the names that begin so.
+	// ALPN left out matches any list and none; teleport-auth@* matches the names that begin so.
 	ALPN []string `json:"alpn,omitempty"`
 	// Mode says what happens to TLS: terminate or passthrough.
 	Mode       string     `json:"mode" jsonschema:"required,enum=terminate,enum=passthrough"`
