@@ -35,8 +35,6 @@ func oracle(rules []Rule, sni string, alpn []string) int {
 		for _, n := range r.ALPN {
 			if n == name {
 				best = 1000
-			} else if name == ACMEALPN {
-				continue
 			} else if head, ok := strings.CutSuffix(n, "*"); ok && strings.HasPrefix(name, head) && name != head {
 				best = max(best, len(n))
 			}
@@ -46,9 +44,7 @@ func oracle(rules []Rule, sni string, alpn []string) int {
 	found, key := -1, []int(nil)
 	for i, r := range rules {
 		k := []int{score(r), -1000, 0} // a rule without alpn comes last
-		if len(r.ALPN) == 0 && slices.Equal(alpn, list(ACMEALPN)) {
-			continue
-		} else if len(r.ALPN) > 0 {
+		if len(r.ALPN) > 0 {
 			at := slices.IndexFunc(offered, func(n string) bool { return takes(r, n) >= 0 })
 			if at < 0 {
 				continue
@@ -65,7 +61,7 @@ func oracle(rules []Rule, sni string, alpn []string) int {
 func TestMatchAgreesWithASlowOracle(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	names := list("a.test", "b.a.test", "c.b.a.test", "*.test", "*.a.test", "*.b.a.test", "b.test", "c.*", "c.b.*", "b.*")
-	alpns := list("p", "q", "r", "http/1.1", "p*", "pq*", "pq", "pqr", ACMEALPN, "acme*")
+	alpns := list("p", "q", "r", "http/1.1", "p*", "pq*", "pq", "pqr")
 	some := func(from []string, most int) (out []string) {
 		for range rnd.IntN(most + 1) {
 			if n := from[rnd.IntN(len(from))]; !slices.Contains(out, n) {

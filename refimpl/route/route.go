@@ -21,16 +21,14 @@
 //     ALPN names are tried in its order against the routes that list them; a route without alpn comes after those.
 //   - An ALPN name of a route that ends in "*" is a prefix: "teleport-auth@*" takes the name of any cluster, and what the client offered
 //     is confirmed. A name listed exactly goes before it, a longer prefix before a shorter one, and the client's order before both.
-//   - A route without alpn takes any list and none, except one of nothing but ProbeALPN and ACMEALPN. The first name offered is then
-//     confirmed, these two and GREASE (RFC 8701) excepted.
+//   - A route without alpn takes any list and none. The first name offered is then confirmed, GREASE (RFC 8701) excepted.
 //   - A hello without ALPN counts as one that offers http/1.1; nothing is then confirmed.
 //   - Row 4 confirms http/1.1 when it is offered, whatever the client's order: h2 has no upgrade. A hello that offers h2 and not
 //     http/1.1 is confirmed h2, and RFC 7301 has the endpoint speak it.
 //   - An own name may be a certificate's wildcard, which stands for one label (RFC 9525). A name that a route claims is not own.
 //   - No name, or an own one, with an ALPN list that nobody takes: alert 120.
-//   - ProbeALPN and ACMEALPN are for routes that list them whole: a route without alpn or with a prefix of one never has it confirmed.
-//     The probe's, where no route takes the hello, is confirmed by the router itself, with any name or none; the other is refused as any
-//     that nobody takes.
+//   - ProbeALPN is confirmed by the router itself, with any name or none, unless a route lists it. A route without alpn takes it only
+//     in company, an ALPN prefix never.
 package route
 
 import (
@@ -41,10 +39,6 @@ import (
 
 // ProbeALPN is the ALPN name that the router answers itself: "what does this path do to ALPN?".
 const ProbeALPN = "tlsroute-probe/1"
-
-// ACMEALPN is the ALPN name of a validation connection, RFC 8737 section 3. What answers it proves that it owns the name, so no route
-// gets it without having asked.
-const ACMEALPN = "acme-tls/1"
 
 // maxName is the longest name of a rule or certificate that is looked up, RFC 1035 section 2.3.4.
 const maxName = 255
@@ -152,21 +146,19 @@ type offer struct {
 	names   []string // GREASE left out; http/1.1 when there was no list
 	confirm bool     // there was a list
 	probe   bool     // ProbeALPN is in it
-	first   string   // the first that is not reserved; "" = there is none
+	only    bool     // and nothing else
 }
 
 func newOffer(alpn []string) offer {
 	if len(alpn) == 0 {
-		return offer{names: []string{http1}, first: http1}
+		return offer{names: []string{http1}}
 	}
 	o := offer{names: alpn, confirm: true}
 	if slices.ContainsFunc(alpn, isGREASE) {
 		o.names = slices.DeleteFunc(slices.Clone(alpn), isGREASE)
 	}
 	o.probe = o.has(ProbeALPN)
-	if i := slices.IndexFunc(o.names, func(n string) bool { return !isReserved(n) }); i >= 0 {
-		o.first = o.names[i]
-	}
+	o.only = o.probe && !slices.ContainsFunc(o.names, func(n string) bool { return n != ProbeALPN })
 	return o
 }
 
@@ -185,18 +177,15 @@ func (o offer) pick(e *entry) (Decision, bool) {
 		}
 		return d, true
 	}
-	if e.any < 0 || o.first == "" && len(o.names) > 0 {
+	if e.any < 0 || o.only {
 		return Decision{}, false
 	}
 	d := Decision{Index: e.any, Why: "a route without alpn"}
-	if o.confirm {
-		d.ALPN = o.first
+	if o.confirm && len(o.names) > 0 {
+		d.ALPN = o.names[0]
 	}
 	return d, true
 }
-
-// isReserved tells the names that only a rule which lists them whole gets.
-func isReserved(name string) bool { return name == ProbeALPN || name == ACMEALPN }
 
 // isGREASE tells the reserved names of RFC 8701 section 3: two equal bytes of the form 0x?a. They are never selected.
 func isGREASE(name string) bool {

@@ -23,8 +23,7 @@ var testRules = []Rule{
 	10: {Name: "kube of a", SNI: []string{"kube-teleport-proxy-alpn.a.*"}, ALPN: []string{"h2"}},
 	11: {Name: "auth", ALPN: []string{"teleport-auth@*", "teleport-mysql-*"}},
 	12: {Name: "auth of eu", ALPN: []string{"teleport-auth@eu-*", "teleport-auth@eu-1"}, SNI: []string{"auth.test"}},
-	13: {Name: "auth of auth.test", ALPN: []string{"teleport-auth@*", "tlsroute-*", "http/*", "acme-*"}, SNI: []string{"auth.test"}},
-	14: {Name: "acme", SNI: []string{"acme.test"}, ALPN: []string{"http/1.1", ACMEALPN}},
+	13: {Name: "auth of auth.test", ALPN: []string{"teleport-auth@*", "tlsroute-*", "http/*"}, SNI: []string{"auth.test"}},
 }
 
 var testOwn = []string{"proxy.test", "*.cert.test", "web.example.test", "Router.test."}
@@ -128,19 +127,6 @@ func TestMatchFollowsTheTable(t *testing.T) {
 		{"probe, name of a route with a prefix of it", "auth.test", list(ProbeALPN), none(Probe, ProbeALPN)},
 		{"probe in company of a route's ALPN", "pg.example.test", list(ProbeALPN, "teleport-postgres"), to(0, "teleport-postgres")},
 		{"probe in company of a foreign ALPN", "pg.example.test", list("x", ProbeALPN), none(Probe, ProbeALPN)},
-		{"a route without alpn never confirms the probe", "raw.example.test", list(ProbeALPN, "x"), to(3, "x")},
-		// a validation by ACME
-		{"validation, a route that lists it", "acme.test", list(ACMEALPN), to(14, ACMEALPN)},
-		{"validation, name of a route without alpn", "raw.example.test", list(ACMEALPN), none(NoALPN, "")},
-		{"validation, name of a route with a prefix of it", "auth.test", list(ACMEALPN), none(NoALPN, "")},
-		{"validation behind GREASE", "raw.example.test", list("\x0a\x0a", ACMEALPN), none(NoALPN, "")},
-		{"validation, a route without alpn beside another", "mixed.test", list(ACMEALPN), none(NoALPN, "")},
-		{"validation in company: a route without alpn takes the company", "raw.example.test", list(ACMEALPN, "x"), to(3, "x")},
-		{"validation, a route's name", "pg.example.test", list(ACMEALPN), none(NoALPN, "")},
-		{"validation, own name", "proxy.test", list(ACMEALPN), none(NoALPN, "")},
-		{"validation, no name", "", list(ACMEALPN), none(NoALPN, "")},
-		{"validation, unknown name", "nobody.test", list(ACMEALPN), none(NoName, "")},
-		{"validation and probe, and no more", "raw.example.test", list(ACMEALPN, ProbeALPN), none(Probe, ProbeALPN)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := table.Match(c.sni, c.alpn)
@@ -156,20 +142,13 @@ func TestMatchFollowsTheTable(t *testing.T) {
 	}
 }
 
-func TestMatchGivesAReservedNameToARouteThatListsIt(t *testing.T) {
-	for _, name := range list(ProbeALPN, ACMEALPN) {
-		for _, rules := range [][]Rule{
-			{{Name: "p", SNI: list("a.test"), ALPN: list(name)}, {Name: "rest", SNI: list("a.test")}},
-			{{Name: "p", ALPN: list(name)}, {Name: "rest", SNI: list("a.test")}},
-		} {
-			table, err := NewTable(rules, nil)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if d := table.Match("a.test", list(name)); d.Kind != RouteKind || d.Index != 0 || d.ALPN != name {
-				t.Errorf("%s: got %+v, want the route that lists it", name, d)
-			}
-		}
+func TestMatchGivesTheProbeToARouteThatListsIt(t *testing.T) {
+	table, err := NewTable([]Rule{{Name: "p", SNI: list("a.test"), ALPN: list(ProbeALPN)}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := table.Match("a.test", list(ProbeALPN)); d.Kind != RouteKind || d.Index != 0 {
+		t.Errorf("got %+v, want the route", d)
 	}
 }
 
@@ -181,9 +160,6 @@ func TestARouteWithoutSNIAndALPNTakesAll(t *testing.T) {
 	for _, sni := range list("", "proxy.test", "nobody.test") {
 		if d := table.Match(sni, list("http/1.1")); d.Kind != RouteKind || d.ALPN != "http/1.1" {
 			t.Errorf("%q: got %+v, want the route", sni, d)
-		}
-		if d := table.Match(sni, list(ACMEALPN)); d.Alert() == 0 {
-			t.Errorf("%q: a validation goes to %+v", sni, d)
 		}
 	}
 }
@@ -277,7 +253,7 @@ func TestOwnNamesAreThoseNoRouteClaims(t *testing.T) {
 			t.Errorf("Own(%q) = %v, want %v", name, got, want)
 		}
 	}
-	want := list("*.a.example.test", "*.example.test", "acme.test", "auth.test", "kube-teleport-proxy-alpn.*", "kube-teleport-proxy-alpn.a.*",
+	want := list("*.a.example.test", "*.example.test", "auth.test", "kube-teleport-proxy-alpn.*", "kube-teleport-proxy-alpn.a.*",
 		"mixed.test", "pg.example.test", "raw.example.test", "web.example.test")
 	if d := cmp.Diff(want, table.Names()); d != "" {
 		t.Errorf("names: -want +got:\n%s", d)

@@ -27,8 +27,8 @@ func (e *entry) find(alpn string) (index int, listed string, ok bool) {
 	if i, ok := e.alpn[alpn]; ok {
 		return i, alpn, true
 	}
-	if isReserved(alpn) {
-		return 0, "", false
+	if alpn == ProbeALPN {
+		return 0, "", false // for a rule that lists it whole
 	}
 	for _, n := range e.lengths {
 		if n >= len(alpn) {

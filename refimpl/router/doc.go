@@ -66,9 +66,8 @@
 //     was a certificate, the verdict and, of a verified one, the CN. v1 has no room for any of it. The address is that of the client:
 //     the one in a trusted PROXY header or X-Forwarded-For, where port 0 says that the port is not known.
 //   - tickets: a session is resumed under its own name, ALPN, route and document only. Where a certificate is asked for there are none.
-//   - acme-tls/1 (RFC 8737) goes to a route that lists it and to no other: without sni it takes the validation of every name, an own one
-//     included. Where none does it is refused, also for names of a route without alpn: a backend that answers for itself, behind a
-//     passthrough route, needs a second route to the same address that lists acme-tls/1. In mode terminate the route's certificates
+//   - acme-tls/1 (RFC 8737) is a route like any other: without sni it takes the validation of every name, an own one included, except
+//     names of a route without alpn; for these list the names in the ACME route's sni. In mode terminate the route's certificates
 //     answer.
 //   - backend.tls and client_auth belong to a router that ends TLS, so a passthrough route that sets them is refused.
 //   - A backend that cannot be reached: the client of a terminate route has finished its handshake by then; its
