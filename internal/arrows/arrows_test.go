@@ -94,6 +94,9 @@ var never = map[string][]string{
 	"internal/lab": {"internal/cli", "reports"},
 }
 
+// listeners are the commands: they alone listen to signals.
+var listeners = []string{"", "internal/peers"}
+
 type pkg struct {
 	ImportPath                         string
 	Standard                           bool
@@ -108,6 +111,9 @@ func TestArrowsGoDownOnly(t *testing.T) {
 	for _, p := range packages {
 		folder := strings.TrimPrefix(p.ImportPath+"/", module)
 		folder = strings.TrimSuffix(folder, "/")
+		if slices.Contains(p.Imports, "os/signal") && !slices.Contains(listeners, folder) {
+			t.Errorf("%s must not import os/signal: main listens, and hands on", folder)
+		}
 		name, r, ok := ruleFor(folder)
 		if !ok {
 			t.Errorf("%s has no rule: say in internal/arrows what it may import", folder)

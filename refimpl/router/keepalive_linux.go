@@ -5,8 +5,6 @@ import (
 	"os"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Keep-alive finds the peers that are gone, in tunnels that may idle for days: first asked after 15 s, given up after nine questions.
@@ -31,12 +29,12 @@ func listenConfig() net.ListenConfig {
 
 func setKeepAlive(fd int) error {
 	for _, o := range []struct{ level, name, value int }{
-		{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, int(probeIdle / time.Second)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, int(probeEvery / time.Second)},
-		{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, probeCount},
+		{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE, 1},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE, int(probeIdle / time.Second)},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL, int(probeEvery / time.Second)},
+		{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT, probeCount},
 	} {
-		if err := unix.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
+		if err := syscall.SetsockoptInt(fd, o.level, o.name, o.value); err != nil {
 			return err
 		}
 	}
