@@ -151,7 +151,7 @@ func (st *stage) start(ctx context.Context, name string) (*arm, error) {
 	return a, nil
 }
 
-// ready waits until both ports take a connection. That is after the workers of nginx are there, or nearly.
+// ready waits until both ports take a connection and the workers of nginx are there.
 func (a *arm) ready(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -172,12 +172,18 @@ func (a *arm) ready(ctx context.Context, name string) error {
 			}
 		}
 	}
-	var err error
-	a.pids, err = family(a.process.cmd.Process.Pid)
-	if err == nil && strings.HasPrefix(name, "nginx") && len(a.pids) != 1+workers {
-		err = fmt.Errorf("%s runs in %d processes, want %d", name, len(a.pids), 1+workers)
+	for {
+		var err error
+		a.pids, err = family(a.process.cmd.Process.Pid)
+		if err != nil || !strings.HasPrefix(name, "nginx") || len(a.pids) == 1+workers {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s runs in %d processes, want %d", name, len(a.pids), 1+workers)
+		case <-time.After(20 * time.Millisecond):
+		}
 	}
-	return err
 }
 
 func freePort() (string, error) {

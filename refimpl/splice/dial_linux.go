@@ -21,7 +21,7 @@ type opening struct {
 }
 
 func (l *Loop) dial(client net.Conn, d Dial) *Taken {
-	tcp := bottom(client)
+	tcp := carried(client)
 	if tcp == nil {
 		return nil
 	}
@@ -42,7 +42,12 @@ func (l *Loop) dial(client net.Conn, d Dial) *Taken {
 	x := &pair{opening: &opening{to: d.To, timeout: d.Timeout, connected: d.Connected, refused: d.Refused}}
 	x.ends[0].fd, x.ends[1].fd = taken, fd
 	x.ends[0].writable, x.ends[0].unasked = true, true
-	_, held := peel(client)
+	var held []byte
+	if secure, watched := session(client); secure != nil {
+		x.ends[0].over(secure, watched)
+	} else {
+		_, held = peel(client)
+	}
 	x.ends[0].pending = append(d.Before, held...)
 	x.opening.before = len(d.Before)
 	tcp.Close()

@@ -119,6 +119,50 @@ func TestARefusedDialGivesTheClientBackWhole(t *testing.T) {
 	}
 }
 
+// A session keeps what it could not send, its goodbye too, until its client has room: nobody has asked about that room before.
+func TestDialCarriesATLSSession(t *testing.T) {
+	l, to := listen(t)
+	peer, _, client := tlsPair(t)
+	_, r := startDial(t, client, Dial{To: to, Before: []byte("header ")})
+	backend, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	send(t, peer, "hello")
+	_ = peer.CloseWrite()
+	wantEOF(t, backend.(*net.TCPConn), "header hello") //nolint:forcetypeassert // of a TCP listener
+	bulk := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	go func() {
+		_, _ = backend.Write(bulk)
+		backend.Close()
+	}()
+	if got, err := io.ReadAll(peer); err != nil || !bytes.Equal(got, bulk) {
+		t.Errorf("the client has read %d of %d bytes, %v", len(got), len(bulk), err)
+	}
+	_ = peer.Close()
+	within(t, "done", r.done)
+	if r.report.End != EndEOF || r.report.BToA != int64(len(bulk)) {
+		t.Errorf("%+v", r.report)
+	}
+}
+
+func TestARefusedDialGivesATLSSessionBack(t *testing.T) {
+	l, to := listen(t)
+	l.Close()
+	peer, _, client := tlsPair(t)
+	send(t, peer, "hello")
+	_, r := startDial(t, client, Dial{To: to})
+	refused := <-r.refused
+	if refused.client != net.Conn(client) || !errors.Is(refused.err, syscall.ECONNREFUSED) {
+		t.Errorf("refused: %v, %v", refused.client, refused.err)
+	}
+	_ = peer.CloseWrite()
+	if got, err := io.ReadAll(client); err != nil || string(got) != "hello" {
+		t.Errorf("read of the client: %q, %v", got, err)
+	}
+}
+
 // blackHole is an address whose queue of connections is full: the kernel drops the next SYN.
 func blackHole(t *testing.T) netip.AddrPort {
 	t.Helper()

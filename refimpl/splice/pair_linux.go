@@ -87,7 +87,11 @@ func (x *pair) late(side int) *failure {
 // pump moves what can be moved.
 func (p *poller) pump(x *pair) {
 	for side := range x.ends {
-		if f := p.move(x, side); f != nil {
+		f := p.move(x, side)
+		if f == nil && x.ends[1-side].keeps() {
+			f = p.ask(x, 1-side)
+		}
+		if f != nil {
 			p.fail(x, *f)
 			return
 		}
