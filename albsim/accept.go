@@ -86,10 +86,11 @@ func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
 		s.mu.Unlock()
 		conn.Close()
 	}()
-	if !l.plan.secure {
-		s.connectionLog(c, nil, 0, "-")
-		s.serveH1(ctx, c, raw, nil)
-		return
-	}
-	s.serveTLS(ctx, c, raw)
+	l.plan.serve(s, ctx, c, raw)
+}
+
+// servePlain is what an HTTP listener does with a connection.
+func (s *Server) servePlain(ctx context.Context, c *connState, raw *rawConn) {
+	s.connectionLog(c, nil, 0, "-")
+	s.serveH1(ctx, c, raw, nil)
 }

@@ -13,38 +13,29 @@ import (
 	"time"
 )
 
-// frontTLS builds a listener's TLS configuration.
+// frontTLS builds an HTTPS listener's TLS configuration.
 func (s *Server) frontTLS(l *listenerPlan) *tls.Config {
-	base := &tls.Config{
-		NextProtos:   slices.Clone(s.plan.profile.ALPNOffer),
+	cfg := s.baseTLS(l)
+	clientAuth(cfg, l)
+	offer := slices.Clone(s.plan.profile.ALPNOffer)
+	if !s.plan.set.http2 {
+		offer = slices.DeleteFunc(offer, func(p string) bool { return p == "h2" })
+	}
+	s.alpn(cfg, offer)
+	return cfg
+}
+
+// baseTLS is what every listener with TLS has: certificates, policy and ticket key.
+func (s *Server) baseTLS(l *listenerPlan) *tls.Config {
+	cfg := &tls.Config{
 		KeyLogWriter: s.opt.FrontKeyLog,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return chooseCertificate(l.certs, hello), nil
 		},
 	}
-	if !s.plan.set.http2 {
-		base.NextProtos = slices.DeleteFunc(base.NextProtos, func(p string) bool { return p == "h2" })
-	}
-	l.policy.apply(base)
-	clientAuth(base, l)
-	base.SetSessionTicketKeys([][32]byte{s.ticketKey}) // one key for both twins
-	none := base.Clone()
-	none.NextProtos = nil
-	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if raw, ok := hello.Conn.(*rawConn); ok {
-			raw.hello = hello
-		}
-		if s.plan.profile.ALPNNoOverlap != "ignore" || overlap(hello.SupportedProtos, base.NextProtos) {
-			return nil, nil
-		}
-		// crypto/tls answers a list without overlap with alert 120; an ALB completes the handshake (ALB-TLS-03).
-		return none, nil
-	}
-	return base
-}
-
-func overlap(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+	l.policy.apply(cfg)
+	cfg.SetSessionTicketKeys([][32]byte{s.ticketKey}) // one key for all that a listener may answer with
+	return cfg
 }
 
 // serveTLS completes the handshake and hands over to the protocol agreed on.

@@ -1,0 +1,39 @@
+package albsim
+
+import (
+	"slices"
+	"strconv"
+)
+
+func planGroup(g TargetGroup, path string, faults *Faults) *targetGroup {
+	group := &targetGroup{name: g.Name}
+	if g.Name == "" {
+		faults.add(path+".name", "is missing")
+		return nil
+	}
+	switch g.Protocol {
+	case "HTTP", "HTTPS":
+		group.secure = g.Protocol == "HTTPS"
+	case "TCP", "TLS", "UDP", "TCP_UDP", "GENEVE", "QUIC", "TCP_QUIC":
+		faults.add(path+".protocol", "%s belongs to a network load balancer, which this version does not simulate; use HTTP or HTTPS", g.Protocol)
+	default:
+		faults.add(path+".protocol", "%q: must be HTTP or HTTPS", g.Protocol)
+	}
+	switch g.ProtocolVersion {
+	case "", "HTTP1":
+	case "HTTP2", "GRPC":
+		faults.add(path+".protocol_version", "%s: this version speaks only HTTP1 to its targets", g.ProtocolVersion)
+	default:
+		faults.add(path+".protocol_version", "%q: must be HTTP1", g.ProtocolVersion)
+	}
+	if g.HealthCheck.Enabled {
+		faults.add(path+".health_check.enabled", "true: this version makes no health checks; every target counts as healthy")
+	}
+	for i, t := range g.Targets {
+		if msg := checkAddress(t, false); msg != "" {
+			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: %s", t, msg)
+		}
+	}
+	group.targets = slices.Clone(g.Targets)
+	return group
+}
