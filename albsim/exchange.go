@@ -34,6 +34,7 @@ type exchange struct {
 	dog *watchdog
 	rec *record
 
+	lease   *lease // of a tunnel
 	body    *bodyState
 	fault   error       // the client's, in sending its body
 	gone    atomic.Bool // the client has left
@@ -120,36 +121,51 @@ func (x *exchange) send(r *response, body []byte) {
 	}
 }
 
+// forward has a target of one of the action's groups answer.
 func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
-	group := a.chooseGroup()
-	if group == nil {
+	g := a.chooseGroup()
+	if g == nil {
 		x.page(503)
 		return nil
 	}
-	x.rec.group = group.name
-	address, ok := group.pick()
+	x.rec.group = g.name
+	l, ok := g.pick(pickRequest{client: x.req.client, http: x.req})
 	if !ok {
 		x.page(503)
 		return nil
 	}
 	if kind, _ := x.req.get("Content-Type"); x.req.proto == "HTTP/2.0" && strings.HasPrefix(kind, "application/grpc") {
+		l.release()
 		x.page(464)
 		return nil
 	}
-	sni := ""
-	if group.secure && x.s.plan.profile.BackendSNI == "host" {
-		sni = hostOnly(x.req.host)
-	}
 	fields := x.s.rewrite(x.req)
 	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
+	c := x.carry(ctx, l, fields)
+	if c == nil {
+		l.release()
+		return nil
+	}
+	x.lease = l // the tunnel's
+	return c
+}
+
+// carry takes the request to the lease's target over HTTP/1.1, and the answer back.
+func (x *exchange) carry(ctx context.Context, l *lease, fields []field) *targetConn {
+	ctx, end := l.within(ctx)
+	defer end()
+	address, secure, sni := l.target.address, l.group.secure, ""
+	if secure && x.s.plan.profile.BackendSNI == "host" {
+		sni = hostOnly(x.req.host)
+	}
 	for fresh := false; ; fresh = true {
 		var c *targetConn
 		if !fresh {
-			c = x.s.pool.get(targetKey(address, sni, group.secure))
+			c = x.s.pool.get(targetKey(address, sni, secure))
 		}
 		if c == nil {
 			var err error
-			if c, err = x.s.dialTarget(ctx, address, sni, group.secure, x.l.plan.policy); err != nil {
+			if c, err = x.s.dialTarget(ctx, address, sni, secure, x.l.plan.policy); err != nil {
 				x.s.log.Debug("target not reached", "target", address, "err", err)
 				status := 502
 				if de, ok := errors.AsType[*dialError](err); ok {

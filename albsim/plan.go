@@ -10,13 +10,13 @@ type plan struct {
 	profile   Profile
 	set       settings
 	listeners []*listenerPlan
-	groups    map[string]*targetGroup
+	groups    map[string]*group
 	logs      Logs
 }
 
 func makePlan(cfg Config) (*plan, error) {
 	var faults Faults
-	p := &plan{groups: map[string]*targetGroup{}, logs: cfg.Logs}
+	p := &plan{groups: map[string]*group{}, logs: cfg.Logs}
 
 	name := cfg.Profile
 	if name == "" {

@@ -1,19 +1,16 @@
 package albsim
 
-import (
-	"slices"
-	"strconv"
-)
+import "strconv"
 
-func planGroup(g TargetGroup, path string, faults *Faults) *targetGroup {
-	group := &targetGroup{name: g.Name}
+func planGroup(g TargetGroup, path string, faults *Faults) *group {
+	out := &group{name: g.Name}
 	if g.Name == "" {
 		faults.add(path+".name", "is missing")
 		return nil
 	}
 	switch g.Protocol {
 	case "HTTP", "HTTPS":
-		group.secure = g.Protocol == "HTTPS"
+		out.secure = g.Protocol == "HTTPS"
 	case "TCP", "TLS", "UDP", "TCP_UDP", "GENEVE", "QUIC", "TCP_QUIC":
 		faults.add(path+".protocol", "%s belongs to a network load balancer, which this version does not simulate; use HTTP or HTTPS", g.Protocol)
 	default:
@@ -33,7 +30,7 @@ func planGroup(g TargetGroup, path string, faults *Faults) *targetGroup {
 		if msg := checkAddress(t, false); msg != "" {
 			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: %s", t, msg)
 		}
+		out.targets = append(out.targets, newTarget(t))
 	}
-	group.targets = slices.Clone(g.Targets)
-	return group
+	return out
 }
