@@ -6,7 +6,7 @@ import "path/filepath"
 type Config struct {
 	// Profile is one of Profiles(); aws-alb when empty.
 	Profile string `json:"profile,omitempty"`
-	// Attributes are AWS's own by their full key, with AWS's defaults; see Attributes().
+	// Attributes are the load balancer's, by AWS's full key, with AWS's defaults; see Attributes().
 	Attributes   map[string]any `json:"attributes,omitempty"`
 	Listeners    []Listener     `json:"listeners" jsonschema:"required,minItems=1"`
 	TargetGroups []TargetGroup  `json:"target_groups" jsonschema:"required"`

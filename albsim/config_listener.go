@@ -8,7 +8,9 @@ type Listener struct {
 	// Certificates are for HTTPS; the first is the default, which answers no SNI and an unknown one.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// SSLPolicy is ELBSecurityPolicy-2016-08 when empty, which is what AWS's interface defaults to.
-	SSLPolicy            string               `json:"ssl_policy,omitempty"`
+	SSLPolicy string `json:"ssl_policy,omitempty"`
+	// Attributes are the listener's own, by AWS's full key.
+	Attributes           map[string]any       `json:"attributes,omitempty"`
 	MutualAuthentication MutualAuthentication `json:"mutual_authentication,omitzero"`
 	Rules                []Rule               `json:"rules,omitempty"`
 	Default              Default              `json:"default" jsonschema:"required"`

@@ -14,7 +14,7 @@ func FuzzReadRequest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	p := awsALB()
-	set := readAttributes(nil, new(Faults))
+	set := balancerAttributes.read(nil, "attributes", new(Faults))
 	server := &Server{plan: &plan{profile: p, set: set}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		br := newReader(raw)

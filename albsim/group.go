@@ -10,6 +10,7 @@ import (
 type group struct {
 	name    string
 	secure  bool
+	set     groupSettings
 	targets []*target
 	next    atomic.Uint64
 }

@@ -27,7 +27,7 @@ func makePlan(cfg Config) (*plan, error) {
 		faults.add("profile", "%s: this version has no such profile%s", name, didYouMean(name, Profiles()))
 	}
 	p.profile = profile
-	p.set = readAttributes(cfg.Attributes, &faults)
+	p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
 
 	for i, g := range cfg.TargetGroups {
 		path := "target_groups[" + strconv.Itoa(i) + "]"

@@ -26,6 +26,7 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	if g.HealthCheck.Enabled {
 		faults.add(path+".health_check.enabled", "true: this version makes no health checks; every target counts as healthy")
 	}
+	out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
 	for i, t := range g.Targets {
 		if msg := checkAddress(t, false); msg != "" {
 			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: %s", t, msg)

@@ -18,6 +18,7 @@ type listenerPlan struct {
 	policy policy
 	mutual string // off, passthrough or verify
 	trust  *x509.CertPool
+	set    listenerSettings
 	rules  []rule // by priority, the default last
 }
 
@@ -26,6 +27,7 @@ func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPl
 	if msg := checkAddress(l.Listen, true); msg != "" {
 		faults.add(path+".listen", "%q: %s", l.Listen, msg)
 	}
+	out.set = listenerAttributes.read(l.Attributes, path+".attributes", faults)
 	switch l.Protocol {
 	case "HTTP":
 		out.serve = (*Server).servePlain
