@@ -56,7 +56,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			{
 				Listen: "nowhere", Protocol: "HTTPS", SSLPolicy: "ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04",
 				MutualAuthentication: MutualAuthentication{Mode: "verify"}, Default: Default{Forward: "ruoter"},
-				Attributes:           map[string]any{"routing.http.response.server.enabled": false},
+				Attributes: map[string]any{"routing.http.response.server.enabled": false},
 			},
 			{
 				Listen: "127.0.0.1:0", Protocol: "TLS",
