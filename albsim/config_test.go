@@ -128,6 +128,23 @@ func TestEveryProfileStatesItsEvidence(t *testing.T) {
 	}
 }
 
+func TestADerivedProfileClaimsOnlyWhatItGrades(t *testing.T) {
+	p := derive(awsALB(), "other", "")
+	p.grade("HalfClose", "S", "its source")
+	for _, k := range p.Knobs() {
+		want := "A"
+		if k.Name == "HalfClose" {
+			want = "S"
+		}
+		if k.Grade != want {
+			t.Errorf("%s has grade %s, want %s", k.Name, k.Grade, want)
+		}
+	}
+	if e := awsALB().Evidence["HalfClose"]; e.Grade != "unknown" {
+		t.Errorf("grading the copy has changed the original: %+v", e)
+	}
+}
+
 func TestALB_RULE_01_LowestPriorityFirstDefaultLast(t *testing.T) {
 	m := start(t, ruled([]Rule{
 		fixed(20, 201, Condition{Field: "path-pattern", Values: []string{"/a*"}}),

@@ -54,7 +54,9 @@ func TestTheEndOfATargetEndsWhatItIsAtWorkOn(t *testing.T) {
 	if status, head, _ := c.response(); status != 502 {
 		t.Errorf("a request: got %q, want 502", head)
 	}
-	<-seen
+	if err := <-seen; err == nil {
+		t.Error("a request: the target's connection gave a byte, want its end")
+	}
 
 	switched := newStub(t, nil, switching("x", func(c *client) {
 		_, err := c.br.ReadByte()
