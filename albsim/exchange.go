@@ -2,9 +2,7 @@ package albsim
 
 import (
 	"context"
-	"errors"
 	"io"
-	"strings"
 	"sync/atomic"
 )
 
@@ -74,19 +72,11 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	if x.req.class.tier >= ambiguous {
 		x.close = true // ALB-DES-02: routed, but neither connection is used again
 	}
-	switch {
-	case x.req.method == "TRACE":
-		x.page(405)
-		return nil
-	case x.req.method == "CONNECT":
-		x.page(p.ConnectStatus)
-		return nil
-	case len(list(x.req.fields, "X-Forwarded-For")) > p.MaxForwardedFor:
-		x.page(463)
-		return nil
-	case len(x.req.upgrade) > 0 && p.RefusedUpgrade != 0 && !x.s.tokensCross(x.req.upgrade):
-		x.page(p.RefusedUpgrade)
-		return nil
+	for _, g := range gates {
+		if status := g(x); status != 0 {
+			x.page(status)
+			return nil
+		}
 	}
 	r := match(x.l.plan.rules, x.req)
 	a := &r.action
@@ -134,14 +124,7 @@ func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
 		x.page(503)
 		return nil
 	}
-	if kind, _ := x.req.get("Content-Type"); x.req.proto == "HTTP/2.0" && strings.HasPrefix(kind, "application/grpc") {
-		l.release()
-		x.page(464)
-		return nil
-	}
-	fields := x.s.rewrite(x.req)
-	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
-	c := x.carry(ctx, l, fields)
+	c := x.deliver(ctx, l)
 	if c == nil {
 		l.release()
 		return nil
@@ -150,40 +133,21 @@ func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
 	return c
 }
 
-// carry takes the request to the lease's target over HTTP/1.1, and the answer back.
-func (x *exchange) carry(ctx context.Context, l *lease, fields []field) *targetConn {
-	ctx, end := l.within(ctx)
-	defer end()
-	address, secure, sni := l.target.address, l.group.secure, ""
-	if secure && x.s.plan.profile.BackendSNI == "host" {
-		sni = hostOnly(x.req.host)
+// carrier takes a request to a lease's target and its answer to x's client: one for each protocol version of a group.
+type carrier interface {
+	// accepts tells whether the group's protocol has room for such a request; if not it is 464.
+	accepts(req *request) bool
+	// carry answers the request whatever happens. A connection that it returns has switched protocols.
+	carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn
+}
+
+func (x *exchange) deliver(ctx context.Context, l *lease) *targetConn {
+	by := l.group.carrier
+	if !by.accepts(x.req) {
+		x.page(464)
+		return nil
 	}
-	for fresh := false; ; fresh = true {
-		var c *targetConn
-		if !fresh {
-			c = x.s.pool.get(targetKey(address, sni, secure))
-		}
-		if c == nil {
-			var err error
-			if c, err = x.s.dialTarget(ctx, address, sni, secure, x.l.plan.policy); err != nil {
-				x.s.log.Debug("target not reached", "target", address, "err", err)
-				status := 502
-				if de, ok := errors.AsType[*dialError](err); ok {
-					status = de.status
-				}
-				x.page(status)
-				return nil
-			}
-		}
-		x.rec.target = address
-		stop := context.AfterFunc(ctx, func() { c.SetDeadline(longAgo) })
-		switched, again := x.roundTrip(c, fields)
-		stop()
-		if !again {
-			if switched {
-				return c
-			}
-			return nil
-		}
-	}
+	fields := x.s.rewrite(x.req)
+	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
+	return by.carry(ctx, x, l, fields)
 }

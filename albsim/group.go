@@ -11,6 +11,7 @@ type group struct {
 	name    string
 	secure  bool
 	set     groupSettings
+	carrier carrier
 	targets []*target
 	next    atomic.Uint64
 }

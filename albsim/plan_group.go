@@ -18,6 +18,7 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	}
 	switch g.ProtocolVersion {
 	case "", "HTTP1":
+		out.carrier = overHTTP1{}
 	case "HTTP2", "GRPC":
 		faults.add(path+".protocol_version", "%s: this version speaks only HTTP1 to its targets", g.ProtocolVersion)
 	default:
