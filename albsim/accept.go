@@ -77,6 +77,8 @@ func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
 	}
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
+	s.count.newConnections.Add(1)
+	s.count.activeConnections.Add(1)
 	// A cut closes below TLS: close_notify could wait for a client that reads nothing.
 	release := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
@@ -84,6 +86,7 @@ func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
+		s.count.activeConnections.Add(-1)
 		conn.Close()
 	}()
 	l.plan.serve(s, ctx, c, raw)

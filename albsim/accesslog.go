@@ -14,8 +14,8 @@ const (
 	certARN  = "arn:aws:acm:albsim:000000000000:certificate/default"
 )
 
-// done writes the line. For a tunnel that is when it has closed, and the bytes are those of the whole of it.
-func (r *record) done(sent int64) {
+// line writes the line of the access log.
+func (r *record) line(sent int64) {
 	if r.s.plan.logs.Access == "" {
 		return
 	}
@@ -44,7 +44,7 @@ func (r *record) done(sent int64) {
 		r.kind(), time.Now().UTC().Format(logTime), elbName, q.client.String(), dash(r.target),
 		"0.000", targetTime, rest, status(r.status), status(r.targetStatus),
 		strconv.FormatInt(r.received, 10), strconv.FormatInt(sent, 10),
-		quote(r.line()), quote(agent), cipher, protocol, group,
+		quote(r.requestLine()), quote(agent), cipher, protocol, group,
 		quote(r.trace), quote(domain), quote(arn), strconv.Itoa(r.priority), q.received.UTC().Format(logTime),
 		quote(r.actions), quote(r.redirect), quote(""), quote(r.target), quote(status(r.targetStatus)),
 		quote(q.class.tier.String()), quote(q.class.reason), r.state.traceID, quote(""), quote(""), quote(""),
@@ -71,8 +71,8 @@ func (r *record) kind() string {
 	return "http"
 }
 
-// line is the request as METHOD URL VERSION, the URL made whole.
-func (r *record) line() string {
+// requestLine is the request as METHOD URL VERSION, the URL made whole.
+func (r *record) requestLine() string {
 	q := r.req
 	if q.method == "" {
 		return "- " + "http://" + net.JoinHostPort(strings.Trim(hostOnly(q.host), "[]"), strconv.Itoa(q.port)) + "- -"

@@ -3,6 +3,7 @@ package albsim
 import (
 	"context"
 	"io"
+	"slices"
 	"sync/atomic"
 )
 
@@ -78,14 +79,17 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 			return nil
 		}
 	}
-	r := match(x.l.plan.rules, x.req)
+	r, evaluated := match(x.l.plan.rules, x.req)
+	x.s.count.ruleEvaluations.Add(int64(evaluated))
 	a := &r.action
 	x.rec.priority, x.rec.actions = r.priority, a.kind
 	switch a.kind {
 	case "fixed-response":
+		x.s.count.fixedResponses.Add(1)
 		x.send(fixedResponse(p.ServerHeader, a))
 		return nil
 	case "redirect":
+		x.s.count.redirects.Add(1)
 		x.rec.redirect = a.location(x.req)
 		x.send(redirection(p.ServerHeader, a.StatusCode, x.rec.redirect))
 		return nil
@@ -124,6 +128,7 @@ func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
 		x.page(503)
 		return nil
 	}
+	x.s.count.requests.Add(1)
 	c := x.deliver(ctx, l)
 	if c == nil {
 		l.release()
@@ -146,6 +151,13 @@ func (x *exchange) deliver(ctx context.Context, l *lease) *targetConn {
 	if !by.accepts(x.req) {
 		x.page(464)
 		return nil
+	}
+	if slices.ContainsFunc(x.req.fields, func(f field) bool { return f.raw == "" && !awsName(f.name) }) {
+		if x.s.plan.set.dropInvalid {
+			x.s.count.droppedInvalidName.Add(1)
+		} else {
+			x.s.count.forwardInvalidName.Add(1)
+		}
 	}
 	fields := x.s.rewrite(x.req)
 	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")

@@ -48,6 +48,7 @@ func (s *Server) serveTLS(ctx context.Context, c *connState, raw *rawConn) {
 	if err == nil {
 		s.connectionLog(c, &state, time.Since(c.established), "Success")
 	} else {
+		s.count.clientTLSErrors.Add(1)
 		s.connectionLog(c, &state, time.Since(c.established), handshakeCode(err))
 		s.log.Debug("front handshake failed", "client", raw.RemoteAddr(), "err", err)
 		var notTLS tls.RecordHeaderError

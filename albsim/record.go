@@ -22,3 +22,14 @@ type record struct {
 func newRecord(s *Server, l *listener, state *connState, req *request) *record {
 	return &record{s: s, l: l, state: state, req: req, received: req.headSize}
 }
+
+// done ends the record with what was sent to the client. For a tunnel that is when it has closed, and the bytes are those
+// of the whole of it.
+func (r *record) done(sent int64) {
+	r.s.count.answered(r.status, r.targetStatus)
+	r.s.count.processedBytes.Add(r.received + sent)
+	if r.req.class.tier > compliant {
+		r.s.count.nonCompliant.Add(1)
+	}
+	r.line(sent)
+}

@@ -32,14 +32,16 @@ type share struct {
 	weight int
 }
 
-// match returns the first rule whose conditions are all met. Rules see the request once: nothing of a tunnel.
-func match(rules []rule, req *request) *rule {
-	for i := range rules {
+// match returns the first rule whose conditions are all met, and how many were evaluated but for the default. Rules see the
+// request once: nothing of a tunnel.
+func match(rules []rule, req *request) (met *rule, evaluated int) {
+	last := len(rules) - 1 // the default, which has no conditions
+	for i := range last {
 		if !slices.ContainsFunc(rules[i].conditions, func(c condition) bool { return !c.met(req) }) {
-			return &rules[i]
+			return &rules[i], i + 1
 		}
 	}
-	return &rules[len(rules)-1] // not reached: the default has no conditions
+	return &rules[last], last
 }
 
 // met follows alb.md section 8: paths and methods are case-sensitive, host, header values and query are not; the path is
