@@ -92,7 +92,7 @@ func TestDialSendsWhatIsHeldAndThenCarries(t *testing.T) {
 		t.Errorf("the client has read %d of %d bytes, %v", len(got), len(bulk), err)
 	}
 	within(t, "done", r.done)
-	if r.report.End != EndEOF || r.report.AToB != int64(len("header hello, world")) || r.report.BToA != int64(len(bulk)) {
+	if r.report.End != EndEOF || r.report.AToB != int64(len("hello, world")) || r.report.BToA != int64(len(bulk)) {
 		t.Errorf("%+v", r.report)
 	}
 }
