@@ -18,8 +18,8 @@ func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []fiel
 	ctx, end := l.within(ctx)
 	defer end()
 	address, secure, sni := l.target.address, l.group.secure, ""
-	if secure && x.s.plan.profile.BackendSNI == "host" {
-		sni = hostOnly(x.req.host)
+	if secure {
+		sni = x.s.plan.profile.targetName(x.req.host, address)
 	}
 	for fresh := false; ; fresh = true {
 		var c *targetConn

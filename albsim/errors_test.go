@@ -47,7 +47,7 @@ func TestALB_ERR_01_02_PagesByteForByte(t *testing.T) {
 		t.Errorf("head %q", head)
 	}
 	for code, size := range map[int]int{400: 122, 403: 118, 301: 134, 502: 122, 504: 132} { // alb.md section 7
-		if _, b := page("awselb/2.0", code); len(b) != size {
+		if _, b := page(new(awsALB()), code); len(b) != size {
 			t.Errorf("page %d has %d bytes, want %d", code, len(b), size)
 		}
 	}
