@@ -15,11 +15,13 @@ func TestAddedFieldsAreTheProfilesAlone(t *testing.T) {
 		{nil, "", []string{"Host: A.test:8080"}},
 		{nil, "X-Forwarded-For: 1.2.3.4\r\n", []string{"Host: A.test:8080", "X-Forwarded-For: 1.2.3.4"}},
 		{
-			[]string{"X-Forwarded-For", "Host", "X-Real-Ip"}, "X-Forwarded-For: 1.2.3.4\r\nX-Real-Ip: 1.2.3.4\r\nX-Forwarded-Proto: gopher\r\n",
+			[]string{"X-Forwarded-For", "Host", "X-Real-Ip"},
+			"X-Forwarded-For: 1.2.3.4\r\nX-Real-Ip: 1.2.3.4\r\nX-Forwarded-Proto: gopher\r\n",
 			[]string{"X-Forwarded-For: 1.2.3.4, 127.0.0.1", "Host: A.test:8080", "X-Real-Ip: 127.0.0.1", "X-Forwarded-Proto: gopher"},
 		},
 		{
-			[]string{"X-Forwarded-Host", "Via", "Forwarded"}, "Via: 1.0 fred\r\nForwarded: for=1.2.3.4\r\n",
+			[]string{"X-Forwarded-Host", "Via", "Forwarded"},
+			"Via: 1.0 fred\r\nForwarded: for=1.2.3.4\r\n",
 			[]string{
 				"Host: A.test:8080", "X-Forwarded-Host: A.test:8080", "Via: 1.0 fred, 1.1 test",
 				`Forwarded: for=1.2.3.4, for=127.0.0.1;host="A.test:8080";proto=http`,

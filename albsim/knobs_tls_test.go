@@ -3,6 +3,7 @@ package albsim
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"strings"
@@ -63,7 +64,7 @@ func TestALPNEndOfFileIsOneWithoutAnyByte(t *testing.T) {
 	if err := tls.Client(told, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"x"}}).Handshake(); err == nil {
 		t.Error("the handshake succeeded")
 	}
-	if told.read != 0 || told.end != io.EOF {
+	if told.read != 0 || !errors.Is(told.end, io.EOF) {
 		t.Errorf("the client read %d bytes and then %v, want none and EOF", told.read, told.end)
 	}
 }

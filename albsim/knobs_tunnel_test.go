@@ -11,11 +11,11 @@ import (
 )
 
 // standing opens a tunnel through a profile with those knobs; the target runs serve in it.
-func standing(t *testing.T, set func(*Profile), opt Options, serve func(c *client)) *client {
+func standing(t *testing.T, set func(*Profile), serve func(c *client)) *client {
 	target := newStub(t, nil, switching("x", serve))
 	cfg := plain(target.addr)
 	cfg.Profile = withKnobs(t, set)
-	c := start(t, cfg, opt).dial()
+	c := start(t, cfg, Options{}).dial()
 	c.send(upgradeRequest("websocket"))
 	c.head()
 	c.expect("x")
@@ -51,7 +51,7 @@ func within(t *testing.T, got, want time.Duration) {
 }
 
 func TestTunnelIdleIsTheProfilesUntilTheDocumentHasOne(t *testing.T) {
-	c := standing(t, func(p *Profile) { p.TunnelIdle, p.IdleTimeout = 300*time.Millisecond, time.Hour }, Options{}, rest)
+	c := standing(t, func(p *Profile) { p.TunnelIdle, p.IdleTimeout = 300*time.Millisecond, time.Hour }, rest)
 	within(t, c.untilEnd(), 300*time.Millisecond)
 
 	target := newStub(t, nil, switching("x", rest))
@@ -67,7 +67,7 @@ func TestTunnelIdleIsTheProfilesUntilTheDocumentHasOne(t *testing.T) {
 func TestTunnelIdleCanCountTheTargetAlone(t *testing.T) {
 	const silence = 300 * time.Millisecond
 	knobs := func(p *Profile) { p.TunnelIdle, p.TunnelIdleCounts = silence, "target" }
-	c := standing(t, knobs, Options{}, echoNothing)
+	c := standing(t, knobs, echoNothing)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -83,7 +83,7 @@ func TestTunnelIdleCanCountTheTargetAlone(t *testing.T) {
 	<-ended
 
 	delete(profiles, "test")
-	c = standing(t, knobs, Options{}, func(c *client) { chatter(c, silence/10) })
+	c = standing(t, knobs, func(c *client) { chatter(c, silence/10) })
 	c.SetReadDeadline(time.Now().Add(3 * silence))
 	if _, err := io.Copy(io.Discard, c.br); !timedOut(err) {
 		t.Errorf("a tunnel whose target speaks ended: %v", err)
@@ -95,7 +95,7 @@ func echoNothing(c *client) { _, _ = io.Copy(io.Discard, c.br) }
 
 func TestTunnelLifeEndsOneThatIsAtWork(t *testing.T) {
 	const life = 400 * time.Millisecond
-	c := standing(t, func(p *Profile) { p.TunnelLife = life }, Options{}, func(c *client) { chatter(c, life/20) })
+	c := standing(t, func(p *Profile) { p.TunnelLife = life }, func(c *client) { chatter(c, life/20) })
 	within(t, c.untilEnd(), life)
 }
 
@@ -110,7 +110,7 @@ func TestGCPEndsATunnelAtTheBackendTimeout(t *testing.T) {
 }
 
 func TestKeepAliveCanEndATunnel(t *testing.T) {
-	c := standing(t, func(p *Profile) { p.KeepAliveEndsTunnel, p.ClientKeepAlive = true, 400*time.Millisecond }, Options{}, rest)
+	c := standing(t, func(p *Profile) { p.KeepAliveEndsTunnel, p.ClientKeepAlive = true, 400*time.Millisecond }, rest)
 	within(t, c.untilEnd(), 400*time.Millisecond)
 }
 
@@ -228,10 +228,14 @@ func TestFramesAreSplitAndMeanTheSame(t *testing.T) {
 		{"empty", frame(0x82, "", key), []seen{{0x82, "", ""}}},
 		{"split", frame(0x82, "0123456789", key), []seen{{0x02, "0123", ""}, {0x00, "4567", ""}, {0x80, "89", ""}}},
 		{"compressed", frame(0xc1, "01234567", nil), []seen{{0x41, "0123", ""}, {0x80, "4567", ""}}},
-		{"already in fragments", frame(0x02, "012345", key) + frame(0x80, "67890", key),
-			[]seen{{0x02, "0123", ""}, {0x00, "45", ""}, {0x00, "6789", ""}, {0x80, "0", ""}}},
-		{"control frames stay whole", frame(0x89, "a ping of more", key) + frame(0x88, "\x03\xe8", nil),
-			[]seen{{0x89, "a ping of more", ""}, {0x88, "\x03\xe8", ""}}},
+		{
+			"already in fragments", frame(0x02, "012345", key) + frame(0x80, "67890", key),
+			[]seen{{0x02, "0123", ""}, {0x00, "45", ""}, {0x00, "6789", ""}, {0x80, "0", ""}},
+		},
+		{
+			"control frames stay whole", frame(0x89, "a ping of more", key) + frame(0x88, "\x03\xe8", nil),
+			[]seen{{0x89, "a ping of more", ""}, {0x88, "\x03\xe8", ""}},
+		},
 	} {
 		for _, source := range []io.Reader{strings.NewReader(c.in), oneByte{strings.NewReader(c.in)}} {
 			r := (&join{p: &Profile{TunnelKnobs: TunnelKnobs{WebSocketFrames: "split", WebSocketFragment: 4}}}).framesOf(source)

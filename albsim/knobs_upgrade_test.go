@@ -20,8 +20,10 @@ func TestUpgradeKnobs(t *testing.T) {
 		named   bool   // with Connection
 	}{
 		{"connection required, absent", func(p *Profile) { p.ConnectionRequired = true }, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", 200, "", false},
-		{"connection required, absent, refusing", func(p *Profile) { p.ConnectionRequired, p.UpgradeTokens, p.RefusedUpgrade = true, []string{"x"}, 403 },
-			"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", 200, "", false},
+		{
+			"connection required, absent, refusing", func(p *Profile) { p.ConnectionRequired, p.UpgradeTokens, p.RefusedUpgrade = true, []string{"x"}, 403 },
+			"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n\r\n", 200, "", false,
+		},
 		{"connection required, there", func(p *Profile) { p.ConnectionRequired = true }, upgradeRequest("websocket"), 200, "websocket", true},
 		{"method", func(p *Profile) { p.UpgradeMethods = []string{"GET"} }, post, 200, "", false},
 		{"method, refused", func(p *Profile) { p.UpgradeMethods, p.RefusedUpgrade = []string{"GET"}, 405 }, post, 405, "", false},

@@ -50,7 +50,7 @@ func (p Profile) Knobs() []Knob {
 			continue
 		}
 		k := Knob{Name: f.Name, Evidence: p.Evidence[f.Name]}
-		if list, ok := v.FieldByIndex(f.Index).Interface().([]string); ok {
+		if list, ok := reflect.TypeAssert[[]string](v.FieldByIndex(f.Index)); ok {
 			k.Value = strings.Join(list, " ")
 		} else {
 			k.Value = fmt.Sprint(v.FieldByIndex(f.Index).Interface())
