@@ -215,7 +215,7 @@ func (l *Lab) serveRouter(ctx context.Context, name string, config router.Config
 // serveALB starts a simulator; its end is waited for by Close.
 func (l *Lab) serveALB(ctx context.Context, name string, config albsim.Config, opt albsim.Options) (*albsim.Server, error) {
 	l.opt.Step(name)
-	opt.Logger = l.log.With("part", name)
+	opt.Logger, opt.TargetRoots = l.log.With("part", name), l.pki.innerRoots
 	s, err := albsim.New(config, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
