@@ -50,6 +50,7 @@ var rules = map[string]rule{
 	"internal/certs":    {},
 	"internal/netx":     {},
 	"internal/near":     {},
+	"internal/process":  {},
 	"internal/arrows":   {},
 	"internal/progress": {foreign: []string{"github.com/vbauerster/mpb"}},
 	"internal/document": {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
@@ -58,7 +59,7 @@ var rules = map[string]rule{
 
 	"internal/capture": {ours: []string{"internal/result", "conformance/wire"}, foreign: []string{"github.com/google/gopacket", "golang.org/x/crypto", "golang.org/x/sys"}},
 	"internal/backend": {
-		ours:    []string{"internal/result", "internal/witness", "internal/certs", "internal/netx", "conformance/wire"},
+		ours:    []string{"internal/result", "internal/witness", "internal/certs", "internal/netx", "internal/process", "conformance/wire"},
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
 	},
 

@@ -25,16 +25,11 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/tlsroute/tlsroute-bench/internal/process"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(orphanVariable); dir != "" {
-		makeOrphan(dir)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testDir is a folder that the accounts of local backends can reach, unlike t.TempDir.
 func testDir(t *testing.T) string {
@@ -91,9 +86,9 @@ func TestContract(t *testing.T) {
 		}
 		for _, driver := range Drivers(kind) {
 			t.Run(kind+"/"+driver, func(t *testing.T) {
-				before := descendants(os.Getpid())
+				before := process.Descendants(os.Getpid())
 				t.Cleanup(func() { // runs last, after the backend's end
-					if after := descendants(os.Getpid()); len(after) > len(before) {
+					if after := process.Descendants(os.Getpid()); len(after) > len(before) {
 						t.Errorf("processes left behind: %v, before: %v", after, before)
 					}
 				})
