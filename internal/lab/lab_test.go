@@ -216,11 +216,11 @@ func TestWalkSeesWhatEachHopCarried(t *testing.T) {
 			}
 			for _, w := range wires {
 				wantSNI := map[string]string{"echo": "echo.example.test", "mtls": "mtls.example.test", "pass": "any.pass.example.test"}[w.Route]
-				wantALPN, wantCert, wantSource := []string{"tlsroute-echo"}, w.Route == "mtls" && (w.Hop == hopClientRouter || w.Hop == hopInner), source
+				wantALPN, wantCert, wantSource := []string{"tlsroute-echo"}, w.Route == "mtls" && (w.Hop == "client->router" || w.Hop == hopInner), source
 				if w.Route == "pass" {
 					wantALPN = []string{}
 				}
-				if w.Hop == hopALBRouter {
+				if w.Hop == "alb->router" {
 					wantSNI, wantALPN = "", []string{}
 				}
 				if w.Hop == hopInner {

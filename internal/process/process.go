@@ -7,6 +7,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -44,6 +45,9 @@ type Command struct {
 	Log     string // name of the log file there
 	Argv    []string
 	Env     []string // besides PATH, HOME and LC_ALL
+	// Death is the signal that the program gets should this process die first; SIGKILL when 0. One with children of its own wants one by
+	// which it ends them too.
+	Death syscall.Signal
 }
 
 // Child is a running program. It is in a process group of its own, so that a Ctrl-C at the terminal reaches it by our hand
@@ -68,7 +72,7 @@ func (c Command) Start(logger *slog.Logger) (*Child, error) {
 	cmd := exec.Command(c.Argv[0], c.Argv[1:]...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = c.Dir, out, out
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH") + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=" + c.Dir, "LC_ALL=C"}, c.Env...)
-	cmd.SysProcAttr = childAttributes(c.Account)
+	cmd.SysProcAttr = childAttributes(c.Account, cmp.Or(c.Death, syscall.SIGKILL))
 	ch := &Child{Command: c, cmd: cmd, logger: logger, done: make(chan struct{})}
 	started := make(chan error)
 	go func() {
@@ -144,6 +148,9 @@ func (ch *Child) Kill() {
 	<-ch.done
 }
 
+// Done is closed when the program has ended.
+func (ch *Child) Done() <-chan struct{} { return ch.done }
+
 // how says how the program ended, once done is closed.
 func (ch *Child) how() error {
 	if ch.err == nil {
@@ -208,7 +215,7 @@ func (ch *Child) tail() string {
 // somebody takes it: another one is tried then. The caller stops the child.
 func Listen(ctx context.Context, logger *slog.Logger, at func(port int) Command, probe func(ctx context.Context, address string) error) (*Child, string, error) {
 	for try := 1; ; try++ {
-		address, err := freeAddress()
+		address, err := FreeAddress()
 		if err != nil {
 			return nil, "", err
 		}
@@ -228,7 +235,8 @@ func Listen(ctx context.Context, logger *slog.Logger, at func(port int) Command,
 	}
 }
 
-func freeAddress() (*net.TCPAddr, error) {
+// FreeAddress is a port of 127.0.0.1 that is free until somebody takes it.
+func FreeAddress() (*net.TCPAddr, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("find a free port: %w", err)

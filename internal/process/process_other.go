@@ -6,7 +6,7 @@ import "syscall"
 
 // Outside Linux a child is not tied to this process's life, and of its descendants the process group is killed.
 
-func childAttributes(a Account) *syscall.SysProcAttr {
+func childAttributes(a Account, _ syscall.Signal) *syscall.SysProcAttr {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if a.other {
 		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
