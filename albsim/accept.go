@@ -77,6 +77,8 @@ func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
 	}
 	s.conns[c] = struct{}{}
 	s.mu.Unlock()
+	s.count.newConnections.Add(1)
+	s.count.activeConnections.Add(1)
 	// A cut closes below TLS: close_notify could wait for a client that reads nothing.
 	release := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
@@ -84,12 +86,14 @@ func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
+		s.count.activeConnections.Add(-1)
 		conn.Close()
 	}()
-	if !l.plan.secure {
-		s.connectionLog(c, nil, 0, "-")
-		s.serveH1(ctx, c, raw, nil)
-		return
-	}
-	s.serveTLS(ctx, c, raw)
+	l.plan.serve(s, ctx, c, raw)
+}
+
+// servePlain is what an HTTP listener does with a connection.
+func (s *Server) servePlain(ctx context.Context, c *connState, raw *rawConn) {
+	s.connectionLog(c, nil, 0, "-")
+	s.serveH1(ctx, c, raw, nil)
 }

@@ -56,6 +56,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			{
 				Listen: "nowhere", Protocol: "HTTPS", SSLPolicy: "ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04",
 				MutualAuthentication: MutualAuthentication{Mode: "verify"}, Default: Default{Forward: "ruoter"},
+				Attributes: map[string]any{"routing.http.response.server.enabled": false},
 			},
 			{
 				Listen: "127.0.0.1:0", Protocol: "TLS",
@@ -71,7 +72,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		},
 		TargetGroups: []TargetGroup{
 			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "GRPC", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true}},
-			{Name: "router", Protocol: "TCP"},
+			{Name: "router", Protocol: "TCP", Attributes: map[string]any{"stickiness.enabled": true}},
 		},
 	}
 	_, err := New(cfg, Options{})
@@ -87,13 +88,13 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		"profile", "attributes[idle_timeout.timeout_secs]", "attributes[idle_timeout.timeout_seconds]", "attributes[client_keep_alive.seconds]",
 		"attributes[routing.http2.enabled]", "attributes[routing.http.desync_mitigation_mode]", "attributes[deletion_protection.enabled]",
 		"listeners[0].listen", "listeners[0].certificates", "listeners[0].ssl_policy", "listeners[0].mutual_authentication.trust_store",
-		"listeners[0].default.forward",
+		"listeners[0].default.forward", "listeners[0].attributes[routing.http.response.server.enabled]",
 		"listeners[1].protocol", "listeners[1].default.actions[0].type", "listeners[1].rules[0].conditions[0].field",
 		"listeners[1].rules[0].actions[0].status_code",
 		"listeners[1].rules[0].actions[0]", "listeners[1].rules[1].priority", "listeners[1].rules[1].conditions[0].values[0]",
 		"listeners[1].rules[1].conditions[1].http_header_name", "listeners[1].rules[1].actions[0].target_groups",
 		"target_groups[0].protocol_version", "target_groups[0].health_check.enabled", "target_groups[0].targets[0]",
-		"target_groups[1].protocol", "target_groups[1].name",
+		"target_groups[1].protocol", "target_groups[1].attributes[stickiness.enabled]", "target_groups[1].name",
 	} {
 		if !slices.Contains(paths, want) {
 			t.Errorf("no fault at %s", want)
@@ -124,6 +125,23 @@ func TestEveryProfileStatesItsEvidence(t *testing.T) {
 				t.Errorf("%s: %s has grade %q", name, k.Name, k.Grade)
 			}
 		}
+	}
+}
+
+func TestADerivedProfileClaimsOnlyWhatItGrades(t *testing.T) {
+	p := derive(awsALB(), "other", "")
+	p.grade("HalfClose", "S", "its source")
+	for _, k := range p.Knobs() {
+		want := "A"
+		if k.Name == "HalfClose" {
+			want = "S"
+		}
+		if k.Grade != want {
+			t.Errorf("%s has grade %s, want %s", k.Name, k.Grade, want)
+		}
+	}
+	if e := awsALB().Evidence["HalfClose"]; e.Grade != "unknown" {
+		t.Errorf("grading the copy has changed the original: %+v", e)
 	}
 }
 

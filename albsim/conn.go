@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -13,8 +14,17 @@ import (
 // below TLS: crypto/tls reports an end without close_notify as a clean one when it falls on a record boundary.
 type rawConn struct {
 	net.Conn
-	hello *tls.ClientHelloInfo
-	eof   atomic.Bool
+	hello  *tls.ClientHelloInfo
+	eof    atomic.Bool
+	closed func() // called once, by the first Close; nil for nothing
+	once   sync.Once
+}
+
+func (c *rawConn) Close() error {
+	if c.closed != nil {
+		c.once.Do(c.closed)
+	}
+	return c.Conn.Close()
 }
 
 func (c *rawConn) Read(p []byte) (int, error) {

@@ -3,8 +3,8 @@
 //
 // A [Config] is the simulator's document of DESIGN.md section 5, in AWS's vocabulary. A [Profile] is what a product does
 // where the document has no word: data, one file each, every knob with the grade and source of its value. The facts are
-// those of shared/facts/alb.md; row ids such as ALB-UPG-02 refer to the table in its section 15, and the tests are named
-// by them.
+// those of shared/facts/alb.md; row ids such as ALB-UPG-02 refer to the table in its section 15, which docs/alb-rows.md
+// has with the tests that are named by them.
 //
 //	cfg := albsim.Config{
 //		Listeners:    []albsim.Listener{{Listen: "127.0.0.1:0", Protocol: "HTTP", Default: albsim.Default{Forward: "web"}}},

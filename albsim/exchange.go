@@ -2,9 +2,8 @@ package albsim
 
 import (
 	"context"
-	"errors"
 	"io"
-	"strings"
+	"slices"
 	"sync/atomic"
 )
 
@@ -34,6 +33,7 @@ type exchange struct {
 	dog *watchdog
 	rec *record
 
+	lease   *lease // of a tunnel
 	body    *bodyState
 	fault   error       // the client's, in sending its body
 	gone    atomic.Bool // the client has left
@@ -73,28 +73,23 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	if x.req.class.tier >= ambiguous {
 		x.close = true // ALB-DES-02: routed, but neither connection is used again
 	}
-	switch {
-	case x.req.method == "TRACE":
-		x.page(405)
-		return nil
-	case x.req.method == "CONNECT":
-		x.page(p.ConnectStatus)
-		return nil
-	case len(list(x.req.fields, "X-Forwarded-For")) > p.MaxForwardedFor:
-		x.page(463)
-		return nil
-	case len(x.req.upgrade) > 0 && p.RefusedUpgrade != 0 && !x.s.tokensCross(x.req.upgrade):
-		x.page(p.RefusedUpgrade)
-		return nil
+	for _, g := range gates {
+		if status := g(x); status != 0 {
+			x.page(status)
+			return nil
+		}
 	}
-	r := match(x.l.plan.rules, x.req)
+	r, evaluated := match(x.l.plan.rules, x.req)
+	x.s.count.ruleEvaluations.Add(int64(evaluated))
 	a := &r.action
 	x.rec.priority, x.rec.actions = r.priority, a.kind
 	switch a.kind {
 	case "fixed-response":
+		x.s.count.fixedResponses.Add(1)
 		x.send(fixedResponse(p.ServerHeader, a))
 		return nil
 	case "redirect":
+		x.s.count.redirects.Add(1)
 		x.rec.redirect = a.location(x.req)
 		x.send(redirection(p.ServerHeader, a.StatusCode, x.rec.redirect))
 		return nil
@@ -120,54 +115,51 @@ func (x *exchange) send(r *response, body []byte) {
 	}
 }
 
+// forward has a target of one of the action's groups answer.
 func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
-	group := a.chooseGroup()
-	if group == nil {
+	g := a.chooseGroup()
+	if g == nil {
 		x.page(503)
 		return nil
 	}
-	x.rec.group = group.name
-	address, ok := group.pick()
+	x.rec.group = g.name
+	l, ok := g.pick(pickRequest{client: x.req.client, http: x.req})
 	if !ok {
 		x.page(503)
 		return nil
 	}
-	if kind, _ := x.req.get("Content-Type"); x.req.proto == "HTTP/2.0" && strings.HasPrefix(kind, "application/grpc") {
+	x.s.count.requests.Add(1)
+	c := x.deliver(ctx, l)
+	if c == nil {
+		l.release()
+		return nil
+	}
+	x.lease = l // the tunnel's
+	return c
+}
+
+// carrier takes a request to a lease's target and its answer to x's client: one for each protocol version of a group.
+type carrier interface {
+	// accepts tells whether the group's protocol has room for such a request; if not it is 464.
+	accepts(req *request) bool
+	// carry answers the request whatever happens. A connection that it returns has switched protocols.
+	carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn
+}
+
+func (x *exchange) deliver(ctx context.Context, l *lease) *targetConn {
+	by := l.group.carrier
+	if !by.accepts(x.req) {
 		x.page(464)
 		return nil
 	}
-	sni := ""
-	if group.secure && x.s.plan.profile.BackendSNI == "host" {
-		sni = hostOnly(x.req.host)
+	if slices.ContainsFunc(x.req.fields, func(f field) bool { return f.raw == "" && !awsName(f.name) }) {
+		if x.s.plan.set.dropInvalid {
+			x.s.count.droppedInvalidName.Add(1)
+		} else {
+			x.s.count.forwardInvalidName.Add(1)
+		}
 	}
 	fields := x.s.rewrite(x.req)
 	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
-	for fresh := false; ; fresh = true {
-		var c *targetConn
-		if !fresh {
-			c = x.s.pool.get(targetKey(address, sni, group.secure))
-		}
-		if c == nil {
-			var err error
-			if c, err = x.s.dialTarget(ctx, address, sni, group.secure, x.l.plan.policy); err != nil {
-				x.s.log.Debug("target not reached", "target", address, "err", err)
-				status := 502
-				if de, ok := errors.AsType[*dialError](err); ok {
-					status = de.status
-				}
-				x.page(status)
-				return nil
-			}
-		}
-		x.rec.target = address
-		stop := context.AfterFunc(ctx, func() { c.SetDeadline(longAgo) })
-		switched, again := x.roundTrip(c, fields)
-		stop()
-		if !again {
-			if switched {
-				return c
-			}
-			return nil
-		}
-	}
+	return by.carry(ctx, x, l, fields)
 }

@@ -7,44 +7,33 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"net/netip"
 	"slices"
-	"strconv"
 	"time"
 )
 
-// frontTLS builds a listener's TLS configuration.
+// frontTLS builds an HTTPS listener's TLS configuration.
 func (s *Server) frontTLS(l *listenerPlan) *tls.Config {
-	base := &tls.Config{
-		NextProtos:   slices.Clone(s.plan.profile.ALPNOffer),
+	cfg := s.baseTLS(l)
+	clientAuth(cfg, l)
+	offer := slices.Clone(s.plan.profile.ALPNOffer)
+	if !s.plan.set.http2 {
+		offer = slices.DeleteFunc(offer, func(p string) bool { return p == "h2" })
+	}
+	s.alpn(cfg, offer)
+	return cfg
+}
+
+// baseTLS is what every listener with TLS has: certificates, policy and ticket key.
+func (s *Server) baseTLS(l *listenerPlan) *tls.Config {
+	cfg := &tls.Config{
 		KeyLogWriter: s.opt.FrontKeyLog,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return chooseCertificate(l.certs, hello), nil
 		},
 	}
-	if !s.plan.set.http2 {
-		base.NextProtos = slices.DeleteFunc(base.NextProtos, func(p string) bool { return p == "h2" })
-	}
-	l.policy.apply(base)
-	clientAuth(base, l)
-	base.SetSessionTicketKeys([][32]byte{s.ticketKey}) // one key for both twins
-	none := base.Clone()
-	none.NextProtos = nil
-	base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if raw, ok := hello.Conn.(*rawConn); ok {
-			raw.hello = hello
-		}
-		if s.plan.profile.ALPNNoOverlap != "ignore" || overlap(hello.SupportedProtos, base.NextProtos) {
-			return nil, nil
-		}
-		// crypto/tls answers a list without overlap with alert 120; an ALB completes the handshake (ALB-TLS-03).
-		return none, nil
-	}
-	return base
-}
-
-func overlap(a, b []string) bool {
-	return slices.ContainsFunc(a, func(s string) bool { return slices.Contains(b, s) })
+	l.policy.apply(cfg)
+	cfg.SetSessionTicketKeys([][32]byte{s.ticketKey}) // one key for all that a listener may answer with
+	return cfg
 }
 
 // serveTLS completes the handshake and hands over to the protocol agreed on.
@@ -59,6 +48,7 @@ func (s *Server) serveTLS(ctx context.Context, c *connState, raw *rawConn) {
 	if err == nil {
 		s.connectionLog(c, &state, time.Since(c.established), "Success")
 	} else {
+		s.count.clientTLSErrors.Add(1)
 		s.connectionLog(c, &state, time.Since(c.established), handshakeCode(err))
 		s.log.Debug("front handshake failed", "client", raw.RemoteAddr(), "err", err)
 		var notTLS tls.RecordHeaderError
@@ -141,42 +131,4 @@ func keyRank(leaf *x509.Certificate) (algorithm, bits int) {
 		return 1, k.N.BitLen()
 	}
 	return 0, 0
-}
-
-// handshakeCode is the connection log's word for a failed handshake.
-func handshakeCode(err error) string {
-	if v, ok := errors.AsType[*verifyFailure](err); ok {
-		return "Failed:" + v.code
-	}
-	return "Failed:UnmappedConnectionError"
-}
-
-// connectionLog writes the line of one connection: alb.md section 10. state is nil on an HTTP listener.
-func (s *Server) connectionLog(c *connState, state *tls.ConnectionState, took time.Duration, verdict string) {
-	if s.plan.logs.Connection == "" {
-		return
-	}
-	ip, port := "-", "-"
-	if peer, err := netip.ParseAddrPort(c.conn.RemoteAddr().String()); err == nil {
-		ip, port = peer.Addr().String(), strconv.Itoa(int(peer.Port()))
-	}
-	version, suite, latency, subject, valid, serial, group := "-", "-", "-", "-", "-", "-", "-"
-	if state != nil && state.Version != 0 {
-		version, latency = versionName(state.Version), secs(took)
-		if state.CipherSuite != 0 {
-			suite = suiteName(state.CipherSuite)
-		}
-		if state.CurveID != 0 {
-			group = state.CurveID.String()
-		}
-		if len(state.PeerCertificates) > 0 {
-			leaf := state.PeerCertificates[0]
-			subject, valid, serial = quote(leaf.Subject.String()), validity(leaf), leaf.SerialNumber.Text(16)
-		}
-	}
-	err := s.connLog.line(time.Now().UTC().Format(logTime), ip, port, strconv.Itoa(c.l.port), version, suite, latency,
-		subject, valid, serial, verdict, c.traceID, group)
-	if err != nil {
-		s.log.Error("connection log not written", "err", err)
-	}
 }

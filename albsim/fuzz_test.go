@@ -14,7 +14,7 @@ func FuzzReadRequest(f *testing.F) {
 		f.Add([]byte(seed))
 	}
 	p := awsALB()
-	set := readAttributes(nil, new(Faults))
+	set := balancerAttributes.read(nil, "attributes", new(Faults))
 	server := &Server{plan: &plan{profile: p, set: set}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		br := newReader(raw)
@@ -37,7 +37,7 @@ func FuzzReadRequest(f *testing.F) {
 			t.Fatal(err)
 		}
 		// What is written must be one head, and read again as the same body: a smuggled second request is a bug.
-		again, err := readRequest(newReader(out.Bytes()), &Profile{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}, &set)
+		again, err := readRequest(newReader(out.Bytes()), &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}, &set)
 		if err != nil {
 			t.Fatalf("the target would refuse it: %v\n%q", err, out.Bytes())
 		}

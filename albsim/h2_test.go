@@ -3,6 +3,7 @@ package albsim
 import (
 	"bytes"
 	"crypto/tls"
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net/http"
@@ -38,6 +39,56 @@ func TestALB_UPG_12_SettingsOf128StreamsAndNoExtendedConnect(t *testing.T) {
 	}
 	if got, there := settings.Value(http2.SettingEnableConnectProtocol); there && got != 0 {
 		t.Error("extended CONNECT is offered")
+	}
+}
+
+func TestALB_KA_02_H2ConnectionsEndAtTheirLimits(t *testing.T) {
+	get := []string{":method", "GET", ":scheme", "https", ":authority", "a", ":path", "/"}
+	for _, c := range []struct {
+		name     string
+		requests uint32 // the knob
+		wait     time.Duration
+	}{
+		{"requests", 3, 0},
+		{"keep-alive", 10000, 700 * time.Millisecond},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			cfg := secure(t, newStub(t, nil, ok).addr)
+			cfg.Profile = withKnobs(t, func(p *Profile) { p.H2Requests = c.requests })
+			cfg.Attributes["client_keep_alive.seconds"] = 60
+			cfg.Attributes["idle_timeout.timeout_seconds"] = 4000
+			scale := 1.0
+			if c.wait > 0 {
+				scale = 0.01 // 600 ms, well before the idle timeout
+			}
+			h := start(t, cfg, Options{TimeScale: scale}).dialH2()
+			for range c.requests - 1 {
+				if status := h.status(h.open(true, get...)); status != 200 {
+					t.Fatalf("before the limit: status %d", status)
+				}
+				if c.wait > 0 {
+					<-time.After(c.wait)
+					break
+				}
+			}
+			last := h.open(true, get...)
+			answered, goAway := false, false
+			for {
+				frame, err := h.framer.ReadFrame()
+				if err != nil {
+					if !answered || !goAway || !errors.Is(err, io.EOF) {
+						t.Errorf("answered %v, GOAWAY %v, then %v; want both and EOF", answered, goAway, err)
+					}
+					return
+				}
+				switch f := frame.(type) {
+				case *http2.GoAwayFrame:
+					goAway = true
+				case *http2.MetaHeadersFrame:
+					answered = answered || f.StreamID == last && f.PseudoValue("status") == "200"
+				}
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -37,6 +38,11 @@ func makeCert(t testing.TB, edit func(*x509.Certificate), names ...string) Certi
 	if err != nil {
 		t.Fatal(err)
 	}
+	return makeKeyCert(t, key, edit, names...)
+}
+
+func makeKeyCert(t testing.TB, key crypto.Signer, edit func(*x509.Certificate), names ...string) Certificate {
+	t.Helper()
 	serial, _ := rand.Int(rand.Reader, big.NewInt(1<<40))
 	tmpl := &x509.Certificate{
 		SerialNumber: serial, Subject: pkix.Name{CommonName: "test " + strings.Join(names, " ")}, DNSNames: names,

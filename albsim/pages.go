@@ -3,6 +3,7 @@ package albsim
 import (
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // titles are the reason phrases of the balancer's own pages. Those of 502 and 503 were seen on the wire, those of 301,
@@ -66,3 +67,5 @@ func redirection(server string, status int, location string) (*response, []byte)
 	r.fields = append(r.fields, field{name: "Location", value: location})
 	return r, body
 }
+
+func httpDate() string { return time.Now().UTC().Format(http.TimeFormat) }

@@ -2,11 +2,9 @@ package albsim
 
 import (
 	"fmt"
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
-	"time"
 )
 
 // Evidence says how sure a knob's value is. Grade is as in alb.md section 0: D documented, O observed by a third party,
@@ -16,109 +14,47 @@ type Evidence struct {
 	Source string
 }
 
-// Profile is what a load balancer does where its configuration has no word. It is data: every field but the first three
-// is a knob, and Evidence has an entry for each by its Go name.
+// Profile is what a load balancer does where its configuration has no word. It is data: every field of the embedded
+// structs is a knob, and Evidence has an entry for each by its Go name. The words that a text knob may have stand in its
+// tag.
 type Profile struct {
 	// Name is how a document asks for it, Description a sentence for people.
 	Name, Description string
 	// Evidence is the grade and source of each knob's value.
 	Evidence map[string]Evidence
 
-	// ALPNOffer is what the TLS front end selects from, in its order of preference.
-	ALPNOffer []string
-	// ALPNNoOverlap is what a client gets whose ALPN list has none of them: ignore (the handshake completes without a
-	// protocol) or alert120 (no_application_protocol). The third behaviour in the field, http/1.1 though it was not
-	// offered, is beyond crypto/tls.
-	ALPNNoOverlap string
-	// BackendSNI is the name in the ClientHello to an HTTPS target: none, or host for the request's Host.
-	BackendSNI string
-	// BackendALPN is the ALPN list in it; nil for none.
-	BackendALPN []string
-	// UpgradeTokens are the upgrades that cross; nil for all.
-	UpgradeTokens []string
-	// RefusedUpgrade answers the others: a status, or 0 to drop Upgrade and Connection and pass a plain request on.
-	RefusedUpgrade int
-	// StripConnectionForCustom removes Connection, and keeps Upgrade, for any token but websocket.
-	StripConnectionForCustom bool
-	// SwitchWithoutUpgrade is what a 101 becomes that answers a request without Upgrade: 502 or pass.
-	SwitchWithoutUpgrade string
-	// MatchSwitchToken turns a 101 into 502 when its Upgrade is not among the request's.
-	MatchSwitchToken bool
-	// EarlyBytes is what becomes of bytes that the client sent behind an upgrade request, before the 101: buffer (they
-	// are the tunnel's first bytes) or discard.
-	EarlyBytes string
-	// HalfClose is what the end of one direction of a tunnel does: propagate, or close-both.
-	HalfClose string
-	// TLSTruncation is what the other leg of a tunnel gets when a TLS leg ends without close_notify: reset or fin.
-	TLSTruncation string
-	// TunnelIdleCloseClient and TunnelIdleCloseTarget are how an idle tunnel is cut: fin or rst.
-	TunnelIdleCloseClient, TunnelIdleCloseTarget string
-	// ClientFIN is what an end of the client's stream means while its request is being answered: abort (460 in the log)
-	// or wait.
-	ClientFIN string
-	// SilentConnection is what a new connection gets on which nothing came before the idle timeout: close or 408.
-	SilentConnection string
-	// PlainOnTLS is what plaintext HTTP on an HTTPS listener gets, TLSOnPlain TLS on an HTTP listener: 400 or close.
-	PlainOnTLS, TLSOnPlain string
-	// Informational is what becomes of a target's 102 and 103: drop or pass (HTTP/1.1 front only).
-	Informational string
-	// TunnelLogType is the access log's type for a tunnel whose token is not websocket: ws (ws, wss) or http (http, https).
-	TunnelLogType string
-	// ForgedMTLSHeaders is what becomes of X-Amzn-Mtls-* and X-Amzn-Tls-* from the client: strip or pass.
-	ForgedMTLSHeaders string
-	// ConnectStatus answers the method CONNECT.
-	ConnectStatus int
-	// ServerHeader names the balancer on the pages it writes itself.
-	ServerHeader string
-
-	// MaxRequestLine, MaxHeaderLine and MaxHeaders bound a request's head in bytes; MaxResponseHeaders a target's.
-	MaxRequestLine, MaxHeaderLine, MaxHeaders, MaxResponseHeaders int
-	// MaxForwardedFor is how many addresses X-Forwarded-For may have; one more is 463.
-	MaxForwardedFor int
-	// H2Streams is SETTINGS_MAX_CONCURRENT_STREAMS; after H2Requests requests a connection gets GOAWAY.
-	H2Streams, H2Requests uint32
-	// ConnectTimeout bounds the TCP connection to a target, TargetTLSTimeout its handshake.
-	ConnectTimeout, TargetTLSTimeout time.Duration
+	TLSKnobs
+	UpgradeKnobs
+	TunnelKnobs
+	HeaderKnobs
+	LimitKnobs
+	ConnectionKnobs
 }
 
 // Knob is one row of a profile, for reports and documents.
 type Knob struct {
 	Name  string
 	Value string
+	// Words are what a text knob may be; nil for any other.
+	Words []string
 	Evidence
 }
 
-// Knobs lists every knob with its value and evidence, in the order of the struct.
+// Knobs lists every knob with its value and evidence, in the order of the structs.
 func (p Profile) Knobs() []Knob {
 	v := reflect.ValueOf(p)
 	var out []Knob
-	for i := range v.NumField() {
-		name := v.Type().Field(i).Name
-		if name == "Name" || name == "Description" || name == "Evidence" {
+	for _, f := range reflect.VisibleFields(v.Type()) {
+		if len(f.Index) == 1 { // of the profile itself
 			continue
 		}
-		out = append(out, Knob{Name: name, Value: fmt.Sprint(v.Field(i).Interface()), Evidence: p.Evidence[name]})
+		k := Knob{Name: f.Name, Value: fmt.Sprint(v.FieldByIndex(f.Index).Interface()), Evidence: p.Evidence[f.Name]}
+		if words, ok := f.Tag.Lookup("words"); ok {
+			k.Words = strings.Split(words, ",")
+		}
+		out = append(out, k)
 	}
 	return out
-}
-
-// choices are the words each text knob may have.
-var choices = map[string][]string{
-	"ALPNNoOverlap":         {"ignore", "alert120"},
-	"BackendSNI":            {"none", "host"},
-	"SwitchWithoutUpgrade":  {"502", "pass"},
-	"EarlyBytes":            {"buffer", "discard"},
-	"HalfClose":             {"propagate", "close-both"},
-	"TLSTruncation":         {"reset", "fin"},
-	"TunnelIdleCloseClient": {"fin", "rst"},
-	"TunnelIdleCloseTarget": {"fin", "rst"},
-	"ClientFIN":             {"abort", "wait"},
-	"SilentConnection":      {"close", "408"},
-	"PlainOnTLS":            {"400", "close"},
-	"TLSOnPlain":            {"400", "close"},
-	"Informational":         {"drop", "pass"},
-	"TunnelLogType":         {"ws", "http"},
-	"ForgedMTLSHeaders":     {"strip", "pass"},
 }
 
 var profiles = map[string]Profile{}
@@ -132,8 +68,8 @@ func register(p Profile) {
 		if k.Grade == "" || k.Source == "" {
 			panic("albsim: profile " + p.Name + ": knob " + k.Name + " has no evidence")
 		}
-		if words, ok := choices[k.Name]; ok && !slices.Contains(words, k.Value) {
-			panic("albsim: profile " + p.Name + ": " + k.Name + " must be one of " + strings.Join(words, ", "))
+		if k.Words != nil && !slices.Contains(k.Words, k.Value) {
+			panic("albsim: profile " + p.Name + ": " + k.Name + " must be one of " + strings.Join(k.Words, ", "))
 		}
 	}
 	profiles[p.Name] = p
@@ -155,11 +91,15 @@ func LookupProfile(name string) (Profile, bool) {
 	return p, ok
 }
 
-// derive returns a copy of base under another name, with an evidence map of its own.
+// derive returns a copy of base under another name. What was seen of base says nothing of another product: every knob that
+// the new profile does not grade itself is an assumption.
 func derive(base Profile, name, description string) Profile {
 	p := base
 	p.Name, p.Description = name, description
-	p.Evidence = maps.Clone(base.Evidence)
+	p.Evidence = map[string]Evidence{}
+	for _, k := range base.Knobs() {
+		p.grade(k.Name, "A", "not looked at; as "+base.Name)
+	}
 	return p
 }
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
 // rule is tried in order of priority; the default has priority 0 and no conditions, and stands last.
@@ -29,33 +28,20 @@ type action struct {
 }
 
 type share struct {
-	group  *targetGroup
+	group  *group
 	weight int
 }
 
-// targetGroup hands its targets out in turn: round_robin, AWS's default.
-type targetGroup struct {
-	name    string
-	secure  bool
-	targets []string
-	next    atomic.Uint64
-}
-
-func (g *targetGroup) pick() (string, bool) {
-	if len(g.targets) == 0 {
-		return "", false
-	}
-	return g.targets[(g.next.Add(1)-1)%uint64(len(g.targets))], true
-}
-
-// match returns the first rule whose conditions are all met. Rules see the request once: nothing of a tunnel.
-func match(rules []rule, req *request) *rule {
-	for i := range rules {
+// match returns the first rule whose conditions are all met, and how many were evaluated but for the default. Rules see the
+// request once: nothing of a tunnel.
+func match(rules []rule, req *request) (met *rule, evaluated int) {
+	last := len(rules) - 1 // the default, which has no conditions
+	for i := range last {
 		if !slices.ContainsFunc(rules[i].conditions, func(c condition) bool { return !c.met(req) }) {
-			return &rules[i]
+			return &rules[i], i + 1
 		}
 	}
-	return &rules[len(rules)-1] // not reached: the default has no conditions
+	return &rules[last], last
 }
 
 // met follows alb.md section 8: paths and methods are case-sensitive, host, header values and query are not; the path is
@@ -141,7 +127,7 @@ func queryMatches(values []string, query string) bool {
 }
 
 // chooseGroup draws a target group by weight; nil when every weight is 0.
-func (a action) chooseGroup() *targetGroup {
+func (a action) chooseGroup() *group {
 	total := 0
 	for _, s := range a.groups {
 		total += s.weight

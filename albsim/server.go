@@ -47,6 +47,7 @@ type Server struct {
 	pool      *pool
 	access    logFile
 	connLog   logFile
+	count     counters
 	ticketKey [32]byte
 	slots     chan struct{}
 	listeners []*listener
@@ -243,7 +244,9 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	return &rawConn{Conn: conn}, nil
+	s.count.newConnections.Add(1)
+	s.count.activeConnections.Add(1)
+	return &rawConn{Conn: conn, closed: func() { s.count.activeConnections.Add(-1) }}, nil
 }
 
 // setIdle marks a connection as one that Shutdown may close; false when Shutdown has begun.

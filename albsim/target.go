@@ -50,6 +50,7 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 	late := connectCtx.Err() != nil
 	cancel()
 	if err != nil {
+		s.count.targetConnErrors.Add(1)
 		if late || timedOut(err) {
 			return nil, &dialError{504, err}
 		}
@@ -58,6 +59,7 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 	conn := raw
 	if secure {
 		if conn, err = s.targetTLS(ctx, raw, sni, front); err != nil {
+			s.count.targetTLSErrors.Add(1)
 			raw.Close()
 			return nil, &dialError{502, err}
 		}

@@ -1,12 +1,19 @@
 package albsim
 
 import (
+	"bytes"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"io"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -119,6 +126,109 @@ func TestALB_TLS_11_12_13_PolicyVersions(t *testing.T) {
 	}
 }
 
+func TestALB_TLS_10_SmartCertificateSelection(t *testing.T) {
+	const name = "many.example.test"
+	short, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := secure(t, "127.0.0.1:1")
+	l := &cfg.Listeners[0]
+	l.Certificates = append(l.Certificates, makeKeyCert(t, short, nil, name), makeCert(t, nil, name), makeKeyCert(t, long, nil, name))
+	m := start(t, cfg, Options{})
+	for _, c := range []struct {
+		client string
+		suites []uint16
+		want   any
+	}{
+		{"any suite", nil, long.Public()},
+		{"RSA only", []uint16{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256}, short.Public()},
+	} {
+		_, conn := m.dialTLS(&tls.Config{ServerName: name, MaxVersion: tls.VersionTLS12, CipherSuites: c.suites})
+		got := conn.ConnectionState().PeerCertificates[0].PublicKey
+		if want := c.want.(interface{ Equal(x crypto.PublicKey) bool }); !want.Equal(got) {
+			t.Errorf("%s: got a certificate with a %T, not the one with %T", c.client, got, c.want)
+		}
+	}
+}
+
+func TestALB_TLS_14_ResRefusesCBC(t *testing.T) {
+	cbc := &tls.Config{
+		InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256},
+	}
+	for policy, want := range map[string]string{
+		"ELBSecurityPolicy-TLS13-1-2-2021-06":     "",
+		"ELBSecurityPolicy-TLS13-1-2-Res-2021-06": "remote error: tls: handshake failure",
+	} {
+		cfg := secure(t, "127.0.0.1:1")
+		cfg.Listeners[0].SSLPolicy = policy
+		conn, err := tls.Dial("tcp", start(t, cfg, Options{}).addr, cbc)
+		if err == nil {
+			conn.Close()
+		}
+		if got := errorText(err); got != want {
+			t.Errorf("%s: a client with CBC only got error %q, want %q", policy, got, want)
+		}
+	}
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
+}
+
+// swapped exchanges two suites of the ClientHello that goes through it, which crypto/tls would send in its own order only,
+// and keeps what comes back.
+type swapped struct {
+	net.Conn
+	from, to []byte
+	done     bool
+	heard    []byte
+}
+
+func (c *swapped) Write(p []byte) (int, error) {
+	if q := bytes.Replace(p, c.from, c.to, 1); !c.done && !bytes.Equal(p, q) {
+		c.done, p = true, q
+	}
+	return c.Conn.Write(p)
+}
+
+func (c *swapped) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.heard = append(c.heard, p[:n]...)
+	return n, err
+}
+
+func TestALB_TLS_15_TheServersOrderOfSuitesCounts(t *testing.T) {
+	m := start(t, secure(t, "127.0.0.1:1"), Options{})
+	for name, order := range map[string][]byte{"128 first": {0xc0, 0x2b, 0xc0, 0x2c}, "256 first": {0xc0, 0x2c, 0xc0, 0x2b}} {
+		c := &swapped{Conn: m.dial().Conn, from: []byte{0xc0, 0x2b, 0xc0, 0x2c}, to: order}
+		err := tls.Client(c, &tls.Config{
+			InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12,
+			CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384},
+		}).Handshake()
+		changed := !bytes.Equal(c.from, c.to)
+		if c.done != changed || (err != nil) != changed { // a changed hello fails later on, at Finished
+			t.Fatalf("%s: hello changed: %v, handshake: %v", name, c.done, err)
+		}
+		// ServerHello: record and message headers, version, random, session id, and then the suite.
+		at := 5 + 4 + 2 + 32
+		if len(c.heard) < at+1+32+2 {
+			t.Fatalf("%s: the server said %x", name, c.heard)
+		}
+		at += 1 + int(c.heard[at])
+		if got := c.heard[at : at+2]; !bytes.Equal(got, []byte{0xc0, 0x2b}) {
+			t.Errorf("%s: suite %x, want c02b", name, got)
+		}
+	}
+}
+
 func TestALB_MTLS_01_OffAsksForNoCertificate(t *testing.T) {
 	var hello HelloEvent
 	done := make(chan struct{})
@@ -165,7 +275,7 @@ func TestALB_MTLS_02_03_PassthroughPassesAnyChain(t *testing.T) {
 	}
 }
 
-func TestALB_MTLS_04_05_06_Verify(t *testing.T) {
+func TestALB_MTLS_04_05_Verify(t *testing.T) {
 	target := newStub(t, nil, ok)
 	good := makeCert(t, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true }, "client")
 	cfg := secure(t, target.addr)
@@ -196,5 +306,44 @@ func TestALB_MTLS_04_05_06_Verify(t *testing.T) {
 		if err == nil {
 			t.Errorf("%s: accepted", name)
 		}
+	}
+}
+
+func TestALB_MTLS_08_NoResumption(t *testing.T) {
+	for mode, want := range map[string]bool{"off": true, "passthrough": false} {
+		cfg := secure(t, newStub(t, nil, ok).addr)
+		cfg.Listeners[0].MutualAuthentication.Mode = mode
+		m := start(t, cfg, Options{})
+		client := &tls.Config{ServerName: "alb.example.test", ClientSessionCache: tls.NewLRUClientSessionCache(1)}
+		resumed := false
+		for range 2 {
+			c, conn := m.dialTLS(client)
+			c.send(plainGet)
+			c.response() // a ticket of TLS 1.3 comes behind the handshake
+			resumed = conn.ConnectionState().DidResume
+			conn.Close()
+		}
+		if resumed != want {
+			t.Errorf("%s: the second connection resumed: %v, want %v", mode, resumed, want)
+		}
+	}
+}
+
+func TestALB_MTLS_09_ForgedFieldsDoNotPass(t *testing.T) {
+	target := newStub(t, nil, ok)
+	for _, mode := range []string{"off", "passthrough"} {
+		cfg := secure(t, target.addr)
+		cfg.Listeners[0].MutualAuthentication.Mode = mode
+		c, _ := start(t, cfg, Options{}).dialTLS(&tls.Config{})
+		c.send("GET / HTTP/1.1\r\nHost: a\r\nX-Amzn-Mtls-Clientcert-Leaf: forged\r\nx-amzn-mtls-clientcert: forged\r\n\r\n")
+		c.response()
+		if head := target.head(t); strings.Contains(head, "forged") {
+			t.Errorf("%s: the target got %q", mode, head)
+		}
+	}
+	cfg := plain(target.addr)
+	cfg.Profile = withKnobs(t, func(p *Profile) { p.ForgedMTLSHeaders = "pass" })
+	if head := ask(t, start(t, cfg, Options{}), target, "X-Amzn-Mtls-Clientcert: forged"); !has(head, "X-Amzn-Mtls-Clientcert") {
+		t.Errorf("with the knob at pass the target got %q", head)
 	}
 }

@@ -21,7 +21,8 @@ const (
 	endClientReset                  // the client reset or broke off
 	endTargetReset
 	endIdle
-	endCut // Shutdown
+	endCut          // Shutdown
+	endDeregistered // the target may not be used any longer
 )
 
 // join is a tunnel at work: opaque bytes both ways, rules and parsing behind it.
@@ -59,7 +60,9 @@ func (f *h1) tunnel(ctx context.Context, t *targetConn) {
 	t.SetDeadline(time.Time{})
 	in := f.conn.in.Load() - int64(len(early))
 	f.dog.arm(func() { j.stop(endIdle) })
-	release := context.AfterFunc(ctx, func() { j.stop(endCut) })
+	defer f.x.lease.release()
+	cut := context.AfterFunc(ctx, func() { j.stop(endCut) })
+	lost := context.AfterFunc(f.x.lease.target.ctx(), func() { j.stop(endDeregistered) })
 	upstream := make(chan struct{})
 	go func() {
 		defer close(upstream)
@@ -67,7 +70,8 @@ func (f *h1) tunnel(ctx context.Context, t *targetConn) {
 	}()
 	j.pump(j.client, j.target, behind, endTargetReset, endClientReset)
 	<-upstream
-	release()
+	cut()
+	lost()
 	f.dog.disarm()
 	j.finish()
 	f.x.rec.received += f.conn.in.Load() - in

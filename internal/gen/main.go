@@ -1,5 +1,6 @@
-// Command gen writes the JSON Schemas that the project publishes, from the Go types they describe: the scenario, the
-// router's and the simulator's configuration, and the result. Run it by "make gen"; CI fails when the tree is then dirty.
+// Command gen writes the JSON Schemas that the project publishes, from the Go types they describe (the scenario, the
+// router's and the simulator's configuration, and the result), and the table of what the load balancers do. Run it by
+// "make gen"; CI fails when the tree is then dirty.
 package main
 
 import (
@@ -67,15 +68,22 @@ func run(root string) error {
 		if err != nil {
 			return err
 		}
-		file := filepath.Join(root, s.file)
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			return err
-		}
-		if err := os.WriteFile(file, append(data, '\n'), 0o644); err != nil {
+		if err := write(filepath.Join(root, s.file), append(data, '\n')); err != nil {
 			return err
 		}
 	}
-	return nil
+	rows, err := loadRows(rowFolders...)
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(root, rowsTable), table(rows))
+}
+
+func write(file string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(file, data, 0o644)
 }
 
 // names puts into the scenario's schema what the rooms have registered, so that an editor can offer it.

@@ -68,19 +68,19 @@ func Peek(conn net.Conn, lim Limits) (*Info, net.Conn, error) {
 // since, also when it fails.
 func collect(conn net.Conn, buf []byte, limit int) (all, msg []byte, err error) {
 	var r reassembler
-	if done, err := r.feed(buf, limit); done || err != nil {
+	if done, err := r.feed(buf[:min(len(buf), limit)], limit); done || err != nil {
 		return buf, r.msg, err
 	}
 	for {
+		if len(buf) >= limit {
+			return buf, nil, tooLarge(limit)
+		}
 		if len(buf) == cap(buf) {
-			if len(buf) >= limit {
-				return buf, nil, tooLarge(limit)
-			}
 			grown := make([]byte, len(buf), min(max(2*cap(buf), firstRead), limit))
 			copy(grown, buf)
 			buf = grown
 		}
-		n, readErr := conn.Read(buf[len(buf):cap(buf)])
+		n, readErr := conn.Read(buf[len(buf):min(cap(buf), limit)])
 		buf = buf[:len(buf)+n]
 		done, err := r.feed(buf, limit)
 		if err != nil {

@@ -63,13 +63,21 @@ func TestPeekReadsTheFiveHellosInAnySegmentation(t *testing.T) {
 	}
 }
 
-// Two segments, cut at every offset: the header of a record, of the message and of an extension among them.
+// Two segments, cut at every offset: the header of a record, of the message and of an extension among them. The first may have been
+// read by somebody else.
 func TestPeekReadsAHelloCutAnywhere(t *testing.T) {
 	wire := records(hello(sni(host("a.test")), alpn("p")), 40)
-	for cut := 1; cut < len(wire); cut++ {
-		peer, conn := net.Pipe()
+	for n := range 2 * len(wire) {
+		cut, held := n/2+1, n%2 == 1
+		peer, below := net.Pipe()
+		conn := below
+		if held {
+			conn = NewConn(below, bytes.Clone(wire[:cut]))
+		}
 		go func() {
-			_, _ = peer.Write(wire[:cut])
+			if !held {
+				_, _ = peer.Write(wire[:cut])
+			}
 			_, _ = peer.Write(wire[cut:])
 			peer.Close()
 		}()

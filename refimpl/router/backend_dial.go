@@ -2,6 +2,7 @@ package router
 
 import (
 	"context"
+	"crypto/tls"
 	"net"
 	"time"
 
@@ -23,20 +24,28 @@ func (u *upstream) attempts() attempts {
 // share is the time for the next address: a half of what is left when two addresses are.
 func (t *attempts) share() time.Duration { return time.Until(t.until) / time.Duration(len(t.left)) }
 
-// begin leaves a passthrough connection to the loop before its backend is connected: no goroutine waits for that. It tells whether
-// it did, which it does where nothing but a PROXY header goes ahead of the client's bytes.
-func (c *session) begin(conn net.Conn, r Route) bool {
+// connect joins a client to the backend of a route, in the loop if it can: no goroutine waits for the backend then. secure is the
+// client's session, nil for a passthrough route.
+func (c *session) connect(client net.Conn, secure *tls.Conn, r Route) {
 	t := c.policy.upstreams[r.Name].attempts()
+	if !c.begin(client, secure, t) {
+		c.reach(client, secure, t)
+	}
+}
+
+// begin leaves a client to the loop before its backend is connected, and tells whether it did: it does where nothing but a PROXY
+// header goes ahead of the client's bytes.
+func (c *session) begin(client net.Conn, secure *tls.Conn, t attempts) bool {
 	a := t.left[0]
-	if t.upstream.TLS != Off || c.starttls || !a.ip.IsValid() {
+	if t.upstream.TLS != Off || c.asksForTLS(secure) || !a.ip.IsValid() {
 		return false
 	}
-	header, err := c.proxyHeader(t.upstream.SendProxy, nil)
+	header, err := c.proxyHeader(t.upstream.SendProxy, secure)
 	if err != nil {
 		return false // dial says it again
 	}
 	policy := c.policy
-	c.taken = c.server.loop.Dial(conn, splice.Dial{
+	c.taken = c.server.loop.Dial(client, splice.Dial{
 		To: a.ip, Timeout: t.share(), Before: header, Control: setKeepAlive,
 		Connected: func() {
 			a.failed.Store(nil)
@@ -46,21 +55,38 @@ func (c *session) begin(conn net.Conn, r Route) bool {
 			c.policy = policy
 			a.fail()
 			t.left, t.failed = t.left[1:], err
-			c.refused(client, t)
+			c.refused(client, secure, t)
 		},
 	})
 	return c.taken != nil
 }
 
 // refused goes on where the loop could not: with the next address, or with the end.
-func (c *session) refused(conn net.Conn, t attempts) {
-	if conn == nil {
+func (c *session) refused(client net.Conn, secure *tls.Conn, t attempts) {
+	if client == nil {
 		c.end(outcomeDial, t.failed.Error())
 		c.finish()
 		return
 	}
-	c.root = conn
-	stop := context.AfterFunc(c.server.cutCtx, func() { splice.Abort(conn) })
-	c.connect(conn, t)
+	c.root = client
+	stop := context.AfterFunc(c.server.cutCtx, func() { splice.Abort(client) })
+	c.reach(client, secure, t)
 	c.settle(stop)
 }
+
+// reach is connect without the loop.
+func (c *session) reach(client net.Conn, secure *tls.Conn, t attempts) {
+	backend, err := c.dial(t, client, secure)
+	if err == nil && c.asksForTLS(secure) {
+		err = c.askForTLS(backend)
+	}
+	if err != nil {
+		c.end(outcomeDial, err.Error())
+		splice.Abort(client)
+		return
+	}
+	c.join(client, backend)
+}
+
+// asksForTLS tells whether the backend is to be asked for the TLS that its client asked this router for.
+func (c *session) asksForTLS(secure *tls.Conn) bool { return c.starttls && secure == nil }

@@ -128,6 +128,9 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 		}
 		open[0].Close()
 		b.log.wait(t, "route=echo", "cause=eof")
+		for deadline := time.Now().Add(patience); b.Stats().Active >= 2 && time.Now().Before(deadline); {
+			time.Sleep(time.Millisecond) // its place is given back behind the log line
+		}
 		readLine(t, secure(t, b.tcp(t), b.clientConfig("echo.routes.example.test", "echo")))
 	}
 }

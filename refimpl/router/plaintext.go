@@ -82,5 +82,5 @@ func (c *session) plain(conn net.Conn, depth, index int) {
 	}
 	r := c.policy.config.Routes[index]
 	c.sni, c.alpn, c.route = "", "", r.Name
-	c.passthrough(conn, r)
+	c.connect(conn, nil, r)
 }

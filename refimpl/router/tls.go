@@ -39,7 +39,7 @@ func (c *session) hello(conn net.Conn, depth int, budget time.Duration) {
 		c.route, event.Route = r.Name, r.Name
 		if r.Mode == ModePassthrough {
 			c.tell(event, nil)
-			c.passthrough(conn, r)
+			c.connect(conn, nil, r)
 			return
 		}
 		if secure := c.handshake(conn, c.policy.routes[decision.Index], decision.ALPN, event); secure != nil {
@@ -111,33 +111,7 @@ func (c *session) terminate(secure *tls.Conn, r Route, alpn string) {
 	if strings.HasSuffix(alpn, PingSuffix) {
 		client = upgrade.PingConn(secure, time.Duration(c.policy.config.Upgrade.PingInterval))
 	}
-	backend, err := c.dial(c.policy.upstreams[r.Name].attempts(), client, secure)
-	if err != nil {
-		c.end(outcomeDial, err.Error())
-		splice.Abort(client)
-		return
-	}
-	c.join(client, backend)
-}
-
-// passthrough joins a client to its backend, which reads the very ClientHello that was read here.
-func (c *session) passthrough(conn net.Conn, r Route) {
-	if !c.begin(conn, r) {
-		c.connect(conn, c.policy.upstreams[r.Name].attempts())
-	}
-}
-
-func (c *session) connect(conn net.Conn, t attempts) {
-	backend, err := c.dial(t, conn, nil)
-	if err == nil && c.starttls {
-		err = c.askForTLS(backend)
-	}
-	if err != nil {
-		c.end(outcomeDial, err.Error())
-		splice.Abort(conn)
-		return
-	}
-	c.join(conn, backend)
+	c.connect(client, secure, r)
 }
 
 // join leaves a client and its backend to be carried until both are done: by the loop, if it can.

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -21,7 +22,7 @@ type opening struct {
 }
 
 func (l *Loop) dial(client net.Conn, d Dial) *Taken {
-	tcp := bottom(client)
+	tcp := carried(client)
 	if tcp == nil {
 		return nil
 	}
@@ -42,9 +43,17 @@ func (l *Loop) dial(client net.Conn, d Dial) *Taken {
 	x := &pair{opening: &opening{to: d.To, timeout: d.Timeout, connected: d.Connected, refused: d.Refused}}
 	x.ends[0].fd, x.ends[1].fd = taken, fd
 	x.ends[0].writable, x.ends[0].unasked = true, true
-	_, held := peel(client)
-	x.ends[0].pending = append(d.Before, held...)
-	x.opening.before = len(d.Before)
+	var held []byte
+	if secure, watched := session(client); secure != nil {
+		x.ends[0].over(secure, watched)
+	} else {
+		_, held = peel(client)
+	}
+	x.ends[0].pending = held
+	if before := len(d.Before); before > 0 {
+		x.ends[0].pending = slices.Concat(d.Before, held)
+		x.ends[0].moved, x.opening.before = -int64(before), before // it is none of the client's bytes
+	}
 	tcp.Close()
 	return &Taken{poller: p, pair: x}
 }

@@ -92,7 +92,7 @@ func TestDialSendsWhatIsHeldAndThenCarries(t *testing.T) {
 		t.Errorf("the client has read %d of %d bytes, %v", len(got), len(bulk), err)
 	}
 	within(t, "done", r.done)
-	if r.report.End != EndEOF || r.report.AToB != int64(len("header hello, world")) || r.report.BToA != int64(len(bulk)) {
+	if r.report.End != EndEOF || r.report.AToB != int64(len("hello, world")) || r.report.BToA != int64(len(bulk)) {
 		t.Errorf("%+v", r.report)
 	}
 }
@@ -116,6 +116,50 @@ func TestARefusedDialGivesTheClientBackWhole(t *testing.T) {
 	case <-r.connected:
 		t.Error("told as connected")
 	default:
+	}
+}
+
+// A session keeps what it could not send, its goodbye too, until its client has room: nobody has asked about that room before.
+func TestDialCarriesATLSSession(t *testing.T) {
+	l, to := listen(t)
+	peer, _, client := tlsPair(t)
+	_, r := startDial(t, client, Dial{To: to, Before: []byte("header ")})
+	backend, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer backend.Close()
+	send(t, peer, "hello")
+	_ = peer.CloseWrite()
+	wantEOF(t, backend.(*net.TCPConn), "header hello") //nolint:forcetypeassert // of a TCP listener
+	bulk := bytes.Repeat([]byte("0123456789abcdef"), 1<<20)
+	go func() {
+		_, _ = backend.Write(bulk)
+		backend.Close()
+	}()
+	if got, err := io.ReadAll(peer); err != nil || !bytes.Equal(got, bulk) {
+		t.Errorf("the client has read %d of %d bytes, %v", len(got), len(bulk), err)
+	}
+	_ = peer.Close()
+	within(t, "done", r.done)
+	if r.report.End != EndEOF || r.report.BToA != int64(len(bulk)) {
+		t.Errorf("%+v", r.report)
+	}
+}
+
+func TestARefusedDialGivesATLSSessionBack(t *testing.T) {
+	l, to := listen(t)
+	l.Close()
+	peer, _, client := tlsPair(t)
+	send(t, peer, "hello")
+	_, r := startDial(t, client, Dial{To: to})
+	refused := <-r.refused
+	if refused.client != net.Conn(client) || !errors.Is(refused.err, syscall.ECONNREFUSED) {
+		t.Errorf("refused: %v, %v", refused.client, refused.err)
+	}
+	_ = peer.CloseWrite()
+	if got, err := io.ReadAll(client); err != nil || string(got) != "hello" {
+		t.Errorf("read of the client: %q, %v", got, err)
 	}
 }
 

@@ -51,8 +51,8 @@ type Dial struct {
 }
 
 // Dial is Take for a second end that is still to be connected, which costs no goroutine and no second registration with the kernel. It
-// returns nil, and nothing has changed, if client is not TCP under layers that only hold bytes, if the connection could not even
-// begin, or if the system has no way.
+// returns nil, and nothing has changed, if client is none that Take takes, if the connection could not even begin, or if the system has
+// no way.
 func (l *Loop) Dial(client net.Conn, d Dial) *Taken { return l.dial(client, d) }
 
 // Start serves the tunnel. done is called once, by a goroutine of the loop's and after both sockets are closed.

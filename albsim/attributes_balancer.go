@@ -1,0 +1,58 @@
+package albsim
+
+import (
+	"slices"
+	"time"
+)
+
+// settings are the load balancer's attributes in typed form.
+type settings struct {
+	idle         time.Duration
+	keepAlive    time.Duration
+	http2        bool
+	xffMode      string
+	xffPort      bool
+	preserveHost bool
+	dropInvalid  bool
+	strictest    bool
+	tlsHeaders   bool
+}
+
+// balancerAttributes with AWS's defaults and ranges: alb.md sections 5 and 6 (source ATTR, grade D).
+var balancerAttributes = attributeSet[settings]{
+	simulated: []attribute[settings]{
+		{"client_keep_alive.seconds", 3600, seconds(60, 604800, func(s *settings) *time.Duration { return &s.keepAlive })},
+		{"idle_timeout.timeout_seconds", 60, seconds(1, 4000, func(s *settings) *time.Duration { return &s.idle })},
+		{"routing.http.desync_mitigation_mode", "defensive", func(s *settings, v any) string {
+			switch v {
+			case "defensive", "strictest":
+				s.strictest = v == "strictest"
+				return ""
+			case "monitor":
+				return "monitor is not simulated: this version cannot pass a malformed request on; use defensive or strictest"
+			}
+			return "must be defensive, strictest or monitor"
+		}},
+		{"routing.http.drop_invalid_header_fields.enabled", false, boolean(func(s *settings) *bool { return &s.dropInvalid })},
+		{"routing.http.preserve_host_header.enabled", false, boolean(func(s *settings) *bool { return &s.preserveHost })},
+		{"routing.http.x_amzn_tls_version_and_cipher_suite.enabled", false, boolean(func(s *settings) *bool { return &s.tlsHeaders })},
+		{"routing.http.xff_client_port.enabled", false, boolean(func(s *settings) *bool { return &s.xffPort })},
+		{"routing.http.xff_header_processing.mode", "append", func(s *settings, v any) string {
+			mode, _ := v.(string)
+			if !slices.Contains([]string{"append", "preserve", "remove"}, mode) {
+				return "must be append, preserve or remove"
+			}
+			s.xffMode = mode
+			return ""
+		}},
+		{"routing.http2.enabled", true, boolean(func(s *settings) *bool { return &s.http2 })},
+	},
+	foreign: []string{
+		"access_logs.s3.enabled", "access_logs.s3.bucket", "access_logs.s3.prefix", "connection_logs.s3.enabled",
+		"connection_logs.s3.bucket", "connection_logs.s3.prefix", "deletion_protection.enabled", "ipv6.deny_all_igw_traffic",
+		"load_balancing.cross_zone.enabled", "waf.fail_open.enabled", "zonal_shift.config.enabled",
+	},
+}
+
+// Attributes lists the load balancer's keys that a document may set, with their defaults.
+func Attributes() map[string]any { return balancerAttributes.defaults() }

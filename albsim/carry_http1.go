@@ -1,0 +1,55 @@
+package albsim
+
+import (
+	"context"
+	"errors"
+	"strings"
+)
+
+// overHTTP1 is the carrier of protocol version HTTP1.
+type overHTTP1 struct{}
+
+func (overHTTP1) accepts(req *request) bool {
+	kind, _ := req.get("Content-Type")
+	return req.proto != "HTTP/2.0" || !strings.HasPrefix(kind, "application/grpc")
+}
+
+func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn {
+	address, secure, sni := l.target.address, l.group.secure, ""
+	if secure && x.s.plan.profile.BackendSNI == "host" {
+		sni = hostOnly(x.req.host)
+	}
+	for fresh := false; ; fresh = true {
+		var c *targetConn
+		if !fresh {
+			c = x.s.pool.get(targetKey(address, sni, secure))
+		}
+		if c == nil {
+			var err error
+			dialCtx, end := l.within(ctx)
+			c, err = x.s.dialTarget(dialCtx, address, sni, secure, x.l.plan.policy)
+			end()
+			if err != nil {
+				x.s.log.Debug("target not reached", "target", address, "err", err)
+				status := 502
+				if de, ok := errors.AsType[*dialError](err); ok {
+					status = de.status
+				}
+				x.page(status)
+				return nil
+			}
+		}
+		x.rec.target = address
+		cut := func() { c.SetDeadline(longAgo) }
+		stop, lost := context.AfterFunc(ctx, cut), context.AfterFunc(l.target.ctx(), cut)
+		switched, again := x.roundTrip(c, fields)
+		stop()
+		lost()
+		if !again {
+			if switched {
+				return c
+			}
+			return nil
+		}
+	}
+}

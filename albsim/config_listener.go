@@ -1,0 +1,37 @@
+package albsim
+
+// Listener is one port in front.
+type Listener struct {
+	// Listen is host:port; port 0 picks one.
+	Listen   string `json:"listen" jsonschema:"required"`
+	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS"`
+	// Certificates are for HTTPS; the first is the default, which answers no SNI and an unknown one.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	// SSLPolicy is ELBSecurityPolicy-2016-08 when empty, which is what AWS's interface defaults to.
+	SSLPolicy string `json:"ssl_policy,omitempty"`
+	// Attributes are the listener's own, by AWS's full key.
+	Attributes           map[string]any       `json:"attributes,omitempty"`
+	MutualAuthentication MutualAuthentication `json:"mutual_authentication,omitzero"`
+	Rules                []Rule               `json:"rules,omitempty"`
+	Default              Default              `json:"default" jsonschema:"required"`
+}
+
+// Certificate names a PEM certificate chain and its key.
+type Certificate struct {
+	Cert string `json:"cert" jsonschema:"required"`
+	Key  string `json:"key" jsonschema:"required"`
+}
+
+// MutualAuthentication is what an HTTPS listener does about client certificates.
+type MutualAuthentication struct {
+	// Mode is off when empty.
+	Mode string `json:"mode,omitempty" jsonschema:"enum=off,enum=passthrough,enum=verify"`
+	// TrustStore is the PEM bundle of mode verify.
+	TrustStore string `json:"trust_store,omitempty"`
+}
+
+// Default is the listener's last rule: forward is short for actions with one forward.
+type Default struct {
+	Forward string   `json:"forward,omitempty"`
+	Actions []Action `json:"actions,omitempty"`
+}

@@ -1,0 +1,95 @@
+package albsim
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"strconv"
+)
+
+// listenerPlan is a listener that was found good.
+type listenerPlan struct {
+	address string
+	secure  bool
+	// serve has one connection of the listener from its accept to its end; who calls it closes the connection.
+	serve  func(s *Server, ctx context.Context, c *connState, raw *rawConn)
+	certs  []tls.Certificate
+	policy policy
+	mutual string // off, passthrough or verify
+	trust  *x509.CertPool
+	set    listenerSettings
+	rules  []rule // by priority, the default last
+}
+
+func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPlan {
+	out := &listenerPlan{address: l.Listen, secure: l.Protocol == "HTTPS", mutual: "off"}
+	if msg := checkAddress(l.Listen, true); msg != "" {
+		faults.add(path+".listen", "%q: %s", l.Listen, msg)
+	}
+	out.set = listenerAttributes.read(l.Attributes, path+".attributes", faults)
+	switch l.Protocol {
+	case "HTTP":
+		out.serve = (*Server).servePlain
+		if len(l.Certificates) > 0 {
+			faults.add(path+".certificates", "an HTTP listener has none")
+		}
+		if l.SSLPolicy != "" {
+			faults.add(path+".ssl_policy", "an HTTP listener has none")
+		}
+		if l.MutualAuthentication.Mode != "" && l.MutualAuthentication.Mode != "off" {
+			faults.add(path+".mutual_authentication", "an HTTP listener has none")
+		}
+	case "HTTPS":
+		out.serve = (*Server).serveTLS
+		p.planTLS(l, out, path, faults)
+	case "TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUIC":
+		faults.add(path+".protocol", "%s belongs to a network load balancer, which this version does not simulate; use HTTP or HTTPS", l.Protocol)
+	default:
+		faults.add(path+".protocol", "%q: must be HTTP or HTTPS", l.Protocol)
+	}
+	p.planRules(l, out, path, faults)
+	return out
+}
+
+func (p *plan) planTLS(l Listener, out *listenerPlan, path string, faults *Faults) {
+	if len(l.Certificates) == 0 {
+		faults.add(path+".certificates", "an HTTPS listener needs at least one; the first is the default")
+	}
+	for i, c := range l.Certificates {
+		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
+		if err != nil {
+			faults.add(path+".certificates["+strconv.Itoa(i)+"]", "%v", err)
+			continue
+		}
+		out.certs = append(out.certs, cert)
+	}
+	var msg string
+	if out.policy, msg = lookupPolicy(l.SSLPolicy); msg != "" {
+		faults.add(path+".ssl_policy", "%s", msg)
+	}
+	m := l.MutualAuthentication
+	path += ".mutual_authentication"
+	switch m.Mode {
+	case "", "off":
+	case "passthrough":
+		out.mutual = m.Mode
+	case "verify":
+		out.mutual = m.Mode
+		if m.TrustStore == "" {
+			faults.add(path+".trust_store", "mode verify needs one")
+			return
+		}
+		pem, err := os.ReadFile(m.TrustStore)
+		if err != nil {
+			faults.add(path+".trust_store", "%v", err)
+			return
+		}
+		out.trust = x509.NewCertPool()
+		if !out.trust.AppendCertsFromPEM(pem) {
+			faults.add(path+".trust_store", "%s holds no PEM certificate", m.TrustStore)
+		}
+	default:
+		faults.add(path+".mode", "%q: must be off, passthrough or verify", m.Mode)
+	}
+}
