@@ -39,12 +39,11 @@ const nodeTTL = 60 * time.Second
 
 func (l *Lab) startCluster(ctx context.Context, p place) (*cluster, error) {
 	c := &cluster{lab: l, place: p}
+	if p.idle > 0 { // a judged one, beside the scenario's own: checks hold on to its address
+		p.leg.Nodes, p.leg.Listen = 0, ""
+	}
 	if p.leg.Nodes == 0 {
-		listen := listenAddress(p.leg.Listen)
-		if p.idle > 0 {
-			listen = listenAddress("") // a judged one, beside the scenario's own
-		}
-		s, err := c.start(ctx, listen)
+		s, err := c.start(ctx, listenAddress(p.leg.Listen))
 		c.nodes = []*albsim.Server{s}
 		return c, err
 	}

@@ -50,6 +50,11 @@ func startText(t *testing.T, text string, opt Options) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startLab(t, sc, opt)
+}
+
+func startLab(t *testing.T, sc *scenario.Scenario, opt Options) *Lab {
+	t.Helper()
 	opt.Failed = func(err error) { t.Errorf("a component ended by itself: %v", err) }
 	l, err := Start(t.Context(), sc, opt)
 	if err != nil {

@@ -1,8 +1,10 @@
 package lab
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
@@ -34,6 +36,11 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 	if front := c.front(); front != nil {
 		d.OuterServerName = front.Name
 		d.Types = clientTypes(l.scenario.Topology.Router.Upgrade.Types)
+	}
+	if len(c.nodes) > 0 && c.nodes[0].Nodes > 0 { // a client resolves the name each time
+		d.NetDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, c.address())
+		}
 	}
 	d.Host = d.OuterServerName
 	return d, nil

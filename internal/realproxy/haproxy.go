@@ -18,10 +18,9 @@ func init() {
 }
 
 // HAProxy 2.6 has no sni-auto (facts/alb.md section 12.5), so the name is written out; h2 behind it could not carry an upgrade.
-// init-addr lets it lead somewhere before the first answer of the name server. "hold obsolete" is for how long an address that
+// Without maxconn HAProxy takes what the limit of descriptors allows. init-addr lets it lead somewhere before the first answer of the name server. "hold obsolete" is for how long an address that
 // the answer no longer has is kept.
 const haproxyConfig = `global
-    maxconn 10000
     nbthread 2
     ssl-default-bind-options ssl-min-ver TLSv1.2
 defaults
