@@ -197,9 +197,9 @@ func (c *chain) hops() []result.Hop {
 	return hops
 }
 
-// tapped tells whether a component of ours is at one end of hop i, so that it can say what it saw.
+// tapped tells whether the client or a component of ours is at one end of hop i, so that it can say what it saw.
 func (c *chain) tapped(i int) bool {
-	return i == len(c.nodes) || i > 0 && c.nodes[i-1].alb != nil || c.nodes[i].alb != nil
+	return i == 0 || i == len(c.nodes) || c.nodes[i-1].alb != nil || c.nodes[i].alb != nil
 }
 
 // LoadBalancers says which products stand on the paths.
@@ -220,7 +220,7 @@ func (l *Lab) LoadBalancers() []result.LoadBalancer {
 	return list
 }
 
-// listenOn is an address on the same host with a free port.
+// sameHost is an address on the same host with a free port.
 func sameHost(address string) string {
 	host, _, _ := net.SplitHostPort(address)
 	return net.JoinHostPort(host, "0")

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/capture"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
@@ -218,6 +220,49 @@ func TestChain_CHAIN_04_StrictTargetSeesAPlainRequest(t *testing.T) {
 	})
 	if seen.Header.Get("Upgrade") != "websocket" {
 		t.Errorf("websocket behind a strict target: %v", seen.Header)
+	}
+}
+
+// TestChainIsCountedFromTheWire finds at least four TLS connections on the chain, read off the wire and, where that is not
+// permitted, by those who can tell.
+func TestChainIsCountedFromTheWire(t *testing.T) {
+	for _, source := range []string{"capture", "tap"} {
+		t.Run(source, func(t *testing.T) {
+			l := startScenario(t, "chain", func(sc *scenario.Scenario) { sc.Routes = sc.Routes[:2] })
+			if source == "tap" {
+				l.capture = func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) {
+					return nil, fmt.Errorf("socket: %w", capture.ErrNotPermitted)
+				}
+			}
+			run := result.Run{Topology: l.Topology()}
+			var err error
+			if run.Wire, run.WireSource, err = l.Walk(t.Context(), func(string) {}); err != nil {
+				t.Fatal(err)
+			}
+			run.CountTLS()
+			for i, want := range []int{1, 3, 4, 4, 4} { // direct, alb-https, haproxy-alb, chain, chain-instance
+				if got := run.Topology[i]; got.TLSConnections != want {
+					t.Errorf("%s: %d TLS connections, want %d", got.Name, got.TLSConnections, want)
+				}
+			}
+			blind := strings.Contains(run.WireSource, "Between products of others nothing can be tapped: nlb->haproxy of chain, nlb-instance->haproxy of chain-instance.")
+			if tapped := strings.Contains(run.WireSource, "not captured"); blind != tapped || source == "tap" && !tapped {
+				t.Errorf("sentence %q", run.WireSource)
+			}
+			for _, w := range run.Wire {
+				sni := ""
+				if w.SNI != nil {
+					sni = *w.SNI
+				}
+				want := map[string]string{"alb->router": "", "haproxy->alb": "alb.example.test"}
+				if name, ok := want[w.Hop]; ok && sni != name || !ok && sni != w.Route+".example.test" {
+					t.Errorf("%s, %s, %s: SNI %q", w.Path, w.Hop, w.Route, sni)
+				}
+				if ends := w.Hop == "inner" || w.Hop == "client->router"; w.ClientCert != (ends && w.Route == "mtls") {
+					t.Errorf("%s, %s, %s: client certificate %v", w.Path, w.Hop, w.Route, w.ClientCert)
+				}
+			}
+		})
 	}
 }
 

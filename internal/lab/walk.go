@@ -75,8 +75,9 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 	}
 	keys := &capture.KeyLog{}
 	d.InnerKeyLog, d.OuterKeyLog = keys, keys
-	var inner helloTap
+	var outer, inner helloTap
 	d.WrapTunnel = inner.wrap
+	d.NetDial = outer.dial(d.NetDial)
 	hops := c.hops()
 	l.taps.start(hops, len(c.nodes))
 	l.keys.set(keys)
@@ -106,7 +107,7 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 			return nil, err
 		}
 	}
-	return hopsSeen(c, route, captured, tapped, &inner, capturing)
+	return hopsSeen(c, route, captured, tapped, &outer, &inner, capturing)
 }
 
 func dialOnce(ctx context.Context, d *client.Dialer) (*client.Conn, error) {
@@ -116,7 +117,7 @@ func dialOnce(ctx context.Context, d *client.Dialer) (*client.Conn, error) {
 }
 
 // hopsSeen puts together one row a hop that has TLS. A hop of which nothing was seen is an error: an empty capture proves nothing.
-func hopsSeen(c *chain, route scenario.Route, captured []capture.Observation, tapped []result.Wire, inner *helloTap, capturing bool) ([]result.Wire, error) {
+func hopsSeen(c *chain, route scenario.Route, captured []capture.Observation, tapped []result.Wire, outer, inner *helloTap, capturing bool) ([]result.Wire, error) {
 	var rows []result.Wire
 	for i, hop := range c.hops() {
 		if !hop.TLS || !capturing && hop.Name != hopInner && !c.tapped(i) {
@@ -160,6 +161,11 @@ func hopsSeen(c *chain, route scenario.Route, captured []capture.Observation, ta
 					row.Source, row.SNI, row.ALPN, row.ClientCert = "tap", t.SNI, t.ALPN, t.ClientCert
 				}
 			}
+			if hello, ok := outer.hello(); ok && i == 0 && !found { // nobody but the client itself can tell
+				found = true
+				row.Source = "tap"
+				fill(&row, hello)
+			}
 			if !found {
 				return nil, fmt.Errorf("hop %s: the tap saw no ClientHello", hop.Name)
 			}
@@ -195,13 +201,30 @@ func (c *chain) captureHops() []capture.Hop {
 	return hops
 }
 
-// helloTap reads the ClientHello that a client writes into a tunnel.
+// helloTap reads the ClientHello that a client writes to a connection or into a tunnel.
 type helloTap struct {
 	mu      sync.Mutex
 	written []byte
 }
 
 func (t *helloTap) wrap(c net.Conn) net.Conn { return &tappedConn{Conn: c, tap: t} }
+
+// dial taps each connection that is dialled; the last one counts.
+func (t *helloTap) dial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		t.mu.Lock()
+		t.written = nil
+		t.mu.Unlock()
+		return t.wrap(conn), nil
+	}
+}
 
 func (t *helloTap) hello() (wire.Hello, bool) {
 	t.mu.Lock()
