@@ -16,8 +16,8 @@ func (overHTTP1) accepts(req *request) bool {
 
 func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn {
 	address, secure, sni := l.target.address, l.group.secure, ""
-	if secure && x.s.plan.profile.BackendSNI == "host" {
-		sni = hostOnly(x.req.host)
+	if secure {
+		sni = x.s.plan.profile.targetName(x.req.host, address)
 	}
 	for fresh := false; ; fresh = true {
 		var c *targetConn

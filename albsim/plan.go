@@ -26,8 +26,9 @@ func makePlan(cfg Config) (*plan, error) {
 	if !ok {
 		faults.add("profile", "%s: this version has no such profile%s", name, didYouMean(name, Profiles()))
 	}
-	p.profile = profile
 	p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
+	p.set.from(&profile, cfg.Attributes)
+	p.profile = profile
 
 	for i, g := range cfg.TargetGroups {
 		path := "target_groups[" + strconv.Itoa(i) + "]"

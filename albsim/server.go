@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -28,6 +29,8 @@ type Options struct {
 	Wrap func(net.Listener) net.Listener
 	// DialTarget opens the TCP connection to a target; nil dials.
 	DialTarget func(ctx context.Context, network, address string) (net.Conn, error)
+	// TargetRoots are the authorities for targets' certificates, of a profile that verifies them; nil is the system's.
+	TargetRoots *x509.CertPool
 	// TimeScale multiplies every timer; 0 means 1.
 	TimeScale float64
 	// AdvertisedPort is the port that clients are taken to have used, for X-Forwarded-Port and Host; 0 is the real one.

@@ -1,6 +1,6 @@
 // Command gen writes the JSON Schemas that the project publishes, from the Go types they describe (the scenario, the
-// router's and the simulator's configuration, and the result), and the table of what the load balancers do. Run it by
-// "make gen"; CI fails when the tree is then dirty.
+// router's and the simulator's configuration, and the result), the table of what the load balancers do, and that of
+// the simulator's profiles. Run it by "make gen"; CI fails when the tree is then dirty.
 package main
 
 import (
@@ -76,7 +76,18 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(root, rowsTable), table(rows))
+	if err := write(filepath.Join(root, rowsTable), table(rows)); err != nil {
+		return err
+	}
+	comments, err := knobComments("albsim")
+	if err != nil {
+		return err
+	}
+	page, err := profilesTable(comments)
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(root, profilesPage), page)
 }
 
 func write(file string, data []byte) error {

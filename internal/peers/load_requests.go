@@ -68,6 +68,7 @@ func requests(ctx context.Context, j job) (sample, error) {
 				return err
 			}
 			n, err := io.Copy(io.Discard, answer.Body)
+			err = errors.Join(err, answer.Body.Close())
 			if err == nil && (answer.StatusCode != http.StatusOK || n != int64(len(httpBody))) {
 				err = fmt.Errorf("answered %s with %d bytes", answer.Status, n)
 			}

@@ -99,7 +99,7 @@ func TestDialSendsWhatIsHeldAndThenCarries(t *testing.T) {
 
 func TestARefusedDialGivesTheClientBackWhole(t *testing.T) {
 	l, to := listen(t)
-	l.Close()
+	_ = l.Close()
 	peer, client := tcpPair(t)
 	_, r := startDial(t, &ahead{client, []byte("hello")}, Dial{To: to, Before: []byte("header ")})
 	refused := <-r.refused
@@ -149,7 +149,7 @@ func TestDialCarriesATLSSession(t *testing.T) {
 
 func TestARefusedDialGivesATLSSessionBack(t *testing.T) {
 	l, to := listen(t)
-	l.Close()
+	_ = l.Close()
 	peer, _, client := tlsPair(t)
 	send(t, peer, "hello")
 	_, r := startDial(t, client, Dial{To: to})
