@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// SearchVariable, when set, is a list of folders as in PATH: the only ones in which server programs are looked for. It
+// SearchVariable is an environment variable that, when set, is a list of folders as in PATH: the only ones in which server programs are looked for. It
 // chooses between versions side by side.
 const SearchVariable = "TLSROUTE_BACKEND_PATH"
 
