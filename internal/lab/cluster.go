@@ -119,7 +119,10 @@ func (c *cluster) startNext(ctx context.Context, port int) (s *albsim.Server, er
 
 func (c *cluster) start(ctx context.Context, listen string) (*albsim.Server, error) {
 	p := c.place
-	opt := albsim.Options{DNSName: p.leg.Name, TargetRoots: c.lab.pki.innerRoots, Logger: c.lab.log.With("part", strings.TrimSpace(p.title+" "+p.leg.Key))}
+	opt := albsim.Options{
+		DNSName: p.leg.Name, TargetRoots: c.lab.pki.innerRoots,
+		Logger: c.lab.log.With("part", strings.TrimSpace(p.title+" "+p.leg.Key)),
+	}
 	if t := p.taps; t != nil {
 		opt.OnFrontHello = func(e albsim.HelloEvent) { t.balancerHello(p.hop, e) }
 		opt.OnTargetHello = func(e albsim.HelloEvent) { t.balancerHello(p.nextHop, e) }
