@@ -16,6 +16,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
@@ -99,15 +100,21 @@ func write(file string, data []byte) error {
 // names puts into the scenario's schema what the rooms have registered, so that an editor can offer it.
 func names(schema *jsonschema.Schema) error {
 	for path, values := range map[string][]string{
-		"backends.kind":                  backend.Kinds(),
-		"bench.workloads.name":           bench.WorkloadNames(),
-		"topology.load_balancer.profile": albsim.Profiles(),
-		"topology.router.upgrade.types":  upgrade.Names(),
+		"backends.kind":                   backend.Kinds(),
+		"bench.workloads.name":            bench.WorkloadNames(),
+		"topology.load_balancer.profile":  albsim.Profiles(),
+		"topology.load_balancer.real":     realproxy.Products(),
+		"topology.load_balancers.profile": albsim.Profiles(),
+		"topology.load_balancers.real":    realproxy.Products(),
+		"topology.router.upgrade.types":   upgrade.Names(),
 	} {
 		at := schema
 		for name := range strings.SplitSeq(path, ".") {
 			if at.Items != nil {
 				at = at.Items
+			}
+			if at.AdditionalProperties != nil && at.AdditionalProperties.Properties != nil { // a map: what its values have
+				at = at.AdditionalProperties
 			}
 			next, ok := at.Properties.Get(name)
 			if !ok {
