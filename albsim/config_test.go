@@ -113,7 +113,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 func TestEveryProfileStatesItsEvidence(t *testing.T) {
 	for _, name := range []string{
 		"alpn-alert", "alpn-echo", "alpn-forced-http1", "aws-alb", "azure-appgw", "caddy", "cloudflare", "cloudfront", "envoy",
-		"eof-on-unknown-alpn", "gcp-l7", "haproxy", "header-scrubber", "nginx", "traefik", "waf-single-token", "websocket-only",
+		"eof-on-unknown-alpn", "gcp-l7", "haproxy", "header-scrubber", "hostile", "nginx", "traefik", "waf-single-token", "websocket-only",
 		"ws-refragmenting",
 	} {
 		if !slices.Contains(Profiles(), name) {

@@ -12,6 +12,7 @@ type plan struct {
 	listeners []*listenerPlan
 	groups    map[string]*group
 	logs      Logs
+	faults    []Injection
 }
 
 func makePlan(cfg Config) (*plan, error) {
@@ -39,6 +40,7 @@ func makePlan(cfg Config) (*plan, error) {
 			p.groups[g.Name] = group
 		}
 	}
+	p.faults = planFaults(cfg.Faults, "faults", &faults)
 	if len(cfg.Listeners) == 0 {
 		faults.add("listeners", "at least one is needed")
 	}

@@ -29,6 +29,7 @@ type Profile struct {
 	HeaderKnobs
 	LimitKnobs
 	ConnectionKnobs
+	FaultKnobs
 }
 
 // Knob is one row of a profile, for reports and documents.

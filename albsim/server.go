@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type Options struct {
 	// OnFrontHello and OnTargetHello are told of each ClientHello once its handshake has ended, on the goroutine of the
 	// connection. The front's is what crypto/tls read; the target's is parsed from the bytes that were written.
 	OnFrontHello, OnTargetHello func(HelloEvent)
+	// Observe is told of what happens on the connections, from the goroutine where it does; it must not block. Nil for none.
+	Observe func(Event)
 	// Wrap stands between the listening socket and the accept loop. A connection that it wraps must let its socket be
 	// found by NetConn, Unwrap or CloseWrite and SetLinger of its own, or half-close and reset cannot cross.
 	Wrap func(net.Listener) net.Listener
@@ -51,6 +54,7 @@ type Server struct {
 	access    logFile
 	connLog   logFile
 	count     counters
+	board     *board
 	ticketKey [32]byte
 	slots     chan struct{}
 	listeners []*listener
@@ -89,6 +93,7 @@ func New(cfg Config, opt Options) (*Server, error) {
 	if s.opt.MaxConnections <= 0 {
 		s.opt.MaxConnections = 10000
 	}
+	s.board = newBoard(opt.Observe)
 	s.slots = make(chan struct{}, s.opt.MaxConnections)
 	s.pool = &pool{limit: 64, timeout: s.scaled(p.set.idle), idle: map[string][]*targetConn{}}
 	rand.Read(s.ticketKey[:])
@@ -129,6 +134,9 @@ func (s *Server) Listen(ctx context.Context) error {
 			l.tls = s.frontTLS(lp)
 		}
 		s.listeners = append(s.listeners, l)
+	}
+	for _, i := range slices.Concat(s.plan.profile.Faults, s.plan.faults) {
+		s.board.inject(i, time.Now())
 	}
 	return nil
 }
@@ -174,6 +182,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.mu.Unlock()
 	s.wg.Wait()
 	s.pool.close()
+	s.board.close()
 	var err error
 	select {
 	case err = <-failed:
@@ -243,13 +252,16 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
+	if err := s.board.refuses(address); err != nil {
+		return nil, err
+	}
 	conn, err := dial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
-	return &rawConn{Conn: conn, closed: func() { s.count.activeConnections.Add(-1) }}, nil
+	return &rawConn{Conn: conn, wire: s.board.wire("target", address, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
 }
 
 // setIdle marks a connection as one that Shutdown may close; false when Shutdown has begun.
