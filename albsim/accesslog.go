@@ -63,6 +63,8 @@ func (r *record) kind() string {
 		return "ws"
 	}
 	switch {
+	case r.req.grpc():
+		return "grpcs"
 	case r.req.proto == "HTTP/2.0":
 		return "h2"
 	case r.req.secure:

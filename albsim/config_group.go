@@ -4,8 +4,8 @@ package albsim
 type TargetGroup struct {
 	Name     string `json:"name" jsonschema:"required"`
 	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS"`
-	// ProtocolVersion is HTTP1 when empty, the only one this version has.
-	ProtocolVersion string `json:"protocol_version,omitempty" jsonschema:"enum=HTTP1"`
+	// ProtocolVersion is HTTP1 when empty. HTTP2 and GRPC go with HTTPS listeners.
+	ProtocolVersion string `json:"protocol_version,omitempty" jsonschema:"enum=HTTP1,enum=HTTP2,enum=GRPC"`
 	// Targets are host:port; an empty list answers 503.
 	Targets []string `json:"targets"`
 	// Attributes are the target group's, by AWS's full key.

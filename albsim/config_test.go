@@ -71,7 +71,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			},
 		},
 		TargetGroups: []TargetGroup{
-			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "GRPC", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true}},
+			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "HTTP3", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true}},
 			{Name: "router", Protocol: "TCP", Attributes: map[string]any{"stickiness.enabled": true}},
 		},
 	}

@@ -98,7 +98,13 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 }
 
 // page sends one of the balancer's own pages.
-func (x *exchange) page(status int) { x.send(page(x.s.plan.profile.ServerHeader, status)) }
+func (x *exchange) page(status int) {
+	if x.req.grpc() {
+		x.send(grpcPage(x.s.plan.profile.ServerHeader, status), nil)
+		return
+	}
+	x.send(page(x.s.plan.profile.ServerHeader, status))
+}
 
 func (x *exchange) send(r *response, body []byte) {
 	x.rec.status = r.status

@@ -98,6 +98,8 @@ type h2 struct {
 	close bool
 	sent  int64
 	fail  bool
+
+	trailers func() []field // of the response at hand
 }
 
 func (s *Server) oneH2(
@@ -152,6 +154,7 @@ var mixedCase = map[string]string{
 func h2Request(r *http.Request, tlsState *tls.ConnectionState) *request {
 	req := &request{
 		proto: "HTTP/2.0", method: r.Method, target: r.RequestURI, host: r.Host, secure: true, tls: tlsState, received: time.Now(),
+		trailer: r.Trailer,
 	}
 	req.path, req.query, _ = strings.Cut(req.target, "?")
 	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
@@ -243,11 +246,21 @@ func (f *h2) head(r *response) error {
 	if f.close || f.s.isDraining() {
 		h.Set("Connection", "close") // x/net/http2 makes a GOAWAY of it
 	}
+	if len(h["Content-Length"]) == 0 {
+		h["Content-Length"] = nil // or a head that ends the stream gets a 0
+	}
 	f.w.WriteHeader(r.status)
+	f.trailers = r.trailers
+	if r.streams {
+		return http.NewResponseController(f.w).Flush()
+	}
 	return nil
 }
 
 func (f *h2) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	n, err := f.w.Write(p)
 	f.sent += int64(n)
 	if err == nil {
@@ -256,7 +269,17 @@ func (f *h2) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (f *h2) end() error      { return nil }
+func (f *h2) end() error {
+	if f.trailers == nil {
+		return nil
+	}
+	for _, one := range f.trailers() {
+		f.w.Header().Add(http.TrailerPrefix+one.name, one.value)
+		f.sent += int64(len(one.name) + len(one.value) + 4)
+	}
+	return nil
+}
+
 func (f *h2) abandon()        { f.fail = true }
 func (f *h2) canSwitch() bool { return false }
 

@@ -42,6 +42,30 @@ func page(server string, status int) (*response, []byte) {
 	return r, body
 }
 
+// grpcPage is what a gRPC client gets in its place, a head that ends the stream: ALB-ERR-09. What was seen is 14 for 502; the
+// others are what gRPC itself reads from an HTTP status (grpc/grpc doc/http-grpc-status-mapping.md).
+func grpcPage(server string, status int) *response {
+	code, message := "2", "unknown"
+	switch status {
+	case 400:
+		code, message = "13", "internal"
+	case 401:
+		code, message = "16", "unauthenticated"
+	case 403:
+		code, message = "7", "permission denied"
+	case 502, 503, 504:
+		code, message = "14", "unavailable"
+	}
+	return &response{status: status, own: true, fields: []field{
+		{name: "Server", value: server},
+		{name: "Date", value: httpDate()},
+		{name: "Content-Type", value: "application/grpc"},
+		{name: "Content-Length", value: "0"},
+		{name: "Grpc-Status", value: code},
+		{name: "Grpc-Message", value: message},
+	}}
+}
+
 // fixedResponse is the action of that name. A type without a body is not sent.
 func fixedResponse(server string, a *action) (*response, []byte) {
 	r := &response{status: a.StatusCode, reason: http.StatusText(a.StatusCode), own: true, length: int64(len(a.MessageBody))}

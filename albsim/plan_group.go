@@ -20,9 +20,9 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	case "", "HTTP1":
 		out.carrier = overHTTP1{}
 	case "HTTP2", "GRPC":
-		faults.add(path+".protocol_version", "%s: this version speaks only HTTP1 to its targets", g.ProtocolVersion)
+		out.carrier = overHTTP2{grpc: g.ProtocolVersion == "GRPC"}
 	default:
-		faults.add(path+".protocol_version", "%q: must be HTTP1", g.ProtocolVersion)
+		faults.add(path+".protocol_version", "%q: must be HTTP1, HTTP2 or GRPC", g.ProtocolVersion)
 	}
 	if g.HealthCheck.Enabled {
 		faults.add(path+".health_check.enabled", "true: this version makes no health checks; every target counts as healthy")

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -27,9 +28,10 @@ type request struct {
 	class   classification
 	length  int64 // of the body; 0 none, -1 chunked
 	body    io.Reader
-	upgrade []string // tokens of Upgrade, in order
-	expect  bool     // Expect: 100-continue
-	close   bool     // the client wants the connection closed behind the response
+	trailer http.Header // of h2: filled in at the end of the body, with what was announced
+	upgrade []string    // tokens of Upgrade, in order
+	expect  bool        // Expect: 100-continue
+	close   bool        // the client wants the connection closed behind the response
 
 	client   netip.AddrPort
 	port     int // the listener's, as advertised
@@ -38,6 +40,13 @@ type request struct {
 	mutual   string // the listener's mode
 	received time.Time
 	headSize int64
+}
+
+// grpc tells whether it is gRPC's, by the media type; gRPC-Web is none.
+func (r *request) grpc() bool {
+	kind, _ := r.get("Content-Type")
+	rest, ok := strings.CutPrefix(strings.ToLower(kind), "application/grpc")
+	return ok && r.proto == "HTTP/2.0" && (rest == "" || strings.ContainsRune("+; ", rune(rest[0])))
 }
 
 func (r *request) get(name string) (string, bool) { return get(r.fields, name) }

@@ -68,6 +68,7 @@ type listener struct {
 	port    int // as advertised
 	dnsName string
 	tls     *tls.Config
+	overH2  *h2Targets
 }
 
 // New checks the whole document and reads the files that it names; the error is Faults. Nothing listens yet.
@@ -114,7 +115,7 @@ func (s *Server) Listen(ctx context.Context) error {
 			s.listeners = nil
 			return errors.Join(fmt.Errorf("listeners[%d].listen: %w", i, err), s.access.close(), s.connLog.close())
 		}
-		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort}
+		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
 		if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil && l.port == 0 {
 			l.port, _ = strconv.Atoi(port)
 		}
@@ -170,7 +171,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	}
 	s.mu.Unlock()
 	s.wg.Wait()
-	s.pool.close()
+	s.closeTargets()
 	var err error
 	select {
 	case err = <-failed:
@@ -219,8 +220,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.mu.Unlock()
 		<-ended
 	}
-	s.pool.close()
+	s.closeTargets()
 	return err
+}
+
+func (s *Server) closeTargets() {
+	s.pool.close()
+	for _, l := range s.listeners {
+		l.overH2.close()
+	}
 }
 
 func (s *Server) closeListeners() {

@@ -54,6 +54,17 @@ func (h *h2conn) open(end bool, fields ...string) uint32 {
 // status is what the stream was answered with; 0 when it was reset.
 func (h *h2conn) status(id uint32) int {
 	h.t.Helper()
+	f := h.headers(id)
+	if f == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(f.PseudoValue("status"))
+	return n
+}
+
+// headers is the stream's next head; nil when it was reset.
+func (h *h2conn) headers(id uint32) *http2.MetaHeadersFrame {
+	h.t.Helper()
 	for {
 		frame, err := h.framer.ReadFrame()
 		if err != nil {
@@ -62,12 +73,11 @@ func (h *h2conn) status(id uint32) int {
 		switch f := frame.(type) {
 		case *http2.MetaHeadersFrame:
 			if f.StreamID == id {
-				n, _ := strconv.Atoi(f.PseudoValue("status"))
-				return n
+				return f
 			}
 		case *http2.RSTStreamFrame:
 			if f.StreamID == id {
-				return 0
+				return nil
 			}
 		case *http2.GoAwayFrame:
 			h.t.Fatalf("stream %d: GOAWAY %v", id, f.ErrCode)

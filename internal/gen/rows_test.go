@@ -10,11 +10,8 @@ var pending = []string{
 	"ALB-TLS-16", // needs a client that asks for a renegotiation: crypto/tls has none
 	"ALB-MTLS-07",
 	"ALB-UPG-10",
-	"ALB-UPG-11",
 	"ALB-DRN-01",
 	"ALB-DRN-02",
-	"ALB-ERR-08",
-	"ALB-ERR-09",
 	"ALB-DES-01",
 	"ALB-RULE-05",
 	"ALB-TG-01",
