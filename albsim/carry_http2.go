@@ -43,7 +43,6 @@ func (o overHTTP2) carry(ctx context.Context, x *exchange, l *lease, fields []fi
 		x.gone.Store(true)
 		cancel()
 	})
-	defer stopWatch()
 	body := &lentBody{x: x}
 	req := h2TargetRequest(x.req, l, fields)
 	if x.body != nil {
@@ -54,6 +53,7 @@ func (o overHTTP2) carry(ctx context.Context, x *exchange, l *lease, fields []fi
 	resp, err := x.l.overH2.RoundTrip(req.WithContext(ctx))
 	x.rec.targetTime = time.Since(begun)
 	if err != nil {
+		stopWatch()
 		body.takeBack()
 		idle := x.dog.disarm()
 		if de, ok := errors.AsType[*dialError](err); ok && !x.gone.Load() && x.fault == nil && !idle {
@@ -67,6 +67,7 @@ func (o overHTTP2) carry(ctx context.Context, x *exchange, l *lease, fields []fi
 	x.rec.targetStatus = resp.StatusCode
 	x.passOn(h2TargetResponse(resp), touching{resp.Body, x.dog}, nil)
 	resp.Body.Close()
+	stopWatch()
 	body.takeBack()
 	x.dog.disarm()
 	return nil

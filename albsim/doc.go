@@ -30,9 +30,9 @@
 //
 // New refuses with a sentence: NLB protocols, authenticate actions, health checks, desync
 // mode monitor and TLS policies that crypto/tls cannot keep. HTTP/0.9 requests get 400. Trailers pass between h2
-// and h2 only, those of a request if they were announced. An h2 request
-// reaches the target with its ordinary fields in alphabetical order, because x/net/http2 hands them over as a map, and an h2
-// target in none.
+// and h2 only, those of a request if they were announced. An h2 target
+// gets the fields in no order, because net/http takes them as a map. A request of h2 with Connection, Upgrade or another field
+// that HTTP/2 forbids gets 400 and a line in the log; what AWS does with it is unknown (alb.md 16.8).
 //
 // A request goes to a second connection only if it may be repeated and the first, from the pool, gave no byte; anything else
 // that a target breaks off is 502. A client of HTTP/1.1 that leaves in the middle of a response is noticed by the next write
