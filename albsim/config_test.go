@@ -50,7 +50,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		Profile: "aws-abl",
 		Attributes: map[string]any{
 			"idle_timeout.timeout_secs": 60, "idle_timeout.timeout_seconds": 4001, "client_keep_alive.seconds": 1.5,
-			"routing.http2.enabled": "maybe", "routing.http.desync_mitigation_mode": "monitor", "deletion_protection.enabled": true,
+			"routing.http2.enabled": "maybe", "routing.http.desync_mitigation_mode": "lax", "deletion_protection.enabled": true,
 		},
 		Listeners: []Listener{
 			{

@@ -28,8 +28,7 @@
 //
 // # What it does not do, and says so
 //
-// New refuses with a sentence: NLB protocols, authenticate actions, health checks, desync
-// mode monitor and TLS policies that crypto/tls cannot keep. HTTP/0.9 requests get 400. Trailers pass between h2
+// New refuses with a sentence: NLB protocols, authenticate actions, health checks and TLS policies that crypto/tls cannot keep. Trailers pass between h2
 // and h2 only, those of a request if they were announced. An h2 target
 // gets the fields in no order, because net/http takes them as a map. A request of h2 with Connection, Upgrade or another field
 // that HTTP/2 forbids gets 400 and a line in the log; what AWS does with it is unknown (alb.md 16.8).

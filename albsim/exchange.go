@@ -70,7 +70,7 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	if x.req.body != nil {
 		x.body = &bodyState{r: x.req.body}
 	}
-	if x.req.class.tier >= ambiguous {
+	if x.s.plan.set.parts(x.req.class.tier) {
 		x.close = true // ALB-DES-02: routed, but neither connection is used again
 	}
 	for _, g := range gates {

@@ -72,9 +72,9 @@ func (s *Server) upgradeFields(r *request) (upgrade, connection []field) {
 	}
 	for _, f := range r.fields {
 		switch {
-		case strings.EqualFold(f.name, "Upgrade"):
+		case f.is("Upgrade"):
 			upgrade = append(upgrade, f)
-		case strings.EqualFold(f.name, "Connection") && hasToken(list([]field{f}, "Connection"), "upgrade"):
+		case f.is("Connection") && hasToken(list([]field{f}, "Connection"), "upgrade"):
 			if hasToken(r.upgrade, "websocket") || !p.StripConnectionForCustom {
 				connection = []field{{name: f.name, value: "Upgrade"}}
 			}
@@ -100,7 +100,7 @@ func (s *Server) tokensCross(tokens []string) bool {
 func forwardedFor(r *request, set *settings) (value string, ok bool) {
 	var before []string
 	for _, f := range r.fields {
-		if strings.EqualFold(f.name, "X-Forwarded-For") && f.value != "" {
+		if f.is("X-Forwarded-For") && f.value != "" {
 			before = append(before, f.value)
 		}
 	}
@@ -123,7 +123,7 @@ func (s *Server) hostFields(r *request) []field {
 	if s.plan.set.preserveHost {
 		var out []field
 		for _, f := range r.fields {
-			if strings.EqualFold(f.name, "Host") {
+			if f.is("Host") {
 				out = append(out, field{name: "Host", value: f.value})
 			}
 		}

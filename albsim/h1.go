@@ -79,7 +79,7 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		refused, isRefusal := errors.AsType[*refusal](err)
 		switch {
 		case isRefusal:
-			req.class.worsen(severeIf(refused), refused.reason)
+			refused.classify(&req.class)
 			f.refuse(req, refused.status)
 		case idle:
 			f.refuse(req, 408) // ALB-IDLE-07
@@ -121,14 +121,6 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		return false
 	}
 	return true
-}
-
-// severeIf is the tier of a request that was refused for its form, not for its size or version.
-func severeIf(r *refusal) tier {
-	if r.reason != "" {
-		return severe
-	}
-	return compliant
 }
 
 // fill adds what the connection knows of a request.

@@ -116,7 +116,7 @@ func (s *Server) oneH2(
 	f := &h2{s: s, w: w, r: r, close: last}
 	req := h2Request(r, tlsState)
 	req.port, req.mutual = state.l.port, state.l.plan.mutual
-	refused := req.checkH2(r, &s.plan.profile, s.plan.set.strictest)
+	refused := req.checkH2(r, &s.plan.profile, &s.plan.set)
 	dog := &watchdog{timeout: s.scaled(s.plan.set.idle)}
 	defer dog.disarm()
 	if req.body != nil {
@@ -124,7 +124,7 @@ func (s *Server) oneH2(
 	}
 	x := &exchange{s: s, l: state.l, req: req, out: f, dog: dog, rec: newRecord(s, state.l, state, req)}
 	if refused != nil {
-		req.class.worsen(severeIf(refused), refused.reason)
+		refused.classify(&req.class)
 		x.rec.priority = -1
 		x.page(refused.status)
 	} else {
@@ -208,7 +208,7 @@ func h2Request(r *http.Request, tlsState *tls.ConnectionState) *request {
 
 // checkH2 refuses what h2 can say and HTTP/1.1 would read as something else: x/net lets blanks pass in a method and in a
 // path, and a Content-Length that the frames belie. The limits are those of alb.md section 6.
-func (r *request) checkH2(from *http.Request, p *Profile, strictest bool) *refusal {
+func (r *request) checkH2(from *http.Request, p *Profile, set *settings) *refusal {
 	lengths := from.Header["Content-Length"]
 	bad := len(lengths) > 1
 	if len(lengths) == 1 {
@@ -239,7 +239,7 @@ func (r *request) checkH2(from *http.Request, p *Profile, strictest bool) *refus
 			r.class.worsen(ambiguous, "SuspiciousHeader")
 		}
 	}
-	if strictest && r.class.tier > compliant {
+	if set.blocks(r.class.tier) {
 		return &refusal{400, r.class.reason}
 	}
 	return nil

@@ -16,6 +16,11 @@ type field struct {
 	raw         string
 }
 
+// is compares without case, in ASCII: strings.EqualFold takes a long s for an s, and so would a Tranſfer-Encoding be one.
+func (f field) is(name string) bool {
+	return len(f.name) == len(name) && strings.EqualFold(f.name, name)
+}
+
 // request is one request in front, whichever protocol it came in.
 type request struct {
 	proto   string // HTTP/1.0, HTTP/1.1 or HTTP/2.0
@@ -53,7 +58,7 @@ func (r *request) get(name string) (string, bool) { return get(r.fields, name) }
 
 func get(fields []field, name string) (string, bool) {
 	for _, f := range fields {
-		if strings.EqualFold(f.name, name) {
+		if f.is(name) {
 			return f.value, true
 		}
 	}
@@ -64,7 +69,7 @@ func get(fields []field, name string) (string, bool) {
 func list(fields []field, name string) []string {
 	var out []string
 	for _, f := range fields {
-		if strings.EqualFold(f.name, name) {
+		if f.is(name) {
 			for part := range strings.SplitSeq(f.value, ",") {
 				if part = strings.Trim(part, " \t"); part != "" {
 					out = append(out, part)

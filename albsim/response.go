@@ -72,7 +72,7 @@ func (r *response) frame(method string) error {
 	length, known := int64(0), false
 	fields := r.fields[:0]
 	for _, f := range r.fields {
-		if !strings.EqualFold(f.name, "Content-Length") {
+		if !f.is("Content-Length") {
 			fields = append(fields, f)
 			continue
 		}

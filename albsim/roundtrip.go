@@ -61,7 +61,7 @@ func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again boo
 	whole := x.passOn(resp, bodyReader(c.br, resp.length), c.Conn)
 	complete := x.endBody(c, bodySent)
 	idle := x.dog.disarm()
-	if whole && complete && !idle && !resp.close && x.req.class.tier < ambiguous && c.br.Buffered() == 0 {
+	if whole && complete && !idle && !resp.close && !x.s.plan.set.parts(x.req.class.tier) && c.br.Buffered() == 0 {
 		x.s.pool.put(c)
 	} else {
 		c.close()

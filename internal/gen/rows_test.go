@@ -12,7 +12,6 @@ var pending = []string{
 	"ALB-UPG-10",
 	"ALB-DRN-01",
 	"ALB-DRN-02",
-	"ALB-DES-01",
 	"ALB-RULE-05",
 	"ALB-TG-01",
 	"ALB-TG-02",
