@@ -16,6 +16,7 @@ var titles = map[int]string{
 	403: "Forbidden",
 	405: "Not Allowed",
 	408: "Request Time-out",
+	413: "Request Entity Too Large",
 	414: "Request-URI Too Large",
 	500: "Internal Server Error",
 	501: "Not Implemented",

@@ -8,6 +8,15 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 		faults.add(path+".name", "is missing")
 		return nil
 	}
+	switch g.TargetType {
+	case "", "instance", "ip":
+	case "lambda":
+		planLambda(g, out, path, faults)
+		out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
+		return out
+	default:
+		faults.add(path+".target_type", "%q: must be instance, ip or lambda", g.TargetType)
+	}
 	switch g.Protocol {
 	case "HTTP", "HTTPS":
 		out.secure = g.Protocol == "HTTPS"

@@ -9,7 +9,6 @@ import (
 var pending = []string{
 	"ALB-TLS-16", // needs a client that asks for a renegotiation: crypto/tls has none
 	"ALB-MTLS-07",
-	"ALB-UPG-10",
 	"ALB-DRN-01",
 	"ALB-DRN-02",
 	"ALB-RULE-05",
