@@ -106,10 +106,16 @@ func (x *exchange) page(status int) {
 	x.send(page(x.s.plan.profile.ServerHeader, status))
 }
 
+// head sends the head of a final response.
+func (x *exchange) head(r *response) error {
+	x.l.plan.set.respond(r)
+	return x.out.head(r)
+}
+
 func (x *exchange) send(r *response, body []byte) {
 	x.rec.status = r.status
 	x.started.Store(true)
-	err := x.out.head(r)
+	err := x.head(r)
 	if err == nil && x.req.method != "HEAD" {
 		_, err = x.out.Write(body)
 	}

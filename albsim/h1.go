@@ -128,7 +128,7 @@ func (f *h1) fill(req *request) {
 	if addr, err := netip.ParseAddrPort(f.conn.RemoteAddr().String()); err == nil {
 		req.client = addr
 	}
-	req.port, req.secure, req.tls, req.mutual = f.l.port, f.tls != nil, f.tls, f.l.plan.mutual
+	req.port, req.secure, req.tls, req.mutual, req.set = f.l.port, f.tls != nil, f.tls, f.l.plan.mutual, &f.l.plan.set
 	if req.host == "" { // HTTP/1.0: the balancer puts its own name (ALB-HDR-13)
 		req.host = f.l.dnsName
 	}

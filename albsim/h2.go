@@ -115,7 +115,7 @@ func (s *Server) oneH2(
 ) {
 	f := &h2{s: s, w: w, r: r, close: last}
 	req := h2Request(r, tlsState)
-	req.port, req.mutual = state.l.port, state.l.plan.mutual
+	req.port, req.mutual, req.set = state.l.port, state.l.plan.mutual, &state.l.plan.set
 	refused := req.checkH2(r, &s.plan.profile, &s.plan.set)
 	dog := &watchdog{timeout: s.scaled(s.plan.set.idle)}
 	defer dog.disarm()

@@ -43,6 +43,7 @@ type request struct {
 	secure   bool
 	tls      *tls.ConnectionState
 	mutual   string // the listener's mode
+	set      *listenerSettings
 	received time.Time
 	headSize int64
 }
@@ -87,6 +88,14 @@ func hasToken(tokens []string, token string) bool {
 		}
 	}
 	return false
+}
+
+// named is a field that the balancer adds under the name that the listener has for it.
+func (r *request) named(name string) string {
+	if r.set != nil && r.set.names[name] != "" {
+		return r.set.names[name]
+	}
+	return name
 }
 
 // peer is the client's certificate chain on the front connection, leaf first.

@@ -197,7 +197,7 @@ func (x *exchange) passOn(r *response, body io.Reader, from net.Conn) bool {
 	if x.body != nil && !x.body.done.Load() {
 		x.close = true // answered before the body was in: what is left of it makes the connection useless
 	}
-	if err := x.out.head(r); err != nil {
+	if err := x.head(r); err != nil {
 		x.close = true
 		return false
 	}
