@@ -8,6 +8,15 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 		faults.add(path+".name", "is missing")
 		return nil
 	}
+	switch g.TargetType {
+	case "", "instance", "ip":
+	case "lambda":
+		planLambda(g, out, path, faults)
+		out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
+		return out
+	default:
+		faults.add(path+".target_type", "%q: must be instance, ip or lambda", g.TargetType)
+	}
 	switch g.Protocol {
 	case "HTTP", "HTTPS":
 		out.secure = g.Protocol == "HTTPS"
@@ -20,9 +29,9 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	case "", "HTTP1":
 		out.carrier = overHTTP1{}
 	case "HTTP2", "GRPC":
-		faults.add(path+".protocol_version", "%s: this version speaks only HTTP1 to its targets", g.ProtocolVersion)
+		out.carrier = overHTTP2{grpc: g.ProtocolVersion == "GRPC"}
 	default:
-		faults.add(path+".protocol_version", "%q: must be HTTP1", g.ProtocolVersion)
+		faults.add(path+".protocol_version", "%q: must be HTTP1, HTTP2 or GRPC", g.ProtocolVersion)
 	}
 	out.check = planHealthCheck(g, path+".health_check", faults)
 	out.set = planGroupSettings(g.Attributes, path+".attributes", faults)

@@ -77,6 +77,7 @@ type listener struct {
 	port    int // as advertised
 	dnsName string
 	tls     *tls.Config
+	overH2  *h2Targets
 }
 
 // New checks the whole document and reads the files that it names; the error is Faults. Nothing listens yet.
@@ -128,7 +129,7 @@ func (s *Server) Listen(ctx context.Context) error {
 			s.listeners = nil
 			return errors.Join(fmt.Errorf("listeners[%d].listen: %w", i, err), s.access.close(), s.connLog.close())
 		}
-		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort}
+		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
 		if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil && l.port == 0 {
 			l.port, _ = strconv.Atoi(port)
 		}
@@ -189,7 +190,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.mu.Unlock()
 	s.wg.Wait()
 	s.endGroups()
-	s.pool.close()
+	s.closeTargets()
 	s.board.close()
 	var err error
 	select {
@@ -240,8 +241,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-ended
 	}
 	s.endGroups()
-	s.pool.close()
+	s.closeTargets()
 	return err
+}
+
+func (s *Server) closeTargets() {
+	s.pool.close()
+	for _, l := range s.listeners {
+		l.overH2.close()
+	}
 }
 
 func (s *Server) closeListeners() {

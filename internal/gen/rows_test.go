@@ -8,12 +8,6 @@ import (
 // pending are the rows that no test is named by yet.
 var pending = []string{
 	"ALB-TLS-16", // needs a client that asks for a renegotiation: crypto/tls has none
-	"ALB-MTLS-07",
-	"ALB-UPG-10",
-	"ALB-UPG-11",
-	"ALB-ERR-08",
-	"ALB-ERR-09",
-	"ALB-DES-01",
 	"ALB-DNS-01",
 	"NLB-TCP-01",
 	"NLB-TCP-02",
