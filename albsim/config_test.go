@@ -111,7 +111,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 }
 
 func TestEveryProfileStatesItsEvidence(t *testing.T) {
-	if got := Profiles(); !slices.Equal(got, []string{"alpn-alert", "aws-alb", "websocket-only"}) {
+	if got := Profiles(); !slices.Equal(got, []string{"alpn-alert", "aws-alb", "aws-nlb-tcp", "aws-nlb-tls", "websocket-only"}) {
 		t.Errorf("profiles %v", got)
 	}
 	for _, name := range Profiles() {

@@ -14,6 +14,9 @@ type group struct {
 	carrier carrier
 	targets []*target
 	next    atomic.Uint64
+
+	targetType string
+	network    *networkGroup // nil for an application load balancer's
 }
 
 // target is one member of a group.
@@ -38,6 +41,7 @@ func (t *target) ctx() context.Context { return t.life }
 type pickRequest struct {
 	client netip.AddrPort
 	http   *request // nil for a connection that carries none
+	flow   uint64   // the hash of such a connection
 }
 
 // lease is the right of one request, or tunnel, to a target.
@@ -46,13 +50,17 @@ type lease struct {
 	target *target
 }
 
-// pick hands the targets out in turn: round_robin, AWS's default. It is false for a group without targets. Whoever gets a
+// pick hands the targets out in turn: round_robin, AWS's default; to a flow by its hash. It is false for a group without targets. Whoever gets a
 // lease releases it once.
-func (g *group) pick(pickRequest) (*lease, bool) {
+func (g *group) pick(q pickRequest) (*lease, bool) {
 	if len(g.targets) == 0 {
 		return nil, false
 	}
-	t := g.targets[(g.next.Add(1)-1)%uint64(len(g.targets))]
+	turn := q.flow
+	if q.http != nil {
+		turn = g.next.Add(1) - 1
+	}
+	t := g.targets[turn%uint64(len(g.targets))]
 	t.outstanding.Add(1)
 	return &lease{group: g, target: t}, true
 }

@@ -16,6 +16,7 @@ type counters struct {
 	fixedResponses, redirects                            atomic.Int64
 	processedBytes                                       atomic.Int64 // of the clients' side
 	byBalancer, byTarget                                 [600]atomic.Int64
+	flows                                                flowCounters // of a network load balancer
 }
 
 // answered counts a request that has ended, by who gave its status.
@@ -32,6 +33,9 @@ func (c *counters) answered(balancer, target int) {
 // bytes. Names that are not there are not counted.
 func (s *Server) Metrics() map[string]int64 {
 	c := &s.count
+	if s.plan.profile.Kind == network {
+		return c.ofFlows()
+	}
 	out := map[string]int64{
 		"ActiveConnectionCount":                           c.activeConnections.Load(),
 		"NewConnectionCount":                              c.newConnections.Load(),

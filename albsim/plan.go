@@ -27,7 +27,16 @@ func makePlan(cfg Config) (*plan, error) {
 		faults.add("profile", "%s: this version has no such profile%s", name, didYouMean(name, Profiles()))
 	}
 	p.profile = profile
-	p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
+	planGroup := planGroup
+	if profile.Kind == network {
+		planGroup = planNetworkGroup
+		networkAttributes.read(cfg.Attributes, "attributes", &faults)
+		if cfg.Logs.Connection != "" {
+			faults.add("logs.connection", "a network load balancer has none")
+		}
+	} else {
+		p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
+	}
 
 	for i, g := range cfg.TargetGroups {
 		path := "target_groups[" + strconv.Itoa(i) + "]"

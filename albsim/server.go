@@ -26,10 +26,13 @@ type Options struct {
 	// Wrap stands between the listening socket and the accept loop. A connection that it wraps must let its socket be
 	// found by NetConn, Unwrap or CloseWrite and SetLinger of its own, or half-close and reset cannot cross.
 	Wrap func(net.Listener) net.Listener
-	// DialTarget opens the TCP connection to a target; nil dials.
+	// DialTarget opens the TCP connection to a target; nil dials. It takes a network load balancer the client's address, which
+	// it would bind to.
 	DialTarget func(ctx context.Context, network, address string) (net.Conn, error)
 	// TimeScale multiplies every timer; 0 means 1.
 	TimeScale float64
+	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.
+	Seed uint64
 	// AdvertisedPort is the port that clients are taken to have used, for X-Forwarded-Port and Host; 0 is the real one.
 	AdvertisedPort int
 	// DNSName is the balancer's own name, used where a request has no Host; the default certificate's first, or the
@@ -106,6 +109,9 @@ func (s *Server) Listen(ctx context.Context) error {
 	}
 	for i, lp := range s.plan.listeners {
 		var lc net.ListenConfig
+		if lp.network != nil {
+			lc.KeepAlive = -1 // NLB-TCP-04: only what we mean to send
+		}
 		ln, err := lc.Listen(ctx, "tcp", lp.address)
 		if err != nil {
 			for _, l := range s.listeners {
@@ -235,10 +241,10 @@ func (s *Server) isDraining() bool {
 	return s.draining
 }
 
-func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (*rawConn, error) {
 	dial := s.opt.DialTarget
 	if dial == nil {
-		dial = new(net.Dialer).DialContext
+		dial = by.DialContext
 	}
 	conn, err := dial(ctx, network, address)
 	if err != nil {
@@ -247,6 +253,14 @@ func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, e
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
 	return &rawConn{Conn: conn, closed: func() { s.count.activeConnections.Add(-1) }}, nil
+}
+
+// setGoAway says what ends a connection that has nothing to wait for; false when Shutdown has begun.
+func (s *Server) setGoAway(c *connState, end func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.goAway = end
+	return !s.draining
 }
 
 // setIdle marks a connection as one that Shutdown may close; false when Shutdown has begun.

@@ -46,7 +46,7 @@ func targetKey(address, sni string, secure bool) string {
 func (s *Server) dialTarget(ctx context.Context, address, sni string, secure bool, front policy) (*targetConn, error) {
 	p := &s.plan.profile
 	connectCtx, cancel := context.WithTimeout(ctx, s.scaled(p.ConnectTimeout))
-	raw, err := s.dial(connectCtx, "tcp", address)
+	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address)
 	late := connectCtx.Err() != nil
 	cancel()
 	if err != nil {
@@ -56,9 +56,9 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 		}
 		return nil, &dialError{502, err}
 	}
-	conn := raw
+	var conn net.Conn = raw
 	if secure {
-		if conn, err = s.targetTLS(ctx, raw, sni, front); err != nil {
+		if conn, err = s.targetTLS(ctx, raw, sni, s.plan.profile.BackendALPN, front); err != nil {
 			s.count.targetTLSErrors.Add(1)
 			raw.Close()
 			return nil, &dialError{502, err}
@@ -73,10 +73,10 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 	}, nil
 }
 
-func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy) (net.Conn, error) {
+func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, alpn []string, front policy) (*tls.Conn, error) {
 	cfg := &tls.Config{
 		ServerName:         sni, // empty, with verification off: crypto/tls then sends no SNI
-		NextProtos:         s.plan.profile.BackendALPN,
+		NextProtos:         alpn,
 		InsecureSkipVerify: true,
 		KeyLogWriter:       s.opt.TargetKeyLog,
 		Renegotiation:      tls.RenegotiateFreelyAsClient, // alb.md section 2: supported towards targets
