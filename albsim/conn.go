@@ -16,7 +16,8 @@ type rawConn struct {
 	net.Conn
 	hello  *tls.ClientHelloInfo
 	eof    atomic.Bool
-	closed func() // called once, by the first Close; nil for nothing
+	muted  atomic.Bool // what is written is dropped: crypto/tls cannot fail a handshake without an alert
+	closed func()      // called once, by the first Close; nil for nothing
 	once   sync.Once
 }
 
@@ -33,6 +34,13 @@ func (c *rawConn) Read(p []byte) (int, error) {
 		c.eof.Store(true)
 	}
 	return n, err
+}
+
+func (c *rawConn) Write(p []byte) (int, error) {
+	if c.muted.Load() {
+		return len(p), nil
+	}
+	return c.Conn.Write(p)
 }
 
 func (c *rawConn) NetConn() net.Conn { return c.Conn }

@@ -34,6 +34,7 @@ type exchange struct {
 	rec *record
 
 	lease   *lease // of a tunnel
+	framed  bool   // the tunnel is of WebSocket frames
 	body    *bodyState
 	fault   error       // the client's, in sending its body
 	gone    atomic.Bool // the client has left
@@ -86,19 +87,19 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	switch a.kind {
 	case "fixed-response":
 		x.s.count.fixedResponses.Add(1)
-		x.send(fixedResponse(p.ServerHeader, a))
+		x.send(fixedResponse(p, a))
 		return nil
 	case "redirect":
 		x.s.count.redirects.Add(1)
 		x.rec.redirect = a.location(x.req)
-		x.send(redirection(p.ServerHeader, a.StatusCode, x.rec.redirect))
+		x.send(redirection(p, a.StatusCode, x.rec.redirect))
 		return nil
 	}
 	return x.forward(ctx, a)
 }
 
 // page sends one of the balancer's own pages.
-func (x *exchange) page(status int) { x.send(page(x.s.plan.profile.ServerHeader, status)) }
+func (x *exchange) page(status int) { x.send(page(&x.s.plan.profile, status)) }
 
 func (x *exchange) send(r *response, body []byte) {
 	x.rec.status = r.status

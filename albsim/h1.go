@@ -103,6 +103,12 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 	x.close = req.close || time.Since(f.state.established) >= f.s.scaled(f.s.plan.set.keepAlive)
 	target := x.run(ctx)
 	if target != nil {
+		if p.EarlyBytes == "request" && f.br.Buffered() > 0 {
+			x.lease.release()
+			target.close()
+			x.rec.done(f.conn.out.Load() - sent)
+			return true
+		}
 		f.tunnel(ctx, target)
 		x.rec.done(f.conn.out.Load() - sent)
 		return false

@@ -19,9 +19,9 @@ func (f *flow) relay(ctx context.Context) {
 	upstream := make(chan struct{})
 	go func() {
 		defer close(upstream)
-		j.pump(j.target, j.client, nil, endClientReset, endTargetReset)
+		j.pump(j.target, j.client, j.client, endClientReset, endTargetReset)
 	}()
-	j.pump(j.client, j.target, nil, endTargetReset, endClientReset)
+	j.pump(j.client, j.target, j.target, endTargetReset, endClientReset)
 	<-upstream
 	cut()
 	lost()

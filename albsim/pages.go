@@ -25,27 +25,55 @@ var titles = map[int]string{
 	505: "HTTP Version Not Supported",
 }
 
-// page is what the balancer answers of itself: alb.md section 7, ALB-ERR-01.
-func page(server string, status int) (*response, []byte) {
+// pageStyles are the bodies of the balancer's own pages and their types, by the knob PageStyle.
+var pageStyles = map[string]struct {
+	kind string
+	body func(p *Profile, title string) string
+}{
+	"aws": {"text/html", func(_ *Profile, title string) string { // alb.md section 7, ALB-ERR-01
+		return "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" +
+			"<center><h1>" + title + "</h1></center>\r\n</body>\r\n</html>\r\n"
+	}},
+	"nginx": {"text/html", func(p *Profile, title string) string {
+		return "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" +
+			"<center><h1>" + title + "</h1></center>\r\n<hr><center>" + p.ServerHeader + "</center>\r\n</body>\r\n</html>\r\n"
+	}},
+	"haproxy": {"text/html", func(_ *Profile, title string) string {
+		return "<html><body><h1>" + title + "</h1>\n</body></html>\n"
+	}},
+	"text":  {"text/plain; charset=utf-8", func(_ *Profile, title string) string { return title[len("400 "):] + "\n" }},
+	"empty": {"", func(*Profile, string) string { return "" }},
+}
+
+// page is what the balancer answers of itself.
+func page(p *Profile, status int) (*response, []byte) {
 	title := titles[status]
 	r := &response{status: status, reason: title, own: true}
-	r.fields = append(r.fields, field{name: "Server", value: server}, field{name: "Date", value: httpDate()})
-	var body []byte
+	r.fields = append(ownName(p), field{name: "Date", value: httpDate()})
+	body := ""
 	if title != "" {
-		title = strconv.Itoa(status) + " " + title
-		body = []byte("<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" +
-			"<center><h1>" + title + "</h1></center>\r\n</body>\r\n</html>\r\n")
-		r.fields = append(r.fields, field{name: "Content-Type", value: "text/html"})
+		style := pageStyles[p.PageStyle]
+		if body = style.body(p, strconv.Itoa(status)+" "+title); body != "" {
+			r.fields = append(r.fields, field{name: "Content-Type", value: style.kind})
+		}
 	}
 	r.fields = append(r.fields, field{name: "Content-Length", value: strconv.Itoa(len(body))})
 	r.length = int64(len(body))
-	return r, body
+	return r, []byte(body)
+}
+
+// ownName is the Server field of what the balancer writes itself.
+func ownName(p *Profile) []field {
+	if p.ServerHeader == "" {
+		return nil
+	}
+	return []field{{name: "Server", value: p.ServerHeader}}
 }
 
 // fixedResponse is the action of that name. A type without a body is not sent.
-func fixedResponse(server string, a *action) (*response, []byte) {
+func fixedResponse(p *Profile, a *action) (*response, []byte) {
 	r := &response{status: a.StatusCode, reason: http.StatusText(a.StatusCode), own: true, length: int64(len(a.MessageBody))}
-	r.fields = append(r.fields, field{name: "Server", value: server}, field{name: "Date", value: httpDate()})
+	r.fields = append(ownName(p), field{name: "Date", value: httpDate()})
 	if a.StatusCode == http.StatusNoContent { // RFC 9110 section 15.3.5: a body would be taken for the next response
 		r.length = 0
 		return r, nil
@@ -62,8 +90,8 @@ func fixedResponse(server string, a *action) (*response, []byte) {
 }
 
 // redirection is a page with a Location.
-func redirection(server string, status int, location string) (*response, []byte) {
-	r, body := page(server, status)
+func redirection(p *Profile, status int, location string) (*response, []byte) {
+	r, body := page(p, status)
 	r.fields = append(r.fields, field{name: "Location", value: location})
 	return r, body
 }

@@ -26,7 +26,6 @@ func makePlan(cfg Config) (*plan, error) {
 	if !ok {
 		faults.add("profile", "%s: this version has no such profile%s", name, didYouMean(name, Profiles()))
 	}
-	p.profile = profile
 	planGroup := planGroup
 	if profile.Kind == network {
 		planGroup = planNetworkGroup
@@ -36,7 +35,9 @@ func makePlan(cfg Config) (*plan, error) {
 		}
 	} else {
 		p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
+		p.set.from(&profile, cfg.Attributes)
 	}
+	p.profile = profile
 
 	for i, g := range cfg.TargetGroups {
 		path := "target_groups[" + strconv.Itoa(i) + "]"

@@ -36,9 +36,10 @@ type Profile struct {
 
 // Knob is one row of a profile, for reports and documents.
 type Knob struct {
-	Name  string
+	Name string
+	// Value is a word, a number, a duration, true or false, or a list with blanks between, which may be empty.
 	Value string
-	// Words are what a text knob may be; nil for any other.
+	// Words are what a text knob, or one of a list, may be; nil for any other.
 	Words []string
 	Evidence
 }
@@ -51,7 +52,12 @@ func (p Profile) Knobs() []Knob {
 		if len(f.Index) == 1 || !p.has(f) { // of the profile itself, or of another kind's
 			continue
 		}
-		k := Knob{Name: f.Name, Value: fmt.Sprint(v.FieldByIndex(f.Index).Interface()), Evidence: p.Evidence[f.Name]}
+		k := Knob{Name: f.Name, Evidence: p.Evidence[f.Name]}
+		if list, ok := reflect.TypeAssert[[]string](v.FieldByIndex(f.Index)); ok {
+			k.Value = strings.Join(list, " ")
+		} else {
+			k.Value = fmt.Sprint(v.FieldByIndex(f.Index).Interface())
+		}
 		if words, ok := f.Tag.Lookup("words"); ok {
 			k.Words = strings.Split(words, ",")
 		}
@@ -74,8 +80,10 @@ func register(p Profile) {
 		if k.Grade == "" || k.Source == "" {
 			panic("albsim: profile " + p.Name + ": knob " + k.Name + " has no evidence")
 		}
-		if k.Words != nil && !slices.Contains(k.Words, k.Value) {
-			panic("albsim: profile " + p.Name + ": " + k.Name + " must be one of " + strings.Join(k.Words, ", "))
+		for word := range strings.FieldsSeq(k.Value) {
+			if k.Words != nil && !slices.Contains(k.Words, word) {
+				panic("albsim: profile " + p.Name + ": " + k.Name + " must be one of " + strings.Join(k.Words, ", "))
+			}
 		}
 	}
 	profiles[p.Name] = p
@@ -105,6 +113,19 @@ func derive(base Profile, name, description string) Profile {
 	p.Evidence = map[string]Evidence{}
 	for _, k := range base.Knobs() {
 		p.grade(k.Name, "A", "not looked at; as "+base.Name)
+	}
+	return p
+}
+
+// product derives a profile of another maker's balancer: what is AWS's own is not taken for anybody else's.
+func product(name, description string) Profile {
+	p := derive(awsALB(), name, description)
+	p.AddedFields, p.HostField, p.StripConnectionForCustom = nil, "keep", false
+	p.ServerHeader, p.PageStyle, p.MaxForwardedFor = "", "text", 0
+	for _, knob := range []string{
+		"AddedFields", "HostField", "StripConnectionForCustom", "ServerHeader", "PageStyle", "MaxForwardedFor",
+	} {
+		p.grade(knob, "A", "not looked at; not as aws-alb, whose own this is")
 	}
 	return p
 }

@@ -18,6 +18,7 @@ func awsNLB(name, description string) Profile {
 		TLSKnobs: TLSKnobs{
 			ALPNNoOverlap: "ignore",
 			BackendSNI:    "none",
+			BackendVerify: "none",
 		},
 		TunnelKnobs: TunnelKnobs{
 			HalfClose:     "propagate",
@@ -39,6 +40,7 @@ func awsNLB(name, description string) Profile {
 		Evidence: map[string]Evidence{
 			"ALPNNoOverlap":    {"D", "alb.md 11 N-TLS: the balancer then does not use ALPN; NLB-TLS-03"},
 			"BackendSNI":       {"O", "alb.md 11: istio #35420"},
+			"BackendVerify":    {"D", "alb.md 11 N-TG: a target's certificate is not validated"},
 			"HalfClose":        {"I", "alb.md 11: a TCP listener passes packets on; not known of a TLS listener"},
 			"TLSTruncation":    {"A", "nothing found for TLS listeners; a TCP listener does not see it"},
 			"ConnectTimeout":   {"A", "alb.md 11: a real one passes the SYN on and has no timeout of its own"},

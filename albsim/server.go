@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -29,6 +30,8 @@ type Options struct {
 	// DialTarget opens the TCP connection to a target; nil dials. It takes a network load balancer the client's address, which
 	// it would bind to.
 	DialTarget func(ctx context.Context, network, address string) (net.Conn, error)
+	// TargetRoots are the authorities for targets' certificates, of a profile that verifies them; nil is the system's.
+	TargetRoots *x509.CertPool
 	// TimeScale multiplies every timer; 0 means 1.
 	TimeScale float64
 	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.

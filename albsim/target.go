@@ -73,6 +73,20 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 	}, nil
 }
 
+// targetName is the SNI for a target: the knob BackendSNI.
+func (p *Profile) targetName(host, address string) string {
+	switch p.BackendSNI {
+	case "host":
+		return hostOnly(host)
+	case "address":
+		name, _, _ := net.SplitHostPort(address)
+		if net.ParseIP(name) == nil {
+			return name
+		}
+	}
+	return ""
+}
+
 func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, alpn []string, front policy) (*tls.Conn, error) {
 	cfg := &tls.Config{
 		ServerName:         sni, // empty, with verification off: crypto/tls then sends no SNI
@@ -80,6 +94,12 @@ func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, alpn [
 		InsecureSkipVerify: true,
 		KeyLogWriter:       s.opt.TargetKeyLog,
 		Renegotiation:      tls.RenegotiateFreelyAsClient, // alb.md section 2: supported towards targets
+	}
+	if s.plan.profile.BackendVerify == "verify" {
+		cfg.InsecureSkipVerify, cfg.RootCAs = false, s.opt.TargetRoots
+		if sni == "" { // an address is verified, and not sent
+			cfg.ServerName, _, _ = net.SplitHostPort(raw.RemoteAddr().String())
+		}
 	}
 	backendPolicy(front).apply(cfg)
 	wire := raw

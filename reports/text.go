@@ -94,6 +94,15 @@ func (t *text) backends(run *result.Run) {
 		rows = append(rows, []string{b.Name, b.Driver, strings.TrimSpace(b.Product + " " + b.Version), b.Note})
 	}
 	t.table(rows)
+	if !anyReal(run) {
+		return
+	}
+	t.title("Load balancers")
+	rows = nil
+	for _, b := range run.LoadBalancers {
+		rows = append(rows, []string{b.Name, b.Driver, balancerText(b)})
+	}
+	t.table(rows)
 }
 
 func (t *text) checks(run *result.Run) {
@@ -142,7 +151,7 @@ func (t *text) wire(run *result.Run) {
 		rows = append(rows, []string{w.Path, w.Hop, w.Route, sniText(w.SNI), alpnText(w.ALPN), yesNo(w.ClientCert), w.Source})
 	}
 	t.table(rows)
-	for _, note := range []string{run.WireSource, certNote(run)} {
+	for _, note := range []string{run.WireSource, certNote(run), tlsCounts(run)} {
 		if note != "" {
 			t.printf("  %s\n", t.paint(ansiDim, plainText(note)))
 		}
@@ -197,6 +206,21 @@ func (t *text) bench(run *result.Run) {
 		}
 		t.printf("  %s %s\n", mark, plainText(limitText(l)))
 	}
+	t.hops(run)
+}
+
+func (t *text) hops(run *result.Run) {
+	list := hopCosts(run)
+	if len(list) == 0 {
+		return
+	}
+	rows := [][]string{{"workload", "hop", "from", "to", "adds to connect p50", "adds to rtt p50"}}
+	for _, h := range list {
+		rows = append(rows, []string{h.Workload, h.Station, h.From, h.To, h.ConnectText(), h.RTTText()})
+	}
+	t.title("What each hop adds")
+	t.table(rows)
+	t.printf("  %s\n", t.paint(ansiDim, hopReading))
 }
 
 func phaseText(a result.Arm, phase, stat string) string {

@@ -45,10 +45,11 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		defer cancel()
 		err = errors.Join(err, l.Close(closing))
 	}()
-	r.Backends, r.Topology = l.Backends(), l.Topology()
+	r.Backends, r.LoadBalancers, r.Topology = l.Backends(), l.LoadBalancers(), l.Topology()
 
 	step = p.Step("wire", len(r.Topology))
 	r.Wire, r.WireSource, err = l.Walk(ctx, func(path string) { step.Note(path); step.Add(1) })
+	r.CountTLS()
 	step.Done()
 	if err != nil {
 		return unlessEnded(ctx, fmt.Errorf("wire: %w", err))

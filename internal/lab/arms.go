@@ -9,7 +9,6 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
-	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
 )
@@ -38,7 +37,11 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 			if err != nil {
 				return bench.Plan{}, err
 			}
-			p.Arms = append(p.Arms, arm(path, d))
+			want := probe.Direct
+			if c, _ := l.chain(path); c.front() != nil {
+				want = probe.Terminated
+			}
+			p.Arms = append(p.Arms, arm(path, d, want))
 		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
@@ -46,11 +49,7 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 }
 
 // arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm.
-func arm(path string, d *client.Dialer) bench.Arm {
-	want := probe.Terminated
-	if path == scenario.PathDirect {
-		want = probe.Direct
-	}
+func arm(path string, d *client.Dialer, want probe.Class) bench.Arm {
 	var upgrade atomic.Value
 	upgrade.Store("")
 	return bench.Arm{

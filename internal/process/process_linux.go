@@ -1,4 +1,4 @@
-package backend
+package process
 
 import (
 	"bytes"
@@ -16,8 +16,8 @@ const (
 	goneInterval = 2 * time.Millisecond
 )
 
-func childAttributes(a account) *syscall.SysProcAttr {
-	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+func childAttributes(a Account, death syscall.Signal) *syscall.SysProcAttr {
+	attr := &syscall.SysProcAttr{Setpgid: true, Pdeathsig: death}
 	if a.other {
 		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
 	}
@@ -31,7 +31,7 @@ func killTree(root int) {
 	stopped := map[int]bool{root: true}
 	_ = syscall.Kill(root, syscall.SIGSTOP)
 	for quiet := 0; quiet < 2; quiet++ {
-		for _, pid := range descendants(root) {
+		for _, pid := range Descendants(root) {
 			if !stopped[pid] {
 				stopped[pid], quiet = true, 0
 				_ = syscall.Kill(pid, syscall.SIGSTOP)
@@ -52,8 +52,8 @@ func killTree(root int) {
 	}
 }
 
-// descendants lists the living processes below a process.
-func descendants(root int) []int {
+// Descendants lists the living processes below a process.
+func Descendants(root int) []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil

@@ -1,4 +1,4 @@
-package backend
+package process
 
 import (
 	"fmt"
@@ -9,26 +9,32 @@ import (
 	"strings"
 )
 
-// searchVariable, when set, is a list of folders as in PATH: the only ones in which server programs are looked for. It
+// SearchVariable, when set, is a list of folders as in PATH: the only ones in which server programs are looked for. It
 // chooses between versions side by side.
-const searchVariable = "TLSROUTE_BACKEND_PATH"
+const SearchVariable = "TLSROUTE_BACKEND_PATH"
 
-// MissingError says which program a local driver lacks.
+// MissingError says which program is not there.
 type MissingError struct {
 	Program string
 	// Package is the Debian package that has it.
 	Package string
+	// Instead is what else the user can do; may be empty.
+	Instead string
 }
 
 func (e *MissingError) Error() string {
-	return fmt.Sprintf("%s not found: install the Debian package %s, or use --backends embedded", e.Program, e.Package)
+	text := fmt.Sprintf("%s not found: install the Debian package %s", e.Program, e.Package)
+	if e.Instead != "" {
+		text += ", or " + e.Instead
+	}
+	return text
 }
 
-// program finds the first of names: in PATH, then in the folders of patterns, the one with the highest number in its name
+// Find finds the first of names: in PATH, then in the folders of patterns, the one with the highest number in its name
 // first (/usr/lib/postgresql/17/bin before 15/bin).
-func program(pkg string, patterns []string, names ...string) (string, error) {
+func Find(pkg string, patterns []string, names ...string) (string, error) {
 	folders := filepath.SplitList(os.Getenv("PATH"))
-	if only := os.Getenv(searchVariable); only != "" {
+	if only := os.Getenv(SearchVariable); only != "" {
 		folders = filepath.SplitList(only)
 	} else {
 		for _, pattern := range patterns {
@@ -46,7 +52,7 @@ func program(pkg string, patterns []string, names ...string) (string, error) {
 			}
 		}
 	}
-	return "", &MissingError{names[0], pkg}
+	return "", &MissingError{Program: names[0], Package: pkg}
 }
 
 // versionIn is the first path element that is a number, 0 without.
@@ -59,5 +65,5 @@ func versionIn(path string) int {
 	return 0
 }
 
-// systemFolders is where daemons live that are not in an ordinary user's PATH.
-var systemFolders = []string{"/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"}
+// SystemFolders is where daemons live that are not in an ordinary user's PATH.
+var SystemFolders = []string{"/usr/sbin", "/usr/local/sbin", "/usr/bin", "/usr/local/bin"}
