@@ -43,7 +43,7 @@ func (h *healthCheck) code(ctx context.Context, s *Server, address string) (int,
 	if h.port != "" {
 		port = h.port
 	}
-	conn, err := s.rawDial(ctx, "tcp", net.JoinHostPort(host, port))
+	conn, err := s.rawDial(ctx, net.Dialer{}, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return 0, err
 	}

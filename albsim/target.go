@@ -61,7 +61,7 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 func (s *Server) reach(ctx context.Context, address, sni string, secure bool, front policy, alpn []string) (*meteredConn, error) {
 	p := &s.plan.profile
 	connectCtx, cancel := context.WithTimeout(ctx, s.scaled(p.ConnectTimeout))
-	raw, err := s.dial(connectCtx, "tcp", address)
+	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address)
 	late := connectCtx.Err() != nil
 	cancel()
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *Server) reach(ctx context.Context, address, sni string, secure bool, fr
 		}
 		return nil, &dialError{502, err}
 	}
-	conn := raw
+	var conn net.Conn = raw
 	if secure {
 		if conn, err = s.targetTLS(ctx, raw, sni, front, alpn); err != nil {
 			s.count.targetTLSErrors.Add(1)
@@ -115,15 +115,15 @@ func (s *Server) targetConfig(raw net.Conn, sni string, front policy, alpn []str
 	return cfg
 }
 
-func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy, alpn []string) (net.Conn, error) {
+func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy, alpn []string) (*tls.Conn, error) {
 	cfg := s.targetConfig(raw, sni, front, alpn)
-	wire := raw
+	under := raw
 	var tap *helloTap
 	if s.opt.OnTargetHello != nil {
 		tap = &helloTap{Conn: raw}
-		wire = tap
+		under = tap
 	}
-	conn := tls.Client(wire, cfg)
+	conn := tls.Client(under, cfg)
 	ctx, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.TargetTLSTimeout))
 	defer cancel()
 	err := conn.HandshakeContext(ctx)
