@@ -43,7 +43,7 @@ func (s *Server) serveH1(ctx context.Context, state *connState, conn net.Conn, t
 func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionState) *h1 {
 	m := &meteredConn{Conn: conn}
 	f := &h1{
-		s: s, l: state.l, state: state, conn: m, tls: tlsState, dog: &watchdog{timeout: s.scaled(s.plan.set.idle)},
+		s: s, l: state.l, state: state, conn: m, tls: tlsState, dog: &watchdog{timeout: s.scaled(s.plan.set.idle), tell: s.idleTimer(conn)},
 		br: bufio.NewReaderSize(m, 8<<10), bw: bufio.NewWriterSize(m, 4<<10),
 	}
 	m.dog.Store(f.dog)

@@ -29,6 +29,31 @@ type standing struct {
 	since time.Time
 }
 
+// from is when it begins for a connection, if not by bytes.
+func (f *standing) from(w *wire) time.Time {
+	base := w.born
+	if f.Clock == clockServer || f.since.After(base) {
+		base = f.since
+	}
+	return base.Add(time.Duration(f.At))
+}
+
+// until is when one that began at that time is over.
+func (f *standing) until(began time.Time) time.Time {
+	switch {
+	case f.For == 0:
+		return began.Add(forever)
+	case f.Clock == clockServer:
+		return f.since.Add(time.Duration(f.At + f.For))
+	}
+	return began.Add(time.Duration(f.For))
+}
+
+// over tells whether connections that begin at that time have nothing of it.
+func (f *standing) over(born time.Time) bool {
+	return f.Clock == clockServer && (f.For > 0 || f.Ends()) && !born.Before(f.since.Add(time.Duration(f.At+f.For)))
+}
+
 func newBoard(observe func(Event)) *board {
 	return &board{observe: observe, wires: map[*wire]struct{}{}, begun: map[string]uint64{}, dead: map[string]time.Time{}}
 }
@@ -96,6 +121,8 @@ type wire struct {
 	conn    net.Conn
 	hop     string // client or target
 	address string // of a target
+	local   string // ends of the socket, for the observer
+	remote  string
 	number  uint64 // of the hop's connections
 	born    time.Time
 	in, out lane // what we read, what we write
@@ -106,6 +133,10 @@ type wire struct {
 // wire puts a connection on the board; its end is told by gone.
 func (b *board) wire(hop, address string, conn net.Conn) *wire {
 	w := &wire{b: b, conn: conn, hop: hop, address: address, born: time.Now()}
+	if b.observe != nil {
+		w.local, w.remote = textOf(conn.LocalAddr()), textOf(conn.RemoteAddr())
+		w.tell(Event{Kind: EventOpen})
+	}
 	w.in.w, w.out.w = w, w
 	w.in.direction, w.out.direction = "up", "down"
 	if hop == "target" {
@@ -117,7 +148,9 @@ func (b *board) wire(hop, address string, conn net.Conn) *wire {
 	w.number = b.begun[hop]
 	b.wires[w] = struct{}{}
 	for _, f := range b.faults {
-		w.meet(f)
+		if !f.over(w.born) {
+			w.meet(f)
+		}
 	}
 	return w
 }
@@ -129,12 +162,8 @@ func (w *wire) meet(f *standing) {
 	}
 	w.in.add(f)
 	w.out.add(f)
-	if f.ends() && f.AtByte == 0 {
-		wait := time.Duration(f.At)
-		if f.since.Before(w.born) {
-			wait -= time.Since(w.born)
-		}
-		w.timers = append(w.timers, time.AfterFunc(max(wait, 0), func() { w.strike(f, nil) }))
+	if f.Ends() && f.AtByte == 0 {
+		w.timers = append(w.timers, time.AfterFunc(max(time.Until(f.from(w)), 0), func() { w.strike(f, nil) }))
 	}
 }
 
@@ -148,12 +177,17 @@ func (w *wire) gone() {
 	w.b.mu.Unlock()
 	w.in.finish(net.ErrClosed)
 	w.out.finish(net.ErrClosed)
+	w.tell(Event{Kind: EventClose})
 }
 
 // strike ends the connection, or a direction of it: that of the lane which has come to the place, those that the fault names
 // when the time had come.
 func (w *wire) strike(f *standing, at *lane) {
-	w.b.tell(Event{Kind: EventFault, Hop: w.hop, Remote: addressOf(w.conn), Detail: f.Kind})
+	told := Event{Kind: EventFault, Detail: f.Kind, Injection: f.Injection, Direction: f.Direction}
+	if at != nil {
+		told.Direction = at.direction
+	}
+	w.tell(told)
 	switch f.Kind {
 	case "half-close":
 		for _, l := range []*lane{&w.in, &w.out} {
@@ -185,6 +219,12 @@ func (w *wire) endOf(l *lane) {
 }
 
 func (w *wire) read(p []byte) (int, error) {
+	n, err := w.readLane(p)
+	w.moved(&w.in, p[:n])
+	return n, err
+}
+
+func (w *wire) readLane(p []byte) (int, error) {
 	if w.b.on.Load() {
 		return w.in.read(p)
 	}
@@ -193,6 +233,12 @@ func (w *wire) read(p []byte) (int, error) {
 }
 
 func (w *wire) write(p []byte) (int, error) {
+	n, err := w.writeLane(p)
+	w.moved(&w.out, p[:n])
+	return n, err
+}
+
+func (w *wire) writeLane(p []byte) (int, error) {
 	if w.b.on.Load() {
 		return w.out.write(p)
 	}
@@ -200,9 +246,9 @@ func (w *wire) write(p []byte) (int, error) {
 	return n, w.out.why(err)
 }
 
-func addressOf(c net.Conn) string {
-	if a := c.RemoteAddr(); a != nil {
-		return a.String()
+func textOf(a net.Addr) string {
+	if a == nil {
+		return ""
 	}
-	return ""
+	return a.String()
 }

@@ -9,7 +9,7 @@ import (
 // relay passes bytes both ways until the flow ends, and ends both connections.
 func (f *flow) relay(ctx context.Context) {
 	j := &join{p: &f.s.plan.profile, client: f.client, target: f.target}
-	dog := &watchdog{timeout: f.idle()}
+	dog := &watchdog{timeout: f.idle(), tell: f.s.idleTimer(f.client)}
 	f.client.dog.Store(dog)
 	f.target.dog.Store(dog)
 	dog.arm(func() { j.stop(endIdle) })

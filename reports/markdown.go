@@ -18,6 +18,7 @@ func writeMarkdown(w io.Writer, run *result.Run) error {
 	m.verdict(run)
 	m.failures(run)
 	m.bench(run)
+	m.faults(run)
 	m.wire(run)
 	m.others(run)
 	m.footer(run)

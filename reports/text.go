@@ -23,6 +23,7 @@ func WriteText(w io.Writer, run *result.Run, color bool) error {
 	t.checks(run)
 	t.wire(run)
 	t.bench(run)
+	t.faults(run)
 	if steps := nextSteps(run); len(steps) > 0 {
 		t.title("What to do next")
 		for _, s := range steps {

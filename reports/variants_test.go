@@ -76,6 +76,21 @@ func variants() map[string]*result.Run {
 	runs["no-conformance"] = r
 
 	r = start()
+	w = workload()
+	w.Arms[1].Errors, w.Arms[1].ErrorSamples = 7, []string{"echo: read: connection reset by peer"}
+	r.Bench = &result.Bench{Workloads: []result.Workload{w}, Validity: result.Validity{OK: true}}
+	strikes := []result.Strike{}
+	for i := range int64(7) {
+		strikes = append(strikes, result.Strike{AtNS: 3_001_000_000 + i*100_000, Path: "alb-https"})
+	}
+	r.Faults = []result.Fault{
+		{AtNS: 1e9, Injected: true, InjectedNS: 1_000_200_000, Hop: "client->alb", Paths: []string{"alb-http", "alb-https"}, Direction: "down", Kind: "latency", Detail: "delay 20ms, jitter up to 5ms, for 1s", Seed: 11},
+		{AtNS: 3e9, Injected: true, InjectedNS: 3_000_100_000, Hop: "alb->router", Paths: []string{"alb-https"}, Kind: "reset", Seed: 12, Struck: 7, Strikes: strikes},
+		{AtNS: 90e9, Hop: "client->alb", Paths: []string{"alb-https"}, Kind: "rotate", Seed: 13},
+	}
+	runs["faults"] = r
+
+	r = start()
 	r.LoadBalancers = []result.LoadBalancer{{Name: "haproxy", Driver: "real", Product: "haproxy", Version: "2.6.12-1+deb12u4"}, {Name: "alb", Driver: "simulator", Product: "aws-alb", Knobs: []result.Knob{
 		{Name: "ALPNOffer", Value: "[h2 http/1.1]", Grade: "O", Source: "alb.md 2"}, {Name: "HalfClose", Value: "propagate", Grade: "unknown", Source: "alb.md 16.1"},
 		{Name: "BackendALPN", Grade: "I", Source: "alb.md 2"},

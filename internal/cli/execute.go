@@ -74,6 +74,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		}
 		step = p.Step("bench", total)
 		last := ""
+		faults := l.PlayFaults(ctx, o.checks.Seed)
 		r.Bench, err = bench.Run(ctx, plan, bench.Options{
 			Logger: o.log,
 			Log: func(name string) (io.WriteCloser, error) {
@@ -88,6 +89,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 				step.Add(1)
 			},
 		})
+		r.Faults = faults.Stop()
 		step.Done()
 		if err != nil {
 			return unlessEnded(ctx, fmt.Errorf("bench: %w", err))

@@ -102,6 +102,7 @@ func names(schema *jsonschema.Schema) error {
 	for path, values := range map[string][]string{
 		"backends.kind":                   backend.Kinds(),
 		"bench.workloads.name":            bench.WorkloadNames(),
+		"topology.faults.kind":            append(albsim.InjectionKinds(), scenario.KindRotate),
 		"topology.load_balancer.profile":  albsim.Profiles(),
 		"topology.load_balancer.real":     realproxy.Products(),
 		"topology.load_balancers.profile": albsim.Profiles(),

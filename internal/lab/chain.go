@@ -66,8 +66,8 @@ func (l *Lab) buildChain(ctx context.Context, path string, b behind) (*chain, er
 	next := realproxy.Next{Address: b.address, Name: b.name}
 	for i, leg := range slices.Backward(legs) {
 		p := place{
-			behind: b, leg: leg, next: next,
-			hop: hopName(legs, i), nextHop: hopName(legs, i+1),
+			behind: b, path: path, leg: leg, next: next,
+			hop: scenario.HopName(legs, i), nextHop: scenario.HopName(legs, i+1),
 			front:       !slices.ContainsFunc(legs[:i], func(l scenario.Leg) bool { return l.EndsTLS() }),
 			acceptProxy: i > 0 && legs[i-1].SendsProxy() != "",
 		}
@@ -87,6 +87,7 @@ func (l *Lab) buildChain(ctx context.Context, path string, b behind) (*chain, er
 // place is a load balancer's place in a chain.
 type place struct {
 	behind
+	path         string
 	leg          scenario.Leg
 	next         realproxy.Next
 	hop, nextHop string
@@ -141,18 +142,6 @@ func (l *Lab) watch(name string, real *realproxy.Running) {
 	})
 }
 
-// hopName is the name of the hop that leads to leg i; the router is behind the last.
-func hopName(legs []scenario.Leg, i int) string {
-	from, to := "client", "router"
-	if i > 0 {
-		from = legs[i-1].Key
-	}
-	if i < len(legs) {
-		to = legs[i].Key
-	}
-	return from + "->" + to
-}
-
 // legs are those of the nodes.
 func (c *chain) legs() []scenario.Leg {
 	legs := make([]scenario.Leg, len(c.nodes))
@@ -185,12 +174,12 @@ func (c *chain) hops() []result.Hop {
 	var hops []result.Hop
 	tls := true // the client begins with TLS
 	for i, n := range c.nodes {
-		hops = append(hops, result.Hop{Name: hopName(c.legs(), i), Address: n.addresses()[0], TLS: tls})
+		hops = append(hops, result.Hop{Name: scenario.HopName(c.legs(), i), Address: n.addresses()[0], TLS: tls})
 		if n.EndsTLS() {
 			tls = n.TargetTLS()
 		}
 	}
-	hops = append(hops, result.Hop{Name: hopName(c.legs(), len(c.nodes)), Address: c.inner, TLS: tls})
+	hops = append(hops, result.Hop{Name: scenario.HopName(c.legs(), len(c.nodes)), Address: c.inner, TLS: tls})
 	if c.front() != nil {
 		hops = append(hops, result.Hop{Name: hopInner, Address: c.inner, TLS: true})
 	}

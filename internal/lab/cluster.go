@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,8 +28,10 @@ type cluster struct {
 	dns     *nodes.DNS // nil for one node, which stays where it is
 	mu      sync.Mutex // guards what follows
 	nodes   []*albsim.Server
-	leaving *albsim.Server // out of the name server's answers, but still there
-	last    int            // the last address given to a node
+	leaving *albsim.Server   // out of the name server's answers, but still there
+	last    int              // the last address given to a node
+	old     []*albsim.Server // take no connections, and have some
+	faults  []injected
 }
 
 // nodeNetwork are the addresses that nodes go round; all of 127.0.0.0/8 is this machine, on Linux.
@@ -92,12 +95,21 @@ func (c *cluster) rotate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := c.meet(fresh); err != nil {
+		return err
+	}
 	gone := c.leaving
 	c.leaving = c.nodes[0]
 	c.nodes = append(c.nodes[1:], fresh)
 	c.dns.Set(c.ips())
 	if gone != nil {
-		c.lab.serving.Go(func() { _ = gone.Shutdown(c.lab.life) }) // it says that tunnels were cut, when all is over
+		c.old = append(c.old, gone)
+		c.lab.serving.Go(func() {
+			_ = gone.Shutdown(c.lab.life) // it says that tunnels were cut, when all is over
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.old = slices.DeleteFunc(c.old, func(s *albsim.Server) bool { return s == gone })
+		})
 	}
 	return nil
 }
@@ -127,6 +139,7 @@ func (c *cluster) start(ctx context.Context, listen string) (*albsim.Server, err
 		opt.OnFrontHello = func(e albsim.HelloEvent) { t.balancerHello(p.hop, e) }
 		opt.OnTargetHello = func(e albsim.HelloEvent) { t.balancerHello(p.nextHop, e) }
 		opt.TargetKeyLog = &c.lab.keys
+		opt.Observe = c.observer()
 	}
 	s, err := albsim.New(c.config(listen), opt)
 	if err != nil {

@@ -67,6 +67,7 @@ type Lab struct {
 	taps     taps
 	capture  func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) // capture.Start but in tests
 	keys     keySwitch
+	playing  atomic.Pointer[Play]
 
 	mu      sync.Mutex // guards closers: nodes come while the lab is up
 	closers []func(context.Context) error

@@ -40,6 +40,8 @@ type Run struct {
 	// WireSource says how Wire was read, in a sentence: a packet capture, or a tap in the process and why.
 	WireSource string `json:"wire_source,omitempty"`
 	Bench      *Bench `json:"bench,omitempty"`
+	// Faults are what was made to go wrong while the bench ran, in the order of the scenario.
+	Faults []Fault `json:"faults,omitempty"`
 	// Artifacts are the files the run left beside the report, by their path relative to it.
 	Artifacts []string `json:"artifacts,omitempty"`
 }

@@ -131,6 +131,7 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 	}
 	delete(kinds, "")
 	s.Topology.check(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) }, kinds)
+	s.Topology.checkFaults(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) })
 	backends := map[string]bool{}
 	for i, b := range s.Backends {
 		if b.Name != "" && backends[b.Name] {

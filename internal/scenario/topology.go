@@ -20,6 +20,8 @@ type Topology struct {
 	LoadBalancers map[string]*LoadBalancer `json:"load_balancers,omitempty"`
 	// Chains are paths of several load balancers, from the client inwards; the router is always behind the last.
 	Chains map[string][]string `json:"chains,omitempty"`
+	// Faults are what goes wrong on purpose while the bench runs.
+	Faults []Fault `json:"faults,omitempty"`
 }
 
 // The paths that need no word in chains.
