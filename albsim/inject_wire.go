@@ -183,9 +183,12 @@ func (w *wire) gone() {
 // strike ends the connection, or a direction of it: that of the lane which has come to the place, those that the fault names
 // when the time had come.
 func (w *wire) strike(f *standing, at *lane) {
-	told := Event{Kind: EventFault, Detail: f.Kind, Injection: f.Injection, Direction: f.Direction}
-	if at != nil {
-		told.Direction = at.direction
+	told := Event{Kind: EventFault, Detail: f.Kind, Injection: f.Injection}
+	if f.Kind == "half-close" { // all else ends both
+		told.Direction = f.Direction
+		if at != nil {
+			told.Direction = at.direction
+		}
 	}
 	w.tell(told)
 	switch f.Kind {

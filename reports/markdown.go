@@ -197,7 +197,7 @@ func (m *markdown) wire(run *result.Run) {
 	if run.WireSource != "" {
 		m.printf("%s\n\n", md(run.WireSource, 400))
 	}
-	for _, note := range []string{certNote(run), tlsCounts(run)} {
+	for _, note := range append([]string{certNote(run), tlsCounts(run)}, run.CaptureNotes...) {
 		if note != "" {
 			m.printf("%s\n\n", md(note, 0))
 		}

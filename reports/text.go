@@ -152,7 +152,7 @@ func (t *text) wire(run *result.Run) {
 		rows = append(rows, []string{w.Path, w.Hop, w.Route, sniText(w.SNI), alpnText(w.ALPN), yesNo(w.ClientCert), w.Source})
 	}
 	t.table(rows)
-	for _, note := range []string{run.WireSource, certNote(run), tlsCounts(run)} {
+	for _, note := range append([]string{run.WireSource, certNote(run), tlsCounts(run)}, run.CaptureNotes...) {
 		if note != "" {
 			t.printf("  %s\n", t.paint(ansiDim, plainText(note)))
 		}

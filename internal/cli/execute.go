@@ -34,7 +34,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 	defer cancel(nil)
 	step := p.Step("topology", 0)
 	l, err := lab.Start(ctx, sc, lab.Options{
-		Backends: o.backends, Conformance: judging, Logger: o.log, Step: step.Note, Failed: cancel,
+		Backends: o.backends, Conformance: judging, Logger: o.log, Step: step.Note, Failed: cancel, Record: o.capture,
 	})
 	step.Done()
 	if err != nil {
@@ -45,6 +45,13 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		defer cancel()
 		err = errors.Join(err, l.Close(closing))
 	}()
+	if o.capture {
+		stop, failed := o.record(ctx, l, r, dir)
+		if failed != nil {
+			return unlessEnded(ctx, failed)
+		}
+		defer func() { err = errors.Join(err, stop()) }()
+	}
 	r.Backends, r.LoadBalancers, r.Topology = l.Backends(), l.LoadBalancers(), l.Topology()
 
 	step = p.Step("wire", len(r.Topology))

@@ -44,6 +44,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, …"},
+			&cli.BoolFlag{Name: "capture", Usage: "leave capture/PATH.HOP.pcapng with the TLS secrets for every hop, and capture/timeline.json; needs root or CAP_NET_RAW"},
 			&cli.StringFlag{Name: "evidence", Value: "failed", Usage: "keep evidence for failed or all checks"},
 		},
 		Action: func(c *cli.Context) error {
@@ -103,13 +104,14 @@ type runner struct {
 	checks   conformance.Options
 	noBench  bool
 	noChecks bool
+	capture  bool
 	format   reports.Format
 }
 
 func runOptions(c *cli.Context, env Env) (*runner, error) {
 	o := &runner{
 		env: env, quiet: c.Bool("quiet") || c.String("log-format") == "json", out: c.String("out"), backends: c.String("backends"),
-		noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"),
+		noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"), capture: c.Bool("capture"),
 		checks: conformance.Options{
 			Only: list(c, "only"), Skip: list(c, "skip"), Tags: list(c, "tag"), Levels: list(c, "level"),
 			Seed: c.Int64("seed"),

@@ -140,6 +140,9 @@ func (c *cluster) start(ctx context.Context, listen string) (*albsim.Server, err
 		opt.OnTargetHello = func(e albsim.HelloEvent) { t.balancerHello(p.nextHop, e) }
 		opt.TargetKeyLog = &c.lab.keys
 		opt.Observe = c.observer()
+		if c.lab.tape != nil {
+			opt.FrontKeyLog = c.lab.tape
+		}
 	}
 	s, err := albsim.New(c.config(listen), opt)
 	if err != nil {

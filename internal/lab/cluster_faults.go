@@ -52,10 +52,13 @@ func (c *cluster) meet(fresh *albsim.Server) error {
 // observer is told of what happens at the nodes; nil when nobody asks.
 func (c *cluster) observer() func(albsim.Event) {
 	l := c.lab
-	if len(l.scenario.Topology.Faults) == 0 {
+	if len(l.scenario.Topology.Faults) == 0 && l.tape == nil {
 		return nil
 	}
 	return func(e albsim.Event) {
+		if l.tape != nil {
+			l.tape.observe(way{c.place.path, c.hopOf(e)}, e)
+		}
 		if p := l.playing.Load(); p != nil && e.Kind == albsim.EventFault {
 			p.struck(c.place.path, e)
 		}

@@ -77,6 +77,11 @@ func (p *Play) run(ctx context.Context) {
 		seed := p.faults[i].Seed
 		p.mu.Unlock()
 		for _, s := range p.lab.seams(script[i]) {
+			if t := p.lab.tape; t != nil {
+				t.timeline.add(way{s.path, script[i].Hop}, albsim.Event{
+					Time: time.Now(), Kind: kindInject, Direction: script[i].Direction, Detail: strings.TrimSpace(script[i].Kind + " " + measures(script[i])),
+				})
+			}
 			if err := s.inject(ctx, script[i], seed); err != nil && ctx.Err() == nil {
 				p.lab.opt.Failed(fmt.Errorf("fault %s at hop %s: %w", script[i].Kind, script[i].Hop, err))
 				return

@@ -44,6 +44,8 @@ type Options struct {
 	// Conformance adds the witnesses and routes that the checks need.
 	Conformance bool
 	Logger      *slog.Logger
+	// Record has every part of the scenario's paths keep what a capture of the whole run needs; see Lab.Record.
+	Record bool
 	// Step is told what is being done, one line a step; nil is silent.
 	Step func(string)
 	// Failed is told when a component ends by itself; nil drops it.
@@ -68,6 +70,8 @@ type Lab struct {
 	capture  func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) // capture.Start but in tests
 	keys     keySwitch
 	playing  atomic.Pointer[Play]
+	tape     *tape                                                                                             // nil unless it is recorded
+	record   func(ctx context.Context, hops []capture.Hop, dir string, most int64) (*capture.Recording, error) // capture.Record but in tests
 
 	mu      sync.Mutex // guards closers: nodes come while the lab is up
 	closers []func(context.Context) error
@@ -98,7 +102,11 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if opt.Failed == nil {
 		opt.Failed = func(error) {}
 	}
-	l := &Lab{scenario: sc, opt: opt, log: opt.Logger, drivers: map[string]string{}, capture: capture.Start}
+	l := &Lab{scenario: sc, opt: opt, log: opt.Logger, drivers: map[string]string{}, capture: capture.Start, record: capture.Record}
+	if opt.Record {
+		l.tape = newTape()
+		l.keys.tape = l.tape
+	}
 	sweep(os.TempDir(), l.log)
 	if l.dir, err = os.MkdirTemp("", dirPrefix); err != nil {
 		return nil, fmt.Errorf("lab: private directory: %w", err)
@@ -203,7 +211,11 @@ func (l *Lab) driver(b scenario.Backend) (driver, why string, err error) {
 // serveRouter starts a router of ours; its end is waited for by Close.
 func (l *Lab) serveRouter(ctx context.Context, name string, config router.Config, onHello func(router.HelloEvent)) (*router.Server, error) {
 	l.opt.Step(name)
-	s, err := router.New(config, router.Options{Logger: l.log.With("part", name), OnHello: onHello})
+	opt := router.Options{Logger: l.log.With("part", name), OnHello: onHello}
+	if l.tape != nil && onHello != nil { // the scenario's own, not one under test
+		opt.TLSKeyLog = l.tape
+	}
+	s, err := router.New(config, opt)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}

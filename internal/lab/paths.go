@@ -43,6 +43,7 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 		}
 	}
 	d.Host = d.OuterServerName
+	l.recordClient(c, d)
 	return d, nil
 }
 

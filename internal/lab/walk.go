@@ -74,7 +74,7 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 		return nil, err
 	}
 	keys := &capture.KeyLog{}
-	d.InnerKeyLog, d.OuterKeyLog = keys, keys
+	d.InnerKeyLog, d.OuterKeyLog = &l.keys, &l.keys
 	var outer, inner helloTap
 	d.WrapTunnel = inner.wrap
 	d.NetDial = outer.dial(d.NetDial)
@@ -325,10 +325,11 @@ func (t *taps) routerHello(e router.HelloEvent) {
 	t.add(result.Wire{Hop: hop, ALPN: e.ALPN, ClientCert: e.ClientCert}, e.SNI)
 }
 
-// keySwitch hands key log lines to whoever is capturing just now.
+// keySwitch hands key log lines to whoever is capturing just now, and to the tape of the lab where there is one.
 type keySwitch struct {
-	mu sync.Mutex
-	to *capture.KeyLog
+	tape *tape
+	mu   sync.Mutex
+	to   *capture.KeyLog
 }
 
 func (k *keySwitch) set(to *capture.KeyLog) {
@@ -338,6 +339,9 @@ func (k *keySwitch) set(to *capture.KeyLog) {
 }
 
 func (k *keySwitch) Write(p []byte) (int, error) {
+	if k.tape != nil {
+		_, _ = k.tape.Write(p) // it never fails
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.to != nil {

@@ -39,7 +39,9 @@ type Run struct {
 	Wire          []Wire         `json:"wire"`
 	// WireSource says how Wire was read, in a sentence: a packet capture, or a tap in the process and why.
 	WireSource string `json:"wire_source,omitempty"`
-	Bench      *Bench `json:"bench,omitempty"`
+	// CaptureNotes are what a reader must know of the capture of the run, in sentences; none without one that is whole.
+	CaptureNotes []string `json:"capture_notes,omitempty"`
+	Bench        *Bench   `json:"bench,omitempty"`
 	// Faults are what was made to go wrong while the bench ran, in the order of the scenario.
 	Faults []Fault `json:"faults,omitempty"`
 	// Artifacts are the files the run left beside the report, by their path relative to it.
