@@ -11,7 +11,9 @@ type plan struct {
 	set       settings
 	listeners []*listenerPlan
 	groups    map[string]*group
+	order     []*group // as in the document
 	logs      Logs
+	faults    []Injection
 }
 
 func makePlan(cfg Config) (*plan, error) {
@@ -26,8 +28,17 @@ func makePlan(cfg Config) (*plan, error) {
 	if !ok {
 		faults.add("profile", "%s: this version has no such profile%s", name, didYouMean(name, Profiles()))
 	}
-	p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
-	p.set.from(&profile, cfg.Attributes)
+	planGroup := planGroup
+	if profile.Kind == network {
+		planGroup = planNetworkGroup
+		networkAttributes.read(cfg.Attributes, "attributes", &faults)
+		if cfg.Logs.Connection != "" {
+			faults.add("logs.connection", "a network load balancer has none")
+		}
+	} else {
+		p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
+		p.set.from(&profile, cfg.Attributes)
+	}
 	p.profile = profile
 
 	for i, g := range cfg.TargetGroups {
@@ -37,8 +48,10 @@ func makePlan(cfg Config) (*plan, error) {
 				faults.add(path+".name", "%s: there is a target group of that name already", g.Name)
 			}
 			p.groups[g.Name] = group
+			p.order = append(p.order, group)
 		}
 	}
+	p.faults = planFaults(cfg.Faults, "faults", &faults)
 	if len(cfg.Listeners) == 0 {
 		faults.add("listeners", "at least one is needed")
 	}
