@@ -244,7 +244,7 @@ func (s *Server) isDraining() bool {
 	return s.draining
 }
 
-func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (*rawConn, error) {
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
 	dial := s.opt.DialTarget
 	if dial == nil {
 		dial = by.DialContext

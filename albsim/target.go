@@ -56,7 +56,7 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 		}
 		return nil, &dialError{502, err}
 	}
-	var conn net.Conn = raw
+	conn := raw
 	if secure {
 		if conn, err = s.targetTLS(ctx, raw, sni, s.plan.profile.BackendALPN, front); err != nil {
 			s.count.targetTLSErrors.Add(1)
