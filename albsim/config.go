@@ -11,6 +11,8 @@ type Config struct {
 	Listeners    []Listener     `json:"listeners" jsonschema:"required,minItems=1"`
 	TargetGroups []TargetGroup  `json:"target_groups" jsonschema:"required"`
 	Logs         Logs           `json:"logs,omitzero"`
+	// Faults are put into every connection from its beginning, beside those of the profile.
+	Faults []Injection `json:"faults,omitempty"`
 }
 
 // Logs are files that are appended to; empty means none.
@@ -33,6 +35,9 @@ func (c *Config) Resolve(dir string) {
 			abs(&l.Certificates[j].Key)
 		}
 		abs(&l.MutualAuthentication.TrustStore)
+		for j := range l.MutualAuthentication.Revocations {
+			abs(&l.MutualAuthentication.Revocations[j])
+		}
 	}
 	abs(&c.Logs.Access)
 	abs(&c.Logs.Connection)

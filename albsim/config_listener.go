@@ -30,6 +30,12 @@ type MutualAuthentication struct {
 	Mode string `json:"mode,omitempty" jsonschema:"enum=off,enum=passthrough,enum=verify"`
 	// TrustStore is the PEM bundle of mode verify.
 	TrustStore string `json:"trust_store,omitempty"`
+	// Revocations are PEM files of certificate revocation lists, of the trust store.
+	Revocations []string `json:"revocations,omitempty"`
+	// IgnoreClientCertificateExpiry lets certificates pass in mode verify that have expired.
+	IgnoreClientCertificateExpiry bool `json:"ignore_client_certificate_expiry,omitempty"`
+	// AdvertiseTrustStoreCANames puts the trust store's names into the CertificateRequest: off when empty.
+	AdvertiseTrustStoreCANames string `json:"advertise_trust_store_ca_names,omitempty" jsonschema:"enum=off,enum=on"`
 }
 
 // Default is the listener's last rule: forward is short for actions with one forward.

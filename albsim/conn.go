@@ -11,9 +11,11 @@ import (
 )
 
 // rawConn lies under every front and target connection. It notes the hello of a TLS server, and the end of the stream
-// below TLS: crypto/tls reports an end without close_notify as a clean one when it falls on a record boundary.
+// below TLS: crypto/tls reports an end without close_notify as a clean one when it falls on a record boundary. Faults get at
+// its bytes through wire.
 type rawConn struct {
 	net.Conn
+	wire   *wire
 	hello  *tls.ClientHelloInfo
 	eof    atomic.Bool
 	muted  atomic.Bool // what is written is dropped: crypto/tls cannot fail a handshake without an alert
@@ -22,14 +24,17 @@ type rawConn struct {
 }
 
 func (c *rawConn) Close() error {
-	if c.closed != nil {
-		c.once.Do(c.closed)
-	}
+	c.once.Do(func() {
+		c.wire.gone()
+		if c.closed != nil {
+			c.closed()
+		}
+	})
 	return c.Conn.Close()
 }
 
 func (c *rawConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.wire.read(p)
 	if errors.Is(err, io.EOF) {
 		c.eof.Store(true)
 	}
@@ -40,7 +45,22 @@ func (c *rawConn) Write(p []byte) (int, error) {
 	if c.muted.Load() {
 		return len(p), nil
 	}
-	return c.Conn.Write(p)
+	return c.wire.write(p)
+}
+
+func (c *rawConn) SetDeadline(t time.Time) error {
+	c.wire.deadlines(true, true, t)
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *rawConn) SetReadDeadline(t time.Time) error {
+	c.wire.deadlines(true, false, t)
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *rawConn) SetWriteDeadline(t time.Time) error {
+	c.wire.deadlines(false, true, t)
+	return c.Conn.SetWriteDeadline(t)
 }
 
 func (c *rawConn) NetConn() net.Conn { return c.Conn }
@@ -120,6 +140,9 @@ func reset(c net.Conn) {
 		if low, ok := tcp.(net.Conn); ok {
 			low.Close()
 		}
+	}
+	if raw, ok := below[*rawConn](c); ok {
+		raw.Close() // nothing that a fault holds back is waited for
 	}
 	c.Close()
 }

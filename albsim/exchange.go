@@ -33,13 +33,15 @@ type exchange struct {
 	dog *watchdog
 	rec *record
 
-	lease   *lease // of a tunnel
-	framed  bool   // the tunnel is of WebSocket frames
-	body    *bodyState
-	fault   error       // the client's, in sending its body
-	gone    atomic.Bool // the client has left
-	started atomic.Bool // a response head is going out
-	close   bool        // the front connection cannot be used again
+	lease *lease // once a target is chosen; a tunnel keeps it
+	// groupStays has the client stay with the lease's group.
+	groupStays bool
+	framed     bool // the tunnel is of WebSocket frames
+	body       *bodyState
+	fault      error       // the client's, in sending its body
+	gone       atomic.Bool // the client has left
+	started    atomic.Bool // a response head is going out
+	close      bool        // the front connection cannot be used again
 }
 
 // bodyState watches a request body being read.
@@ -71,7 +73,7 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	if x.req.body != nil {
 		x.body = &bodyState{r: x.req.body}
 	}
-	if x.req.class.tier >= ambiguous {
+	if x.s.plan.set.parts(x.req.class.tier) {
 		x.close = true // ALB-DES-02: routed, but neither connection is used again
 	}
 	for _, g := range gates {
@@ -99,12 +101,24 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 }
 
 // page sends one of the balancer's own pages.
-func (x *exchange) page(status int) { x.send(page(&x.s.plan.profile, status)) }
+func (x *exchange) page(status int) {
+	if x.req.grpc() {
+		x.send(grpcPage(&x.s.plan.profile, status), nil)
+		return
+	}
+	x.send(page(&x.s.plan.profile, status))
+}
+
+// head sends the head of a final response.
+func (x *exchange) head(r *response) error {
+	x.l.plan.set.respond(r)
+	return x.out.head(r)
+}
 
 func (x *exchange) send(r *response, body []byte) {
 	x.rec.status = r.status
 	x.started.Store(true)
-	err := x.out.head(r)
+	err := x.head(r)
 	if err == nil && x.req.method != "HEAD" {
 		_, err = x.out.Write(body)
 	}
@@ -118,7 +132,7 @@ func (x *exchange) send(r *response, body []byte) {
 
 // forward has a target of one of the action's groups answer.
 func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
-	g := a.chooseGroup()
+	g := x.group(a)
 	if g == nil {
 		x.page(503)
 		return nil
@@ -130,12 +144,11 @@ func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
 		return nil
 	}
 	x.s.count.requests.Add(1)
+	x.lease = l
 	c := x.deliver(ctx, l)
 	if c == nil {
 		l.release()
-		return nil
 	}
-	x.lease = l // the tunnel's
 	return c
 }
 

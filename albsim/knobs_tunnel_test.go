@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// standing opens a tunnel through a profile with those knobs; the target runs serve in it.
-func standing(t *testing.T, set func(*Profile), serve func(c *client)) *client {
+// tunnelled opens a tunnel through a profile with those knobs; the target runs serve in it.
+func tunnelled(t *testing.T, set func(*Profile), serve func(c *client)) *client {
 	target := newStub(t, nil, switching("x", serve))
 	cfg := plain(target.addr)
 	cfg.Profile = withKnobs(t, set)
@@ -51,7 +51,7 @@ func within(t *testing.T, got, want time.Duration) {
 }
 
 func TestTunnelIdleIsTheProfilesUntilTheDocumentHasOne(t *testing.T) {
-	c := standing(t, func(p *Profile) { p.TunnelIdle, p.IdleTimeout = 300*time.Millisecond, time.Hour }, rest)
+	c := tunnelled(t, func(p *Profile) { p.TunnelIdle, p.IdleTimeout = 300*time.Millisecond, time.Hour }, rest)
 	within(t, c.untilEnd(), 300*time.Millisecond)
 
 	target := newStub(t, nil, switching("x", rest))
@@ -67,7 +67,7 @@ func TestTunnelIdleIsTheProfilesUntilTheDocumentHasOne(t *testing.T) {
 func TestTunnelIdleCanCountTheTargetAlone(t *testing.T) {
 	const silence = 300 * time.Millisecond
 	knobs := func(p *Profile) { p.TunnelIdle, p.TunnelIdleCounts = silence, "target" }
-	c := standing(t, knobs, echoNothing)
+	c := tunnelled(t, knobs, echoNothing)
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -83,7 +83,7 @@ func TestTunnelIdleCanCountTheTargetAlone(t *testing.T) {
 	<-ended
 
 	delete(profiles, "test")
-	c = standing(t, knobs, func(c *client) { chatter(c, silence/10) })
+	c = tunnelled(t, knobs, func(c *client) { chatter(c, silence/10) })
 	c.SetReadDeadline(time.Now().Add(3 * silence))
 	if _, err := io.Copy(io.Discard, c.br); !timedOut(err) {
 		t.Errorf("a tunnel whose target speaks ended: %v", err)
@@ -95,7 +95,7 @@ func echoNothing(c *client) { _, _ = io.Copy(io.Discard, c.br) }
 
 func TestTunnelLifeEndsOneThatIsAtWork(t *testing.T) {
 	const life = 400 * time.Millisecond
-	c := standing(t, func(p *Profile) { p.TunnelLife = life }, func(c *client) { chatter(c, life/20) })
+	c := tunnelled(t, func(p *Profile) { p.TunnelLife = life }, func(c *client) { chatter(c, life/20) })
 	within(t, c.untilEnd(), life)
 }
 
@@ -110,7 +110,7 @@ func TestGCPEndsATunnelAtTheBackendTimeout(t *testing.T) {
 }
 
 func TestKeepAliveCanEndATunnel(t *testing.T) {
-	c := standing(t, func(p *Profile) { p.KeepAliveEndsTunnel, p.ClientKeepAlive = true, 400*time.Millisecond }, rest)
+	c := tunnelled(t, func(p *Profile) { p.KeepAliveEndsTunnel, p.ClientKeepAlive = true, 400*time.Millisecond }, rest)
 	within(t, c.untilEnd(), 400*time.Millisecond)
 }
 

@@ -60,7 +60,7 @@ func (f *flow) dialTLS(ctx context.Context, raw net.Conn) bool {
 	if f.s.plan.profile.TargetALPN == "selected" && f.tls.NegotiatedProtocol != "" {
 		offer = []string{f.tls.NegotiatedProtocol}
 	}
-	conn, err := f.s.targetTLS(ctx, raw, f.s.plan.profile.targetName("", f.lease.target.address), offer, f.c.l.plan.policy)
+	conn, err := f.s.targetTLS(ctx, raw, f.s.plan.profile.targetName("", f.lease.target.address), f.c.l.plan.policy, offer)
 	if err != nil {
 		f.s.log.Debug("target handshake failed", "target", f.lease.target.address, "err", err)
 		f.s.count.targetTLSErrors.Add(1)

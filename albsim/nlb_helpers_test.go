@@ -129,14 +129,14 @@ func until(t *testing.T, what string, n *atomic.Int64, want int64) {
 	}
 }
 
-// wire keeps what went over a connection.
-type wire struct {
+// recorder keeps what went over a connection.
+type recorder struct {
 	net.Conn
 	mu      sync.Mutex // guards what follows
 	in, out bytes.Buffer
 }
 
-func (w *wire) Read(p []byte) (int, error) {
+func (w *recorder) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -144,7 +144,7 @@ func (w *wire) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (w *wire) Write(p []byte) (int, error) {
+func (w *recorder) Write(p []byte) (int, error) {
 	n, err := w.Conn.Write(p)
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -152,7 +152,7 @@ func (w *wire) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (w *wire) both() (in, out []byte) {
+func (w *recorder) both() (in, out []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return bytes.Clone(w.in.Bytes()), bytes.Clone(w.out.Bytes())

@@ -2,6 +2,7 @@ package albsim
 
 import (
 	"crypto/rsa"
+	"reflect"
 	"strconv"
 	"time"
 )
@@ -64,7 +65,7 @@ func (p *plan) planNetworkListener(l Listener, out *listenerPlan, path string, f
 		field string
 	}{
 		{len(l.Rules) > 0, "rules"},
-		{l.MutualAuthentication != (MutualAuthentication{}), "mutual_authentication"},
+		{!reflect.DeepEqual(l.MutualAuthentication, MutualAuthentication{}), "mutual_authentication"},
 		{l.Protocol == "TCP" && len(l.Certificates) > 0, "certificates"},
 		{l.Protocol == "TCP" && l.SSLPolicy != "", "ssl_policy"},
 		{l.Protocol == "TCP" && l.ALPNPolicy != "", "alpn_policy"},
@@ -155,6 +156,7 @@ func planNetworkGroup(g TargetGroup, path string, faults *Faults) *group {
 		faults.add(path+".health_check.enabled", "true: this version makes no health checks of a network load balancer; every target counts as healthy")
 	}
 	set := networkGroupAttributes.read(g.Attributes, path+".attributes", faults)
+	out.set = groupAttributes.read(nil, path+".attributes", faults) // the defaults, which both kinds share
 	out.network = &set
 	switch g.TargetType {
 	case "", "instance":
@@ -184,11 +186,3 @@ func planNetworkGroup(g TargetGroup, path string, faults *Faults) *group {
 }
 
 // refuseNetwork refuses what a target group of an application load balancer has no use for.
-func refuseNetwork(g TargetGroup, path string, faults *Faults) {
-	if g.TargetType == "alb" {
-		faults.add(path+".target_type", "alb belongs to a network load balancer")
-	}
-	if g.VPCEndpointID != "" {
-		faults.add(path+".vpc_endpoint_id", "belongs to a network load balancer")
-	}
-}

@@ -63,7 +63,7 @@ func TestWhatANetworkLoadBalancerRefuses(t *testing.T) {
 		}, []string{"listeners[0].default.forward"}},
 		"an ALB in a TLS group, twice, with attributes": {func(_ *Config, l *Listener, g *TargetGroup) {
 			*l = throughTLS(t, "", target).Listeners[0]
-			g.Protocol, g.TargetType, g.Targets = "TLS", "alb", []string{target, target}
+			g.Protocol, g.TargetType, g.Targets = "TLS", "alb", []string{target, "127.0.0.1:2"}
 			g.Attributes["proxy_protocol_v2.enabled"] = true
 		}, []string{"listeners[0].default.forward", "target_groups[0].target_type", "target_groups[0].targets", "target_groups[0].attributes"}},
 		"an action that is not forward": {func(_ *Config, l *Listener, _ *TargetGroup) {

@@ -13,16 +13,16 @@ import (
 
 func TestNLB_TCP_01_BytesPassAsTheyAre(t *testing.T) {
 	cert := loadCert(t, makeCert(t, nil, "target"))
-	target := make(chan *wire, 1)
+	target := make(chan *recorder, 1)
 	at := sink(t, func(c *client) {
-		w := &wire{Conn: c.Conn}
+		w := &recorder{Conn: c.Conn}
 		conn := tls.Server(w, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"teleport-x"}})
 		_, _ = io.Copy(conn, io.LimitReader(conn, 4))
 		target <- w
 		rest(c)
 	})
 	m := start(t, throughTCP(at.addr), Options{})
-	front := &wire{Conn: m.dial().Conn}
+	front := &recorder{Conn: m.dial().Conn}
 	conn := tls.Client(front, &tls.Config{ServerName: "inner.test", NextProtos: []string{"teleport-x"}, InsecureSkipVerify: true})
 	if _, err := conn.Write([]byte("ping")); err != nil {
 		t.Fatal(err)

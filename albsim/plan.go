@@ -11,7 +11,9 @@ type plan struct {
 	set       settings
 	listeners []*listenerPlan
 	groups    map[string]*group
+	order     []*group // as in the document
 	logs      Logs
+	faults    []Injection
 }
 
 func makePlan(cfg Config) (*plan, error) {
@@ -46,8 +48,10 @@ func makePlan(cfg Config) (*plan, error) {
 				faults.add(path+".name", "%s: there is a target group of that name already", g.Name)
 			}
 			p.groups[g.Name] = group
+			p.order = append(p.order, group)
 		}
 	}
+	p.faults = planFaults(cfg.Faults, "faults", &faults)
 	if len(cfg.Listeners) == 0 {
 		faults.add("listeners", "at least one is needed")
 	}

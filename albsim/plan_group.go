@@ -8,6 +8,17 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 		faults.add(path+".name", "is missing")
 		return nil
 	}
+	switch g.TargetType {
+	case "", "instance", "ip":
+	case "lambda":
+		planLambda(g, out, path, faults)
+		out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
+		return out
+	case "alb":
+		faults.add(path+".target_type", "alb belongs to a network load balancer")
+	default:
+		faults.add(path+".target_type", "%q: must be instance, ip or lambda", g.TargetType)
+	}
 	switch g.Protocol {
 	case "HTTP", "HTTPS":
 		out.secure = g.Protocol == "HTTPS"
@@ -22,15 +33,15 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	case "", "HTTP1":
 		out.carrier = overHTTP1{}
 	case "HTTP2", "GRPC":
-		faults.add(path+".protocol_version", "%s: this version speaks only HTTP1 to its targets", g.ProtocolVersion)
+		out.carrier = overHTTP2{grpc: g.ProtocolVersion == "GRPC"}
 	default:
-		faults.add(path+".protocol_version", "%q: must be HTTP1", g.ProtocolVersion)
+		faults.add(path+".protocol_version", "%q: must be HTTP1, HTTP2 or GRPC", g.ProtocolVersion)
 	}
-	if g.HealthCheck.Enabled {
-		faults.add(path+".health_check.enabled", "true: this version makes no health checks; every target counts as healthy")
+	out.check = planHealthCheck(g, path+".health_check", faults)
+	out.set = planGroupSettings(g.Attributes, path+".attributes", faults)
+	if g.VPCEndpointID != "" {
+		faults.add(path+".vpc_endpoint_id", "belongs to a network load balancer")
 	}
-	out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
-	refuseNetwork(g, path, faults)
 	out.planTargets(g, path, faults)
 	return out
 }
@@ -39,6 +50,9 @@ func (out *group) planTargets(g TargetGroup, path string, faults *Faults) {
 	for i, t := range g.Targets {
 		if msg := checkAddress(t, false); msg != "" {
 			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: %s", t, msg)
+		}
+		if out.find(t) != nil {
+			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: is there already", t)
 		}
 		out.targets = append(out.targets, newTarget(t))
 	}

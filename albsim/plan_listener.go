@@ -3,8 +3,6 @@ package albsim
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"os"
 	"strconv"
 )
 
@@ -17,7 +15,7 @@ type listenerPlan struct {
 	certs  []tls.Certificate
 	policy policy
 	mutual string // off, passthrough or verify
-	trust  *x509.CertPool
+	trust  clientTrust
 	set    listenerSettings
 	rules  []rule // by priority, the default last
 
@@ -79,28 +77,5 @@ func (p *plan) planTLS(l Listener, out *listenerPlan, path string, faults *Fault
 	if out.policy, msg = lookupPolicy(l.SSLPolicy); msg != "" {
 		faults.add(path+".ssl_policy", "%s", msg)
 	}
-	m := l.MutualAuthentication
-	path += ".mutual_authentication"
-	switch m.Mode {
-	case "", "off":
-	case "passthrough":
-		out.mutual = m.Mode
-	case "verify":
-		out.mutual = m.Mode
-		if m.TrustStore == "" {
-			faults.add(path+".trust_store", "mode verify needs one")
-			return
-		}
-		pem, err := os.ReadFile(m.TrustStore)
-		if err != nil {
-			faults.add(path+".trust_store", "%v", err)
-			return
-		}
-		out.trust = x509.NewCertPool()
-		if !out.trust.AppendCertsFromPEM(pem) {
-			faults.add(path+".trust_store", "%s holds no PEM certificate", m.TrustStore)
-		}
-	default:
-		faults.add(path+".mode", "%q: must be off, passthrough or verify", m.Mode)
-	}
+	planMutual(l.MutualAuthentication, out, path+".mutual_authentication", faults)
 }

@@ -31,6 +31,7 @@ type Profile struct {
 	HeaderKnobs
 	LimitKnobs
 	ConnectionKnobs
+	FaultKnobs
 	NetworkKnobs
 }
 

@@ -80,6 +80,7 @@ func awsALB() Profile {
 			TargetTLSTimeout: 10 * time.Second,
 			ResponseTimeout:  0,
 		},
+		FaultKnobs: FaultKnobs{Faults: nil},
 
 		Evidence: map[string]Evidence{
 			"ALPNOffer":                {"O", "alb.md 2 KONAMI; h2 on HTTPS D LST"},
@@ -136,6 +137,7 @@ func awsALB() Profile {
 			"H2Requests":               {"D", "alb.md 2 TRB; ALB-KA-02"},
 			"ConnectTimeout":           {"D", "alb.md 5 TRB; ALB-ERR-04"},
 			"TargetTLSTimeout":         {"D", "alb.md 4 TRB"},
+			"Faults":                   {"A", "none: a fault is a fixture"},
 			"ResponseTimeout":          {"D", "alb.md 7 TRB, 504: no response before the idle timeout; ALB-IDLE-06"},
 		},
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // rule is tried in order of priority; the default has priority 0 and no conditions, and stands last.
@@ -25,6 +26,8 @@ type action struct {
 	Action
 	kind   string
 	groups []share
+	// groupLife is how long a client stays with its group; 0 is not at all.
+	groupLife time.Duration
 }
 
 type share struct {
@@ -54,7 +57,7 @@ func (c condition) met(req *request) bool {
 		return anyGlob(c.values, hostOnly(req.host), true)
 	case "http-header":
 		for _, f := range req.fields {
-			if strings.EqualFold(f.name, c.header) && anyGlob(c.values, f.value, true) {
+			if f.is(c.header) && anyGlob(c.values, f.value, true) {
 				return true
 			}
 		}

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +25,8 @@ type Options struct {
 	// OnFrontHello and OnTargetHello are told of each ClientHello once its handshake has ended, on the goroutine of the
 	// connection. The front's is what crypto/tls read; the target's is parsed from the bytes that were written.
 	OnFrontHello, OnTargetHello func(HelloEvent)
+	// Observe is told of what happens on the connections, from the goroutine where it does; it must not block. Nil for none.
+	Observe func(Event)
 	// Wrap stands between the listening socket and the accept loop. A connection that it wraps must let its socket be
 	// found by NetConn, Unwrap or CloseWrite and SetLinger of its own, or half-close and reset cannot cross.
 	Wrap func(net.Listener) net.Listener
@@ -51,9 +54,12 @@ type Server struct {
 	opt       Options
 	log       *slog.Logger
 	pool      *pool
+	jar       jar
+	checks    checks
 	access    logFile
 	connLog   logFile
 	count     counters
+	board     *board
 	ticketKey [32]byte
 	slots     chan struct{}
 	listeners []*listener
@@ -74,6 +80,7 @@ type listener struct {
 	port    int // as advertised
 	dnsName string
 	tls     *tls.Config
+	overH2  *h2Targets
 }
 
 // New checks the whole document and reads the files that it names; the error is Faults. Nothing listens yet.
@@ -92,9 +99,14 @@ func New(cfg Config, opt Options) (*Server, error) {
 	if s.opt.MaxConnections <= 0 {
 		s.opt.MaxConnections = 10000
 	}
+	s.board = newBoard(opt.Observe)
 	s.slots = make(chan struct{}, s.opt.MaxConnections)
 	s.pool = &pool{limit: 64, timeout: s.scaled(p.set.idle), idle: map[string][]*targetConn{}}
 	rand.Read(s.ticketKey[:])
+	s.jar = newJar()
+	for _, g := range p.order {
+		g.begin(s)
+	}
 	return s, nil
 }
 
@@ -123,7 +135,7 @@ func (s *Server) Listen(ctx context.Context) error {
 			s.listeners = nil
 			return errors.Join(fmt.Errorf("listeners[%d].listen: %w", i, err), s.access.close(), s.connLog.close())
 		}
-		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort}
+		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
 		if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil && l.port == 0 {
 			l.port, _ = strconv.Atoi(port)
 		}
@@ -135,6 +147,9 @@ func (s *Server) Listen(ctx context.Context) error {
 			l.tls = s.frontTLS(lp)
 		}
 		s.listeners = append(s.listeners, l)
+	}
+	for _, i := range slices.Concat(s.plan.profile.Faults, s.plan.faults) {
+		s.board.inject(i, time.Now())
 	}
 	return nil
 }
@@ -177,9 +192,12 @@ func (s *Server) Serve(ctx context.Context) error {
 			}
 		})
 	}
+	s.beginChecks(ctx)
 	s.mu.Unlock()
 	s.wg.Wait()
-	s.pool.close()
+	s.endGroups()
+	s.closeTargets()
+	s.board.close()
 	var err error
 	select {
 	case err = <-failed:
@@ -228,8 +246,16 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.mu.Unlock()
 		<-ended
 	}
-	s.pool.close()
+	s.endGroups()
+	s.closeTargets()
 	return err
+}
+
+func (s *Server) closeTargets() {
+	s.pool.close()
+	for _, l := range s.listeners {
+		l.overH2.close()
+	}
 }
 
 func (s *Server) closeListeners() {
@@ -244,18 +270,25 @@ func (s *Server) isDraining() bool {
 	return s.draining
 }
 
-func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
-	dial := s.opt.DialTarget
-	if dial == nil {
-		dial = by.DialContext
+// rawDial connects to a target, uncounted.
+func (s *Server) rawDial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
+	if err := s.board.refuses(address); err != nil {
+		return nil, err
 	}
-	conn, err := dial(ctx, network, address)
+	if s.opt.DialTarget != nil {
+		return s.opt.DialTarget(ctx, network, address)
+	}
+	return by.DialContext(ctx, network, address)
+}
+
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
+	conn, err := s.rawDial(ctx, by, network, address)
 	if err != nil {
 		return nil, err
 	}
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
-	return &rawConn{Conn: conn, closed: func() { s.count.activeConnections.Add(-1) }}, nil
+	return &rawConn{Conn: conn, wire: s.board.wire("target", address, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
 }
 
 // setGoAway says what ends a connection that has nothing to wait for; false when Shutdown has begun.

@@ -35,6 +35,7 @@ func TestOurClientMeetsEveryProfile(t *testing.T) {
 		"gcp-l7":              {"terminated", only(400)},
 		"haproxy":             {"terminated", all},
 		"header-scrubber":     {"terminated", only(426)},
+		"hostile":             {"broken", only(403)},
 		"nginx":               {"terminated", all},
 		"traefik":             {"terminated", all},
 		"waf-single-token":    {"terminated", all},
