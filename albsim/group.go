@@ -18,6 +18,7 @@ type group struct {
 	check   *healthCheck // nil: every target counts as healthy
 	used    bool         // a listener leads to it
 	s       *Server      // set by New
+	count   groupCounters
 
 	mu       sync.Mutex // guards what follows, and what is guarded in its targets
 	targets  []*target  // registered and draining ones, in order of registration
@@ -80,8 +81,9 @@ func (g *group) pick(q pickRequest) (*lease, bool) {
 	if t == nil {
 		t = g.choose(time.Now())
 	}
+	g.count.requests.Add(1)
 	if g.failOpen {
-		g.s.count.unhealthyRouting.Add(1)
+		g.count.openly.Add(1)
 	}
 	t.requests++
 	t.outstanding.Add(1)
@@ -117,8 +119,7 @@ func (g *group) settle() {
 			fit = append(fit, t)
 		}
 	}
-	n, all := int64(len(fit)), int64(len(registered))
-	g.routable, g.failOpen = fit, n < g.set.healthyCount || n*100 < g.set.healthyPart*all
+	g.routable, g.failOpen = fit, g.set.routing.below(len(fit), len(registered))
 	if g.failOpen {
 		g.routable = registered
 	}
