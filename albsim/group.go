@@ -25,6 +25,7 @@ type group struct {
 	routable []*target  // those that requests may go to
 	failOpen bool       // too few are healthy: routable has the others as well
 	turn     uint64     // counts choices
+	assessed time.Time  // when the accounts were
 }
 
 // target is one member of a group.
@@ -46,6 +47,7 @@ type target struct {
 	credit    float64            // of its turn; see inTurn
 	drain     *time.Timer        // runs while it drains
 	requests  int64              // that it was chosen for
+	account   account
 }
 
 func newTarget(address string) *target {
@@ -77,9 +79,11 @@ func (g *group) pick(q pickRequest) (*lease, bool) {
 	if len(g.routable) == 0 {
 		return nil, false
 	}
+	now := time.Now()
+	g.assess(now)
 	t := g.stuck(q)
 	if t == nil {
-		t = g.choose(time.Now())
+		t = g.choose(now)
 	}
 	g.count.requests.Add(1)
 	if g.failOpen {

@@ -53,7 +53,7 @@ func (s *Server) Metrics() map[string]int64 {
 	for _, g := range s.GroupMetrics() {
 		for _, name := range []string{
 			"HealthyHostCount", "UnHealthyHostCount", "UnhealthyRoutingRequestCount", "NonStickyRequestCount",
-			"HealthyStateRouting", "UnhealthyStateRouting", "HealthyStateDNS", "UnhealthyStateDNS",
+			"HealthyStateRouting", "UnhealthyStateRouting", "HealthyStateDNS", "UnhealthyStateDNS", "AnomalousHostCount", "MitigatedHostCount",
 		} {
 			if n, ok := g[name]; ok {
 				out[name] += int64(n)

@@ -52,7 +52,14 @@ func (g *group) metrics() map[string]float64 {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	registered, fit, sick := 0, 0, 0
+	out["AnomalousHostCount"], out["MitigatedHostCount"] = 0, 0
 	for _, t := range g.targets {
+		if t.account.anomalous {
+			out["AnomalousHostCount"]++
+		}
+		if t.account.cut > 0 {
+			out["MitigatedHostCount"]++
+		}
 		switch t.state {
 		case draining:
 			continue
