@@ -84,7 +84,7 @@ func TestWhatCountsAsAFailureOfATarget(t *testing.T) {
 	})
 	cfg := plain(target.addr)
 	cfg.TargetGroups[0].Targets = append(cfg.TargetGroups[0].Targets, closedPort(t))
-	m := start(t, cfg, Options{TimeScale: 100}) // one window
+	m := start(t, cfg, Options{TimeScale: 100})                // one window
 	for _, bad := range []string{"", "", "X-Bad: 1\r\n", ""} { // in turn
 		m.request("GET / HTTP/1.1\r\nHost: a\r\n" + bad + "\r\n")
 	}
