@@ -31,9 +31,6 @@ func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []fiel
 				if de, ok := errors.AsType[*dialError](err); ok {
 					status = de.status
 				}
-				if l.target.ctx().Err() != nil {
-					status = 502 // ALB-DRN-01: the delay is over, not the time to connect
-				}
 				x.page(status)
 				return nil
 			}
