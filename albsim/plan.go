@@ -52,6 +52,11 @@ func makePlan(cfg Config) (*plan, error) {
 		}
 	}
 	p.faults = planFaults(cfg.Faults, "faults", &faults)
+	if cfg.Admin != "" {
+		if msg := checkAddress(cfg.Admin, true); msg != "" {
+			faults.add("admin", "%q: %s", cfg.Admin, msg)
+		}
+	}
 	if len(cfg.Listeners) == 0 {
 		faults.add("listeners", "at least one is needed")
 	}
