@@ -71,8 +71,8 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			},
 		},
 		TargetGroups: []TargetGroup{
-			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "GRPC", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true}},
-			{Name: "router", Protocol: "TCP", Attributes: map[string]any{"stickiness.enabled": true}},
+			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "GRPC", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true, IntervalSeconds: 4}},
+			{Name: "router", Protocol: "TCP", Attributes: map[string]any{"slow_start.duration_seconds": 29}},
 		},
 	}
 	_, err := New(cfg, Options{})
@@ -93,8 +93,8 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		"listeners[1].rules[0].actions[0].status_code",
 		"listeners[1].rules[0].actions[0]", "listeners[1].rules[1].priority", "listeners[1].rules[1].conditions[0].values[0]",
 		"listeners[1].rules[1].conditions[1].http_header_name", "listeners[1].rules[1].actions[0].target_groups",
-		"target_groups[0].protocol_version", "target_groups[0].health_check.enabled", "target_groups[0].targets[0]",
-		"target_groups[1].protocol", "target_groups[1].attributes[stickiness.enabled]", "target_groups[1].name",
+		"target_groups[0].protocol_version", "target_groups[0].health_check.interval_seconds", "target_groups[0].targets[0]",
+		"target_groups[1].protocol", "target_groups[1].attributes[slow_start.duration_seconds]", "target_groups[1].name",
 	} {
 		if !slices.Contains(paths, want) {
 			t.Errorf("no fault at %s", want)

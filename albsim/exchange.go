@@ -33,13 +33,15 @@ type exchange struct {
 	dog *watchdog
 	rec *record
 
-	lease   *lease // of a tunnel
-	framed  bool   // the tunnel is of WebSocket frames
-	body    *bodyState
-	fault   error       // the client's, in sending its body
-	gone    atomic.Bool // the client has left
-	started atomic.Bool // a response head is going out
-	close   bool        // the front connection cannot be used again
+	lease *lease // once a target is chosen; a tunnel keeps it
+	// groupStays has the client stay with the lease's group.
+	groupStays bool
+	framed     bool // the tunnel is of WebSocket frames
+	body       *bodyState
+	fault      error       // the client's, in sending its body
+	gone       atomic.Bool // the client has left
+	started    atomic.Bool // a response head is going out
+	close      bool        // the front connection cannot be used again
 }
 
 // bodyState watches a request body being read.
@@ -118,7 +120,7 @@ func (x *exchange) send(r *response, body []byte) {
 
 // forward has a target of one of the action's groups answer.
 func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
-	g := a.chooseGroup()
+	g := x.group(a)
 	if g == nil {
 		x.page(503)
 		return nil
@@ -130,12 +132,11 @@ func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
 		return nil
 	}
 	x.s.count.requests.Add(1)
+	x.lease = l
 	c := x.deliver(ctx, l)
 	if c == nil {
 		l.release()
-		return nil
 	}
-	x.lease = l // the tunnel's
 	return c
 }
 

@@ -15,6 +15,7 @@ type counters struct {
 	ruleEvaluations                                      atomic.Int64 // the default is none
 	fixedResponses, redirects                            atomic.Int64
 	processedBytes                                       atomic.Int64 // of the clients' side
+	unhealthyRouting, nonSticky                          atomic.Int64 // requests sent by fail-open; without a cookie to go by
 	byBalancer, byTarget                                 [600]atomic.Int64
 }
 
@@ -25,6 +26,28 @@ func (c *counters) answered(balancer, target int) {
 		c.byTarget[target].Add(1)
 	case target == 0 && balancer >= 100 && balancer < 600:
 		c.byBalancer[balancer].Add(1)
+	}
+}
+
+// measure adds what CloudWatch has about a target group at the moment. There is one zone, so a group counts as one.
+func (g *group) measure(out map[string]int64) {
+	if g.check == nil || !g.used { // AWS reports these if health checks are enabled
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, t := range g.targets {
+		switch t.state {
+		case healthy:
+			out["HealthyHostCount"]++
+		case unhealthy:
+			out["UnHealthyHostCount"]++
+		}
+	}
+	if g.failOpen {
+		out["UnhealthyStateRouting"]++
+	} else {
+		out["HealthyStateRouting"]++
 	}
 }
 
@@ -46,6 +69,11 @@ func (s *Server) Metrics() map[string]int64 {
 		"HTTP_Fixed_Response_Count":                       c.fixedResponses.Load(),
 		"HTTP_Redirect_Count":                             c.redirects.Load(),
 		"ProcessedBytes":                                  c.processedBytes.Load(),
+	}
+	out["UnhealthyRoutingRequestCount"] = c.unhealthyRouting.Load()
+	out["NonStickyRequestCount"] = c.nonSticky.Load()
+	for _, g := range s.plan.order {
+		g.measure(out)
 	}
 	for _, status := range []int{500, 502, 503, 504} {
 		out["HTTPCode_ELB_"+strconv.Itoa(status)+"_Count"] = c.byBalancer[status].Load()

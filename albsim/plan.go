@@ -11,6 +11,7 @@ type plan struct {
 	set       settings
 	listeners []*listenerPlan
 	groups    map[string]*group
+	order     []*group // as in the document
 	logs      Logs
 	faults    []Injection
 }
@@ -38,6 +39,7 @@ func makePlan(cfg Config) (*plan, error) {
 				faults.add(path+".name", "%s: there is a target group of that name already", g.Name)
 			}
 			p.groups[g.Name] = group
+			p.order = append(p.order, group)
 		}
 	}
 	p.faults = planFaults(cfg.Faults, "faults", &faults)

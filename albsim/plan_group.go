@@ -24,13 +24,14 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	default:
 		faults.add(path+".protocol_version", "%q: must be HTTP1", g.ProtocolVersion)
 	}
-	if g.HealthCheck.Enabled {
-		faults.add(path+".health_check.enabled", "true: this version makes no health checks; every target counts as healthy")
-	}
-	out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
+	out.check = planHealthCheck(g, path+".health_check", faults)
+	out.set = planGroupSettings(g.Attributes, path+".attributes", faults)
 	for i, t := range g.Targets {
 		if msg := checkAddress(t, false); msg != "" {
 			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: %s", t, msg)
+		}
+		if out.find(t) != nil {
+			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: is there already", t)
 		}
 		out.targets = append(out.targets, newTarget(t))
 	}

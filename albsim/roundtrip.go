@@ -212,6 +212,7 @@ func (x *exchange) passOn(c *targetConn, r *response) bool {
 	if x.body != nil && !x.body.done.Load() {
 		x.close = true // answered before the body was in: what is left of it makes the connection useless
 	}
+	x.stick(r)
 	if err := x.out.head(r); err != nil {
 		x.close = true
 		return false
@@ -264,6 +265,7 @@ func (x *exchange) switchProtocols(c *targetConn, r *response, bodySent chan boo
 	if p.StripUpgradeResponse {
 		r.fields = slices.DeleteFunc(r.fields, func(f field) bool { return hasToken([]string{"Connection", "Upgrade"}, f.name) })
 	}
+	x.stick(r)
 	if err := x.out.head(r); err != nil {
 		c.close()
 		x.close = true

@@ -51,6 +51,8 @@ type Server struct {
 	opt       Options
 	log       *slog.Logger
 	pool      *pool
+	jar       jar
+	checks    checks
 	access    logFile
 	connLog   logFile
 	count     counters
@@ -97,6 +99,10 @@ func New(cfg Config, opt Options) (*Server, error) {
 	s.slots = make(chan struct{}, s.opt.MaxConnections)
 	s.pool = &pool{limit: 64, timeout: s.scaled(p.set.idle), idle: map[string][]*targetConn{}}
 	rand.Read(s.ticketKey[:])
+	s.jar = newJar()
+	for _, g := range p.order {
+		g.begin(s)
+	}
 	return s, nil
 }
 
@@ -179,8 +185,10 @@ func (s *Server) Serve(ctx context.Context) error {
 			}
 		})
 	}
+	s.beginChecks(ctx)
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.endGroups()
 	s.pool.close()
 	s.board.close()
 	var err error
@@ -231,6 +239,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.mu.Unlock()
 		<-ended
 	}
+	s.endGroups()
 	s.pool.close()
 	return err
 }
@@ -247,15 +256,19 @@ func (s *Server) isDraining() bool {
 	return s.draining
 }
 
-func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	dial := s.opt.DialTarget
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
-	}
+// rawDial connects to a target, uncounted.
+func (s *Server) rawDial(ctx context.Context, network, address string) (net.Conn, error) {
 	if err := s.board.refuses(address); err != nil {
 		return nil, err
 	}
-	conn, err := dial(ctx, network, address)
+	if s.opt.DialTarget != nil {
+		return s.opt.DialTarget(ctx, network, address)
+	}
+	return new(net.Dialer).DialContext(ctx, network, address)
+}
+
+func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	conn, err := s.rawDial(ctx, network, address)
 	if err != nil {
 		return nil, err
 	}

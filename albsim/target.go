@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -87,7 +88,8 @@ func (p *Profile) targetName(host, address string) string {
 	return ""
 }
 
-func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy) (net.Conn, error) {
+// targetConfig is how TLS is spoken to a target.
+func (s *Server) targetConfig(raw net.Conn, sni string, front policy) *tls.Config {
 	cfg := &tls.Config{
 		ServerName:         sni, // empty, with verification off: crypto/tls then sends no SNI
 		NextProtos:         s.plan.profile.BackendALPN,
@@ -102,6 +104,11 @@ func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front 
 		}
 	}
 	backendPolicy(front).apply(cfg)
+	return cfg
+}
+
+func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy) (net.Conn, error) {
+	cfg := s.targetConfig(raw, sni, front)
 	wire := raw
 	var tap *helloTap
 	if s.opt.OnTargetHello != nil {
@@ -198,6 +205,19 @@ func (p *pool) watch(c *targetConn) {
 	close(c.watched)
 	if !wanted {
 		c.close()
+	}
+}
+
+// drop closes the idle connections to a target that is sent no requests any more.
+func (p *pool) drop(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, list := range p.idle {
+		if key == address || strings.HasSuffix(key, " "+address) {
+			for _, c := range list {
+				c.SetReadDeadline(longAgo) // its watcher closes it
+			}
+		}
 	}
 }
 

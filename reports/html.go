@@ -33,7 +33,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"mark":   verdictMark,
 	"dict":   dict,
 	"series": func(i int) int { return i % 6 },
-	"signed": signed, "balancer": balancerText, "hopreading": func() string { return hopReading },
+	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "hopreading": func() string { return hopReading },
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
 

@@ -76,7 +76,10 @@ func variants() map[string]*result.Run {
 	runs["no-conformance"] = r
 
 	r = start()
-	r.LoadBalancers = []result.LoadBalancer{{Name: "haproxy", Driver: "real", Product: "haproxy", Version: "2.6.12-1+deb12u4"}, {Name: "alb", Driver: "simulator", Product: "aws-alb"}}
+	r.LoadBalancers = []result.LoadBalancer{{Name: "haproxy", Driver: "real", Product: "haproxy", Version: "2.6.12-1+deb12u4"}, {Name: "alb", Driver: "simulator", Product: "aws-alb", Knobs: []result.Knob{
+		{Name: "ALPNOffer", Value: "[h2 http/1.1]", Grade: "O", Source: "alb.md 2"}, {Name: "HalfClose", Value: "propagate", Grade: "unknown", Source: "alb.md 16.1"},
+		{Name: "BackendALPN", Grade: "I", Source: "alb.md 2"},
+	}}}
 	hop := func(name string) result.Hop { return result.Hop{Name: name, Address: "127.0.0.1:1", TLS: true} }
 	r.Topology = []result.Path{
 		{Name: "direct", Hops: []result.Hop{hop("client->router")}},

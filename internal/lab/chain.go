@@ -213,6 +213,10 @@ func (l *Lab) LoadBalancers() []result.LoadBalancer {
 			b := result.LoadBalancer{Name: n.Key, Driver: "simulator", Product: n.Profile}
 			if n.real != nil {
 				b.Driver, b.Product, b.Version = "real", n.real.Product, n.real.Version
+			} else if profile, ok := albsim.LookupProfile(n.Profile); ok {
+				for _, k := range profile.Knobs() {
+					b.Knobs = append(b.Knobs, result.Knob{Name: k.Name, Value: k.Value, Grade: k.Grade, Source: k.Source})
+				}
 			}
 			list = append(list, b)
 		}

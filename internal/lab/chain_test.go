@@ -88,10 +88,10 @@ func askAt(t *testing.T, l *Lab, c *chain, header http.Header) backend.Seen {
 	return seen
 }
 
-// tunnelTo opens a tunnel of a type to a witness and returns its record.
-func tunnelTo(t *testing.T, l *Lab, path, route, typ string) (net.Conn, witness.Record, error) {
+// tunnelTo opens a tunnel of a type to the witness and returns its record.
+func tunnelTo(t *testing.T, l *Lab, path, typ string) (net.Conn, witness.Record, error) {
 	t.Helper()
-	d, err := l.Dialer(path, route)
+	d, err := l.Dialer(path, "echo")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -101,7 +101,7 @@ func tunnelTo(t *testing.T, l *Lab, path, route, typ string) (net.Conn, witness.
 		return nil, witness.Record{}, err
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	record, err := witness.Ask(conn, witness.Order{Nonce: path + "/" + route + "/" + typ, Do: witness.Echo})
+	record, err := witness.Ask(conn, witness.Order{Nonce: path + "/" + typ, Do: witness.Echo})
 	return conn, record, err
 }
 
@@ -119,7 +119,7 @@ func TestChain_CHAIN_01_CustomTokenReachesTheServiceWithoutConnection(t *testing
 			t.Errorf("%s: X-Forwarded-For %q", path, got)
 		}
 		for _, typ := range []string{"alpn", "websocket"} {
-			_, record, err := tunnelTo(t, l, path, "echo", typ)
+			_, record, err := tunnelTo(t, l, path, typ)
 			if err != nil {
 				t.Fatalf("%s, %s: %v", path, typ, err)
 			}
@@ -149,12 +149,12 @@ func TestChain_CHAIN_02_HAProxyBehindALBMakesNoTunnelOfCustomTokens(t *testing.T
 	if seen.Header.Get("Upgrade") != "websocket" {
 		t.Errorf("websocket did not survive: %v", seen.Header)
 	}
-	if _, _, err := tunnelTo(t, l, "alb-haproxy", "echo", "alpn"); err == nil {
+	if _, _, err := tunnelTo(t, l, "alb-haproxy", "alpn"); err == nil {
 		t.Error("a tunnel by a custom token")
 	} else if refused, ok := errors.AsType[*upgrade.StatusError](err); !ok || refused.Status != http.StatusBadGateway {
 		t.Errorf("a custom token: %v", err)
 	}
-	if _, _, err := tunnelTo(t, l, "alb-haproxy", "echo", "websocket"); err != nil {
+	if _, _, err := tunnelTo(t, l, "alb-haproxy", "websocket"); err != nil {
 		t.Errorf("websocket: %v", err)
 	}
 }
@@ -165,7 +165,7 @@ func TestChain_CHAIN_03_SmallestIdleTimeWins(t *testing.T) {
 		sc.Topology.Paths = []string{"chain"}
 		sc.Topology.LoadBalancers["alb"].Attributes = map[string]any{idleAttribute: 1}
 	})
-	conn, _, err := tunnelTo(t, l, "chain", "echo", "alpn") // which nobody pings
+	conn, _, err := tunnelTo(t, l, "chain", "alpn") // which nobody pings
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,9 @@ func TestChain_CHAIN_04_StrictTargetSeesAPlainRequest(t *testing.T) {
 		if err := strict.Close(); err != nil {
 			t.Error(err)
 		}
-		<-served
+		if err := <-served; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
 		transport.CloseIdleConnections()
 	})
 	// The same load balancer with a strict target in the router's place, and without the rule for /app/*.
@@ -275,7 +277,7 @@ func TestRotatedNodesAreResolvedAgain(t *testing.T) {
 	c, _ := l.chain("haproxy-alb")
 	alb := c.nodes[1].alb
 	old := alb.addresses(0)
-	open, _, err := tunnelTo(t, l, "haproxy-alb", "echo", "websocket")
+	open, _, err := tunnelTo(t, l, "haproxy-alb", "websocket")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -294,7 +296,7 @@ func TestRotatedNodesAreResolvedAgain(t *testing.T) {
 		}
 	}
 	for end := time.Now().Add(10 * time.Second); ; {
-		_, record, err := tunnelTo(t, l, "haproxy-alb", "echo", "websocket")
+		_, record, err := tunnelTo(t, l, "haproxy-alb", "websocket")
 		if err == nil && record.Witness == "witness" {
 			break
 		}

@@ -75,7 +75,6 @@ func TestGarbageIsNotAnswered(t *testing.T) {
 
 func TestNamesThatAreNone(t *testing.T) {
 	if d, err := Serve(string(make([]byte, 300)), 0, nil); err == nil {
-		d.Close()
-		t.Error("a name of 300 bytes")
+		t.Errorf("a name of 300 bytes, %v", d.Close())
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// SearchVariable, when set, is a list of folders as in PATH: the only ones in which server programs are looked for. It
-// chooses between versions side by side.
+// SearchVariable is an environment variable that, when set, is a list of folders as in PATH: the only ones in which server
+// programs are looked for. It chooses between versions side by side.
 const SearchVariable = "TLSROUTE_BACKEND_PATH"
 
 // MissingError says which program is not there.

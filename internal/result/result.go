@@ -97,6 +97,17 @@ type LoadBalancer struct {
 	Driver  string `json:"driver"`
 	Product string `json:"product"`
 	Version string `json:"version,omitempty"`
+	// Knobs are what a simulator's profile takes for granted of the product; none of a real one.
+	Knobs []Knob `json:"knobs,omitempty"`
+}
+
+// Knob is one behaviour of a simulated product, and how sure it is.
+type Knob struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	// Grade is one of [Grades].
+	Grade  string `json:"grade"`
+	Source string `json:"source"`
 }
 
 // Path is one way from the client to the router.
