@@ -46,7 +46,7 @@ func (r *record) line(sent int64) {
 		strconv.FormatInt(r.received, 10), strconv.FormatInt(sent, 10),
 		quote(r.requestLine()), quote(agent), cipher, protocol, group,
 		quote(r.trace), quote(domain), quote(arn), strconv.Itoa(r.priority), q.received.UTC().Format(logTime),
-		quote(r.actions), quote(r.redirect), quote(""), quote(r.target), quote(status(r.targetStatus)),
+		quote(r.actions), quote(r.redirect), quote(r.errorReason), quote(r.target), quote(status(r.targetStatus)),
 		quote(q.class.tier.String()), quote(q.class.reason), r.state.traceID, quote(""), quote(""), quote(""),
 	)
 	if err != nil {
@@ -63,6 +63,8 @@ func (r *record) kind() string {
 		return "ws"
 	}
 	switch {
+	case r.req.grpc():
+		return "grpcs"
 	case r.req.proto == "HTTP/2.0":
 		return "h2"
 	case r.req.secure:

@@ -14,7 +14,7 @@ type settings struct {
 	xffPort      bool
 	preserveHost bool
 	dropInvalid  bool
-	strictest    bool
+	desync       string // monitor, defensive or strictest
 	tlsHeaders   bool
 }
 
@@ -24,14 +24,12 @@ var balancerAttributes = attributeSet[settings]{
 		{"client_keep_alive.seconds", 3600, seconds(60, 604800, func(s *settings) *time.Duration { return &s.keepAlive })},
 		{"idle_timeout.timeout_seconds", 60, seconds(1, 4000, func(s *settings) *time.Duration { return &s.idle })},
 		{"routing.http.desync_mitigation_mode", "defensive", func(s *settings, v any) string {
-			switch v {
-			case "defensive", "strictest":
-				s.strictest = v == "strictest"
-				return ""
-			case "monitor":
-				return "monitor is not simulated: this version cannot pass a malformed request on; use defensive or strictest"
+			mode, _ := v.(string)
+			if !slices.Contains([]string{"monitor", "defensive", "strictest"}, mode) {
+				return "must be monitor, defensive or strictest"
 			}
-			return "must be defensive, strictest or monitor"
+			s.desync = mode
+			return ""
 		}},
 		{"routing.http.drop_invalid_header_fields.enabled", false, boolean(func(s *settings) *bool { return &s.dropInvalid })},
 		{"routing.http.preserve_host_header.enabled", false, boolean(func(s *settings) *bool { return &s.preserveHost })},

@@ -3,16 +3,12 @@ package albsim
 import (
 	"context"
 	"errors"
-	"strings"
 )
 
 // overHTTP1 is the carrier of protocol version HTTP1.
 type overHTTP1 struct{}
 
-func (overHTTP1) accepts(req *request) bool {
-	kind, _ := req.get("Content-Type")
-	return req.proto != "HTTP/2.0" || !strings.HasPrefix(kind, "application/grpc")
-}
+func (overHTTP1) accepts(req *request) bool { return !req.grpc() }
 
 func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn {
 	address, secure, sni := l.target.address, l.group.secure, ""

@@ -35,6 +35,9 @@ func (c *Config) Resolve(dir string) {
 			abs(&l.Certificates[j].Key)
 		}
 		abs(&l.MutualAuthentication.TrustStore)
+		for j := range l.MutualAuthentication.Revocations {
+			abs(&l.MutualAuthentication.Revocations[j])
+		}
 	}
 	abs(&c.Logs.Access)
 	abs(&c.Logs.Connection)

@@ -2,11 +2,17 @@ package albsim
 
 // TargetGroup is a set of interchangeable targets.
 type TargetGroup struct {
-	Name     string `json:"name" jsonschema:"required"`
-	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS"`
-	// ProtocolVersion is HTTP1 when empty, the only one this version has.
-	ProtocolVersion string `json:"protocol_version,omitempty" jsonschema:"enum=HTTP1"`
-	// Targets are host:port; an empty list answers 503.
+	Name string `json:"name" jsonschema:"required"`
+	// Protocol is required but for target type lambda, which has none. TCP and TLS are a network load balancer's.
+	Protocol string `json:"protocol,omitempty" jsonschema:"enum=HTTP,enum=HTTPS,enum=TCP,enum=TLS"`
+	// TargetType is instance when empty. Behind a network load balancer it decides whose address the target sees: the
+	// client's (instance, alb) or the balancer's (ip). lambda is an application load balancer's, alb a network load balancer's.
+	TargetType string `json:"target_type,omitempty" jsonschema:"enum=instance,enum=ip,enum=lambda,enum=alb"`
+	// ProtocolVersion is HTTP1 when empty. HTTP2 and GRPC go with HTTPS listeners.
+	ProtocolVersion string `json:"protocol_version,omitempty" jsonschema:"enum=HTTP1,enum=HTTP2,enum=GRPC"`
+	// VPCEndpointID makes the PROXY headers of a network load balancer those of connections by a VPC endpoint.
+	VPCEndpointID string `json:"vpc_endpoint_id,omitempty"`
+	// Targets are host:port, for lambda the URL of an invocation; an empty list answers 503.
 	Targets []string `json:"targets"`
 	// Attributes are the target group's, by AWS's full key, with AWS's defaults; see GroupAttributes().
 	Attributes  map[string]any `json:"attributes,omitempty"`

@@ -4,11 +4,13 @@ package albsim
 type Listener struct {
 	// Listen is host:port; port 0 picks one.
 	Listen   string `json:"listen" jsonschema:"required"`
-	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS"`
-	// Certificates are for HTTPS; the first is the default, which answers no SNI and an unknown one.
+	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS,enum=TCP,enum=TLS"`
+	// Certificates are for HTTPS and TLS; the first is the default, which answers no SNI and an unknown one.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// SSLPolicy is ELBSecurityPolicy-2016-08 when empty, which is what AWS's interface defaults to.
 	SSLPolicy string `json:"ssl_policy,omitempty"`
+	// ALPNPolicy is for TLS; None when empty.
+	ALPNPolicy string `json:"alpn_policy,omitempty" jsonschema:"enum=None,enum=HTTP1Only,enum=HTTP2Only,enum=HTTP2Optional,enum=HTTP2Preferred"`
 	// Attributes are the listener's own, by AWS's full key.
 	Attributes           map[string]any       `json:"attributes,omitempty"`
 	MutualAuthentication MutualAuthentication `json:"mutual_authentication,omitzero"`
@@ -28,6 +30,12 @@ type MutualAuthentication struct {
 	Mode string `json:"mode,omitempty" jsonschema:"enum=off,enum=passthrough,enum=verify"`
 	// TrustStore is the PEM bundle of mode verify.
 	TrustStore string `json:"trust_store,omitempty"`
+	// Revocations are PEM files of certificate revocation lists, of the trust store.
+	Revocations []string `json:"revocations,omitempty"`
+	// IgnoreClientCertificateExpiry lets certificates pass in mode verify that have expired.
+	IgnoreClientCertificateExpiry bool `json:"ignore_client_certificate_expiry,omitempty"`
+	// AdvertiseTrustStoreCANames puts the trust store's names into the CertificateRequest: off when empty.
+	AdvertiseTrustStoreCANames string `json:"advertise_trust_store_ca_names,omitempty" jsonschema:"enum=off,enum=on"`
 }
 
 // Default is the listener's last rule: forward is short for actions with one forward.

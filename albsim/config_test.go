@@ -50,13 +50,13 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		Profile: "aws-abl",
 		Attributes: map[string]any{
 			"idle_timeout.timeout_secs": 60, "idle_timeout.timeout_seconds": 4001, "client_keep_alive.seconds": 1.5,
-			"routing.http2.enabled": "maybe", "routing.http.desync_mitigation_mode": "monitor", "deletion_protection.enabled": true,
+			"routing.http2.enabled": "maybe", "routing.http.desync_mitigation_mode": "lax", "deletion_protection.enabled": true,
 		},
 		Listeners: []Listener{
 			{
 				Listen: "nowhere", Protocol: "HTTPS", SSLPolicy: "ELBSecurityPolicy-TLS13-1-2-FIPS-2023-04",
 				MutualAuthentication: MutualAuthentication{Mode: "verify"}, Default: Default{Forward: "ruoter"},
-				Attributes: map[string]any{"routing.http.response.server.enabled": false},
+				Attributes: map[string]any{"tcp.idle_timeout.seconds": 60},
 			},
 			{
 				Listen: "127.0.0.1:0", Protocol: "TLS",
@@ -71,7 +71,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			},
 		},
 		TargetGroups: []TargetGroup{
-			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "GRPC", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true, IntervalSeconds: 4}},
+			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "HTTP3", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true, IntervalSeconds: 4}},
 			{Name: "router", Protocol: "TCP", Attributes: map[string]any{"slow_start.duration_seconds": 29}},
 		},
 	}
@@ -88,7 +88,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		"profile", "attributes[idle_timeout.timeout_secs]", "attributes[idle_timeout.timeout_seconds]", "attributes[client_keep_alive.seconds]",
 		"attributes[routing.http2.enabled]", "attributes[routing.http.desync_mitigation_mode]", "attributes[deletion_protection.enabled]",
 		"listeners[0].listen", "listeners[0].certificates", "listeners[0].ssl_policy", "listeners[0].mutual_authentication.trust_store",
-		"listeners[0].default.forward", "listeners[0].attributes[routing.http.response.server.enabled]",
+		"listeners[0].default.forward", "listeners[0].attributes[tcp.idle_timeout.seconds]",
 		"listeners[1].protocol", "listeners[1].default.actions[0].type", "listeners[1].rules[0].conditions[0].field",
 		"listeners[1].rules[0].actions[0].status_code",
 		"listeners[1].rules[0].actions[0]", "listeners[1].rules[1].priority", "listeners[1].rules[1].conditions[0].values[0]",
@@ -112,7 +112,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 
 func TestEveryProfileStatesItsEvidence(t *testing.T) {
 	for _, name := range []string{
-		"alpn-alert", "alpn-echo", "alpn-forced-http1", "aws-alb", "azure-appgw", "caddy", "cloudflare", "cloudfront", "envoy",
+		"alpn-alert", "alpn-echo", "alpn-forced-http1", "aws-alb", "aws-nlb-tcp", "aws-nlb-tls", "azure-appgw", "caddy", "cloudflare", "cloudfront", "envoy",
 		"eof-on-unknown-alpn", "gcp-l7", "haproxy", "header-scrubber", "hostile", "nginx", "traefik", "waf-single-token", "websocket-only",
 		"ws-refragmenting",
 	} {

@@ -1,6 +1,9 @@
 package albsim
 
-import "strings"
+import (
+	"strings"
+	"unicode"
+)
 
 // tier is how far a request departs from RFC 9112: alb.md section 6, "Desync mitigation".
 type tier int
@@ -8,12 +11,24 @@ type tier int
 const (
 	compliant  tier = iota
 	acceptable      // routed; blocked in mode strictest
-	ambiguous       // routed, then both connections are closed; blocked in mode strictest
-	severe          // blocked
+	ambiguous       // routed, then in mode defensive both connections are closed; blocked in mode strictest
+	severe          // blocked; routed in mode monitor
 )
 
 func (t tier) String() string {
 	return [...]string{"Compliant", "Acceptable", "Ambiguous", "Severe"}[t]
+}
+
+// blocks tells whether the desync mode refuses such a request. Mode monitor routes even a severe one, if it can be told apart
+// as a request at all.
+func (s *settings) blocks(t tier) bool {
+	return s.desync == "strictest" && t > compliant || s.desync == "defensive" && t == severe
+}
+
+// parts tells whether both connections end behind such a request. In mode monitor that is only so for what has no known end
+// (assumed: AWS says that it is routed, and no more).
+func (s *settings) parts(t tier) bool {
+	return s.desync == "monitor" && t == severe || s.desync != "monitor" && t >= ambiguous
 }
 
 // classification is the worst tier found and the first reason for it, in the words of the access log.
@@ -34,9 +49,9 @@ func (r *request) framing() (status int) {
 	var lengths, encodings []string
 	for _, f := range r.fields {
 		switch {
-		case strings.EqualFold(f.name, "Content-Length"):
+		case f.is("Content-Length"):
 			lengths = append(lengths, f.value)
-		case strings.EqualFold(f.name, "Transfer-Encoding"):
+		case f.is("Transfer-Encoding"):
 			encodings = append(encodings, strings.ToLower(f.value))
 		case looksLikeFraming(f.name):
 			r.class.worsen(ambiguous, "SuspiciousHeader")
@@ -44,12 +59,14 @@ func (r *request) framing() (status int) {
 	}
 	chunked := 0
 	for _, e := range encodings {
-		switch e {
-		case "chunked":
+		switch {
+		case e == "chunked":
 			chunked++
-		case "identity":
+		case e == "identity":
+		case e == "" || strings.ContainsFunc(e, func(c rune) bool { return c < ' ' || c >= 0x7f }):
+			r.class.worsen(severe, "BadTransferEncoding")
 		default:
-			return 501
+			status = 501
 		}
 	}
 	if chunked > 1 {
@@ -70,7 +87,7 @@ func (r *request) framing() (status int) {
 	}
 	getOrHead := r.method == "GET" || r.method == "HEAD"
 	switch {
-	case chunked > 0 && known:
+	case len(encodings) > 0 && known:
 		r.class.worsen(ambiguous, "BothTeClPresent")
 	case chunked > 0 && r.proto == "HTTP/1.0", chunked > 0 && getOrHead:
 		r.class.worsen(ambiguous, "UndefinedTransferEncodingSemantics")
@@ -83,7 +100,7 @@ func (r *request) framing() (status int) {
 	if chunked > 0 {
 		r.length = -1
 	}
-	return 0
+	return status
 }
 
 // parseLength takes digits and nothing else: no sign, no blank, no list.
@@ -104,10 +121,7 @@ func parseLength(s string) (int64, bool) {
 // looksLikeFraming finds names that a sloppy reader could take for one of the two: Content_Length, Transfer-Encoding\t.
 func looksLikeFraming(name string) bool {
 	plain := strings.Map(func(c rune) rune {
-		switch {
-		case c >= 'A' && c <= 'Z':
-			return c + 'a' - 'A'
-		case c >= 'a' && c <= 'z':
+		if c = unicode.ToLower(unicode.ToUpper(c)); c >= 'a' && c <= 'z' { // both: a long s and a dotless i fold too
 			return c
 		}
 		return -1

@@ -1,5 +1,5 @@
 // Package albsim simulates an application load balancer as the real ones are documented and observed to behave: it ends
-// TLS, speaks HTTP/1.1 and h2 in front and HTTP/1.1 to its targets, and turns a 101 into an opaque tunnel.
+// TLS, speaks HTTP/1.1 and h2 in front and HTTP/1.1, h2 or gRPC to its targets, and turns a 101 into an opaque tunnel.
 //
 // A [Config] is the simulator's document of DESIGN.md section 5, in AWS's vocabulary. A [Profile] is what a product does
 // where the document has no word: data, one file each, every knob with the grade and source of its value. The facts are
@@ -28,9 +28,10 @@
 //
 // # What it does not do, and says so
 //
-// New refuses with a sentence: HTTP2 and GRPC target groups, NLB protocols, authenticate actions, health checks, desync
-// mode monitor and TLS policies that crypto/tls cannot keep. HTTP/0.9 requests get 400. Trailers are dropped. An h2 request
-// reaches the target with its ordinary fields in alphabetical order, because x/net/http2 hands them over as a map.
+// New refuses with a sentence: NLB protocols, authenticate actions, health checks and TLS policies that crypto/tls cannot keep. Trailers pass between h2
+// and h2 only, those of a request if they were announced. An h2 target
+// gets the fields in no order, because net/http takes them as a map. A request of h2 with Connection, Upgrade or another field
+// that HTTP/2 forbids gets 400 and a line in the log; what AWS does with it is unknown (alb.md 16.8).
 //
 // A request goes to a second connection only if it may be repeated and the first, from the pool, gave no byte; anything else
 // that a target breaks off is 502. A client of HTTP/1.1 that leaves in the middle of a response is noticed by the next write

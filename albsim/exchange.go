@@ -73,7 +73,7 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	if x.req.body != nil {
 		x.body = &bodyState{r: x.req.body}
 	}
-	if x.req.class.tier >= ambiguous {
+	if x.s.plan.set.parts(x.req.class.tier) {
 		x.close = true // ALB-DES-02: routed, but neither connection is used again
 	}
 	for _, g := range gates {
@@ -101,12 +101,24 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 }
 
 // page sends one of the balancer's own pages.
-func (x *exchange) page(status int) { x.send(page(&x.s.plan.profile, status)) }
+func (x *exchange) page(status int) {
+	if x.req.grpc() {
+		x.send(grpcPage(&x.s.plan.profile, status), nil)
+		return
+	}
+	x.send(page(&x.s.plan.profile, status))
+}
+
+// head sends the head of a final response.
+func (x *exchange) head(r *response) error {
+	x.l.plan.set.respond(r)
+	return x.out.head(r)
+}
 
 func (x *exchange) send(r *response, body []byte) {
 	x.rec.status = r.status
 	x.started.Store(true)
-	err := x.out.head(r)
+	err := x.head(r)
 	if err == nil && x.req.method != "HEAD" {
 		_, err = x.out.Write(body)
 	}

@@ -67,7 +67,8 @@ func passes(name string, r *request, p *Profile, set *settings) bool {
 			return false
 		}
 	default:
-		forged := strings.HasPrefix(lower, "x-amzn-mtls-") || lower == "x-amzn-tls-version" || lower == "x-amzn-tls-cipher-suite"
+		forged := strings.HasPrefix(lower, "x-amzn-mtls-") || lower == "x-amzn-tls-version" || lower == "x-amzn-tls-cipher-suite" ||
+			r.set != nil && r.set.renamed(name)
 		if forged && p.ForgedMTLSHeaders == "strip" {
 			return false
 		}
@@ -85,7 +86,7 @@ func (s *Server) hostFields(r *request) []field {
 	if s.plan.set.preserveHost || s.plan.profile.HostField == "keep" {
 		var out []field
 		for _, f := range r.fields {
-			if strings.EqualFold(f.name, "Host") {
+			if f.is("Host") {
 				out = append(out, field{name: "Host", value: f.value})
 			}
 		}
@@ -105,8 +106,8 @@ func tlsFields(r *request, set *settings) []field {
 		return nil
 	}
 	return []field{
-		{name: "x-amzn-tls-version", value: versionName(r.tls.Version)},
-		{name: "x-amzn-tls-cipher-suite", value: suiteName(r.tls.CipherSuite)},
+		{name: r.named("x-amzn-tls-version"), value: versionName(r.tls.Version)},
+		{name: r.named("x-amzn-tls-cipher-suite"), value: suiteName(r.tls.CipherSuite)},
 	}
 }
 

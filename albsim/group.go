@@ -24,6 +24,9 @@ type group struct {
 	routable []*target  // those that requests may go to
 	failOpen bool       // too few are healthy: routable has the others as well
 	turn     uint64     // counts choices
+
+	targetType string
+	network    *networkGroup // nil for an application load balancer's
 }
 
 // target is one member of a group.
@@ -60,6 +63,7 @@ func (t *target) ctx() context.Context { return t.life }
 type pickRequest struct {
 	client netip.AddrPort
 	http   *request // nil for a connection that carries none
+	flow   uint64   // the hash of such a connection, which then decides
 }
 
 // lease is the right of one request, or tunnel, to a target.
@@ -68,16 +72,18 @@ type lease struct {
 	target *target
 }
 
-// pick chooses a target: the one that the client's cookie names, else by the group's algorithm. It is false for a group
-// without targets. Whoever gets a lease releases it once.
+// pick chooses a target: the one that the client's cookie names, else by the group's algorithm; a flow's by its hash. It is
+// false for a group without targets. Whoever gets a lease releases it once.
 func (g *group) pick(q pickRequest) (*lease, bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if len(g.routable) == 0 {
 		return nil, false
 	}
-	t := g.stuck(q)
-	if t == nil {
+	var t *target
+	if g.network != nil {
+		t = g.routable[q.flow%uint64(len(g.routable))]
+	} else if t = g.stuck(q); t == nil {
 		t = g.choose(time.Now())
 	}
 	if g.failOpen {

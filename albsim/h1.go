@@ -79,7 +79,7 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		refused, isRefusal := errors.AsType[*refusal](err)
 		switch {
 		case isRefusal:
-			req.class.worsen(severeIf(refused), refused.reason)
+			refused.classify(&req.class)
 			f.refuse(req, refused.status)
 		case idle:
 			f.refuse(req, 408) // ALB-IDLE-07
@@ -129,20 +129,12 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 	return true
 }
 
-// severeIf is the tier of a request that was refused for its form, not for its size or version.
-func severeIf(r *refusal) tier {
-	if r.reason != "" {
-		return severe
-	}
-	return compliant
-}
-
 // fill adds what the connection knows of a request.
 func (f *h1) fill(req *request) {
 	if addr, err := netip.ParseAddrPort(f.conn.RemoteAddr().String()); err == nil {
 		req.client = addr
 	}
-	req.port, req.secure, req.tls, req.mutual = f.l.port, f.tls != nil, f.tls, f.l.plan.mutual
+	req.port, req.secure, req.tls, req.mutual, req.set = f.l.port, f.tls != nil, f.tls, f.l.plan.mutual, &f.l.plan.set
 	if req.host == "" { // HTTP/1.0: the balancer puts its own name (ALB-HDR-13)
 		req.host = f.l.dnsName
 	}

@@ -29,6 +29,10 @@ func (f *h1) head(r *response) error {
 		deadline = time.Now().Add(f.dog.timeout)
 	}
 	f.conn.SetWriteDeadline(deadline)
+	if f.x.req.proto == http09 {
+		f.toClose, f.chunked = r.length < 0, false
+		return nil
+	}
 	if r.length < 0 {
 		f.toClose = f.x.req.proto == "HTTP/1.0"
 		f.chunked = !f.toClose
@@ -36,7 +40,7 @@ func (f *h1) head(r *response) error {
 	}
 	fields := make([]field, 0, len(r.fields)+2)
 	for _, one := range r.fields {
-		if !hopByHop(one.name) && (r.length >= 0 || !strings.EqualFold(one.name, "Content-Length")) {
+		if !hopByHop(one.name) && (r.length >= 0 || !one.is("Content-Length")) {
 			fields = append(fields, one)
 		}
 	}

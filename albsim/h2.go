@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"io"
 	"log"
+	"math"
+	"net"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // serveH2 serves one h2 connection in front: every stream becomes an HTTP/1.1 request of its own.
@@ -61,7 +64,7 @@ func (s *Server) serveH2(ctx context.Context, state *connState, conn *tls.Conn, 
 		PermitProhibitedCipherSuites: true,                      // the policy decides
 	}
 	base := &http.Server{
-		MaxHeaderBytes: 2 * p.MaxHeaders, // beyond it x/net answers 431, which is none of AWS's: up to it, checkH2 does
+		MaxHeaderBytes: 16 * p.MaxHeaders, // beyond it x/net answers 431, which is none of AWS's: the intake lets none come near
 		ErrorLog:       log.New(io.Discard, "", 0),
 	}
 	//nolint:staticcheck // as above; this is what lets base.Shutdown send GOAWAY
@@ -69,19 +72,24 @@ func (s *Server) serveH2(ctx context.Context, state *connState, conn *tls.Conn, 
 		s.log.Error("h2 not served", "err", err)
 		return
 	}
-	s.mu.Lock()
-	state.goAway = func() {
+	goAway := func() {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
 		_ = base.Shutdown(ended) // to begin it, not to wait for it
 	}
+	s.mu.Lock()
+	state.goAway = goAway
 	s.mu.Unlock()
+	intake := newH2Intake(conn, p.MaxHeaders, func(fields []hpack.HeaderField) {
+		goAway()
+		s.logRefusedH2(state, conn, tlsState, fields)
+	})
 	if !s.setIdle(state, true) {
 		conn.Close()
 		return
 	}
 	//nolint:staticcheck // as above
-	server.ServeConn(conn, &http2.ServeConnOpts{Context: ctx, Handler: handler, BaseConfig: base})
+	server.ServeConn(intake, &http2.ServeConnOpts{Context: ctx, Handler: handler, BaseConfig: base})
 	state.cancel()
 	mu.Lock()
 	ended = true
@@ -98,6 +106,8 @@ type h2 struct {
 	close bool
 	sent  int64
 	fail  bool
+
+	trailers func() []field // of the response at hand
 }
 
 func (s *Server) oneH2(
@@ -105,8 +115,8 @@ func (s *Server) oneH2(
 ) {
 	f := &h2{s: s, w: w, r: r, close: last}
 	req := h2Request(r, tlsState)
-	req.port, req.mutual = state.l.port, state.l.plan.mutual
-	refused := req.checkH2(r, &s.plan.profile, s.plan.set.strictest)
+	req.port, req.mutual, req.set = state.l.port, state.l.plan.mutual, &state.l.plan.set
+	refused := req.checkH2(r, &s.plan.profile, &s.plan.set)
 	dog := &watchdog{timeout: s.scaled(s.plan.set.idle)}
 	defer dog.disarm()
 	if req.body != nil {
@@ -114,7 +124,7 @@ func (s *Server) oneH2(
 	}
 	x := &exchange{s: s, l: state.l, req: req, out: f, dog: dog, rec: newRecord(s, state.l, state, req)}
 	if refused != nil {
-		req.class.worsen(severeIf(refused), refused.reason)
+		refused.classify(&req.class)
 		x.rec.priority = -1
 		x.page(refused.status)
 	} else {
@@ -152,28 +162,37 @@ var mixedCase = map[string]string{
 func h2Request(r *http.Request, tlsState *tls.ConnectionState) *request {
 	req := &request{
 		proto: "HTTP/2.0", method: r.Method, target: r.RequestURI, host: r.Host, secure: true, tls: tlsState, received: time.Now(),
+		trailer: r.Trailer,
 	}
 	req.path, req.query, _ = strings.Cut(req.target, "?")
 	if addr, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		req.client = addr
 	}
-	names := make([]string, 0, len(r.Header))
-	for name := range r.Header {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		lower := strings.ToLower(name)
-		if lower == "content-length" { // frames decide; see below
+	taken := map[string]int{h2Names: 1} // the first of that name is the intake's
+	for name := range strings.SplitSeq(r.Header.Get(h2Names), ",") {
+		switch {
+		case name == h2Oversize:
+			req.headSize = math.MaxInt32
+			continue
+		case name == "content-length": // frames decide; see below
+			continue
+		case slices.Contains(h2Forbidden, name):
+			req.class.worsen(severe, "BadHeader")
 			continue
 		}
-		if mixed, ok := mixedCase[lower]; ok {
-			lower = mixed
+		values := r.Header[http.CanonicalHeaderKey(name)]
+		at := taken[name]
+		if taken[name]++; at >= len(values) { // x/net joins cookies, and keeps Trailer and Expect
+			if name == "te" { // other than trailers
+				req.class.worsen(severe, "BadHeader")
+			}
+			continue
 		}
-		for _, value := range r.Header[name] {
-			req.fields = append(req.fields, field{name: lower, value: value})
-			req.headSize += int64(len(name) + len(value) + 4)
+		if mixed, ok := mixedCase[name]; ok {
+			name = mixed
 		}
+		req.fields = append(req.fields, field{name: name, value: values[at]})
+		req.headSize += int64(len(name) + len(values[at]) + 4)
 	}
 	if req.length = r.ContentLength; req.length != 0 {
 		req.body = r.Body
@@ -189,7 +208,7 @@ func h2Request(r *http.Request, tlsState *tls.ConnectionState) *request {
 
 // checkH2 refuses what h2 can say and HTTP/1.1 would read as something else: x/net lets blanks pass in a method and in a
 // path, and a Content-Length that the frames belie. The limits are those of alb.md section 6.
-func (r *request) checkH2(from *http.Request, p *Profile, strictest bool) *refusal {
+func (r *request) checkH2(from *http.Request, p *Profile, set *settings) *refusal {
 	lengths := from.Header["Content-Length"]
 	bad := len(lengths) > 1
 	if len(lengths) == 1 {
@@ -209,6 +228,8 @@ func (r *request) checkH2(from *http.Request, p *Profile, strictest bool) *refus
 		return &refusal{400, "BadHeader"}
 	case r.headSize > int64(p.MaxHeaders):
 		return &refusal{400, ""}
+	case r.class.tier == severe:
+		return &refusal{400, r.class.reason}
 	}
 	for _, f := range r.fields {
 		switch {
@@ -218,10 +239,33 @@ func (r *request) checkH2(from *http.Request, p *Profile, strictest bool) *refus
 			r.class.worsen(ambiguous, "SuspiciousHeader")
 		}
 	}
-	if strictest && r.class.tier > compliant {
+	if set.blocks(r.class.tier) {
 		return &refusal{400, r.class.reason}
 	}
 	return nil
+}
+
+// logRefusedH2 notes down a request that ended its connection: code 000.
+func (s *Server) logRefusedH2(state *connState, conn net.Conn, tlsState *tls.ConnectionState, fields []hpack.HeaderField) {
+	req := &request{proto: "HTTP/2.0", secure: true, tls: tlsState, port: state.l.port, received: time.Now()}
+	if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		req.client = addr
+	}
+	for _, f := range fields {
+		switch f.Name {
+		case ":method":
+			req.method = f.Value
+		case ":authority":
+			req.host = f.Value
+		case ":path":
+			req.target = f.Value
+		default:
+			req.fields = append(req.fields, field{name: f.Name, value: f.Value})
+		}
+	}
+	rec := newRecord(s, state.l, state, req)
+	rec.status, rec.priority = goneAway, -1
+	rec.done(0)
 }
 
 func (f *h2) head(r *response) error {
@@ -243,11 +287,21 @@ func (f *h2) head(r *response) error {
 	if f.close || f.s.isDraining() {
 		h.Set("Connection", "close") // x/net/http2 makes a GOAWAY of it
 	}
+	if len(h["Content-Length"]) == 0 {
+		h["Content-Length"] = nil // or a head that ends the stream gets a 0
+	}
 	f.w.WriteHeader(r.status)
+	f.trailers = r.trailers
+	if r.streams {
+		return http.NewResponseController(f.w).Flush()
+	}
 	return nil
 }
 
 func (f *h2) Write(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
 	n, err := f.w.Write(p)
 	f.sent += int64(n)
 	if err == nil {
@@ -256,7 +310,17 @@ func (f *h2) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func (f *h2) end() error      { return nil }
+func (f *h2) end() error {
+	if f.trailers == nil {
+		return nil
+	}
+	for _, one := range f.trailers() {
+		f.w.Header().Add(http.TrailerPrefix+one.name, one.value)
+		f.sent += int64(len(one.name) + len(one.value) + 4)
+	}
+	return nil
+}
+
 func (f *h2) abandon()        { f.fail = true }
 func (f *h2) canSwitch() bool { return false }
 
@@ -277,6 +341,8 @@ func (f *h2) watch(gone func()) (stop func()) {
 	return func() {
 		if !cancel() {
 			<-done
+		} else if f.r.Context().Err() != nil { // it was about to
+			gone()
 		}
 	}
 }

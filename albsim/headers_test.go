@@ -207,12 +207,13 @@ func TestALB_HDR_10_H2NamesAreLowerExceptTheList(t *testing.T) {
 		}
 		head := target.head(t)
 		want := []string{"X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Port", "Host", "X-Amzn-Trace-Id", "accept-encoding"}
+		want = append(want, "user-agent", "x-custom")
 		if method == "POST" {
-			want = append(want, "user-agent", "x-custom", "transfer-encoding")
-		} else {
-			want = append(want, "user-agent", "x-custom")
+			want = append(want, "transfer-encoding")
 		}
-		if got := names(head); !slices.Equal(got, want) || !strings.HasPrefix(head, method+" /x?y HTTP/1.1\r\n") {
+		got := names(head)
+		slices.Sort(got[5:min(8, len(got))]) // what net/http sends in any order
+		if !slices.Equal(got, want) || !strings.HasPrefix(head, method+" /x?y HTTP/1.1\r\n") {
 			t.Errorf("target got %q", head)
 		}
 	}

@@ -43,7 +43,7 @@ func (h *healthCheck) code(ctx context.Context, s *Server, address string) (int,
 	if h.port != "" {
 		port = h.port
 	}
-	conn, err := s.rawDial(ctx, "tcp", net.JoinHostPort(host, port))
+	conn, err := s.rawDial(ctx, net.Dialer{}, "tcp", net.JoinHostPort(host, port))
 	if err != nil {
 		return 0, err
 	}
@@ -55,10 +55,11 @@ func (h *healthCheck) code(ctx context.Context, s *Server, address string) (int,
 	standard := "80"
 	if h.secure {
 		standard = "443"
-		cfg := s.targetConfig(conn, s.plan.profile.targetName(host, address), policies[defaultPolicy])
+		alpn := s.plan.profile.BackendALPN
 		if h.multiplexed {
-			cfg.NextProtos = []string{"h2"}
+			alpn = []string{"h2"}
 		}
+		cfg := s.targetConfig(conn, s.plan.profile.targetName(host, address), policies[defaultPolicy], alpn)
 		secured := tls.Client(conn, cfg)
 		if err := secured.HandshakeContext(ctx); err != nil {
 			return 0, err

@@ -54,9 +54,15 @@ func (l *logFile) close() error {
 
 func secs(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 3, 64) }
 
+// goneAway is the code of a request that was answered with GOAWAY: alb.md section 7.
+const goneAway = -1
+
 func status(code int) string {
-	if code == 0 {
+	switch code {
+	case 0:
 		return "-"
+	case goneAway:
+		return "000"
 	}
 	return strconv.Itoa(code)
 }

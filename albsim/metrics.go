@@ -17,6 +17,7 @@ type counters struct {
 	processedBytes                                       atomic.Int64 // of the clients' side
 	unhealthyRouting, nonSticky                          atomic.Int64 // requests sent by fail-open; without a cookie to go by
 	byBalancer, byTarget                                 [600]atomic.Int64
+	flows                                                flowCounters // of a network load balancer
 }
 
 // answered counts a request that has ended, by who gave its status.
@@ -55,6 +56,9 @@ func (g *group) measure(out map[string]int64) {
 // bytes. Names that are not there are not counted.
 func (s *Server) Metrics() map[string]int64 {
 	c := &s.count
+	if s.plan.profile.Kind == network {
+		return c.ofFlows()
+	}
 	out := map[string]int64{
 		"ActiveConnectionCount":                           c.activeConnections.Load(),
 		"NewConnectionCount":                              c.newConnections.Load(),

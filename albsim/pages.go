@@ -16,6 +16,7 @@ var titles = map[int]string{
 	403: "Forbidden",
 	405: "Not Allowed",
 	408: "Request Time-out",
+	413: "Request Entity Too Large",
 	414: "Request-URI Too Large",
 	500: "Internal Server Error",
 	501: "Not Implemented",
@@ -80,6 +81,29 @@ func ownName(p *Profile) []field {
 		return nil
 	}
 	return []field{{name: "Server", value: p.ServerHeader}}
+}
+
+// grpcPage is what a gRPC client gets in its place, a head that ends the stream: ALB-ERR-09. What was seen is 14 for 502; the
+// others are what gRPC itself reads from an HTTP status (grpc/grpc doc/http-grpc-status-mapping.md).
+func grpcPage(p *Profile, status int) *response {
+	code, message := "2", "unknown"
+	switch status {
+	case 400:
+		code, message = "13", "internal"
+	case 401:
+		code, message = "16", "unauthenticated"
+	case 403:
+		code, message = "7", "permission denied"
+	case 502, 503, 504:
+		code, message = "14", "unavailable"
+	}
+	return &response{status: status, own: true, fields: append(ownName(p), []field{
+		{name: "Date", value: httpDate()},
+		{name: "Content-Type", value: "application/grpc"},
+		{name: "Content-Length", value: "0"},
+		{name: "Grpc-Status", value: code},
+		{name: "Grpc-Message", value: message},
+	}...)}
 }
 
 // fixedResponse is the action of that name. A type without a body is not sent.

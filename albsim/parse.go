@@ -16,6 +16,13 @@ type refusal struct {
 
 func (r *refusal) Error() string { return "request refused: " + r.reason }
 
+// classify makes a request severe that was refused for its form, unless that is what it was classified by already.
+func (r *refusal) classify(c *classification) {
+	if r.reason != "" && r.reason != c.reason {
+		c.worsen(severe, r.reason)
+	}
+}
+
 var errLineTooLong = errors.New("line too long")
 
 // readLine returns a line without its end, and whether that end was a bare LF. It reads at most limit bytes, the end
@@ -54,6 +61,9 @@ func readLine(br *bufio.Reader, limit int) (line string, bareLF bool, err error)
 	}
 }
 
+// http09 is a request without version and fields: its answer is a body and the end of the connection.
+const http09 = "HTTP/0.9"
+
 // readRequest reads one request head. The error is a *refusal, or what the connection said. It reads no byte of the body
 // and none behind the head, beyond what stays in br.
 func readRequest(br *bufio.Reader, p *Profile, set *settings) (*request, error) {
@@ -74,11 +84,13 @@ func readRequest(br *bufio.Reader, p *Profile, set *settings) (*request, error) 
 		r.class.worsen(acceptable, "NonCompliantHeader")
 	}
 	lineErr := r.requestLine(line)
-	if lineErr != nil && r.method == "" {
-		return r, lineErr // not HTTP at all: its lines are not worth waiting for
+	if lineErr != nil && (r.method == "" || r.proto == "") {
+		return r, lineErr // not HTTP at all, or of a version without fields: there may be no other line
 	}
-	if err := r.readFields(br, p); err != nil {
-		return r, err
+	if r.proto != http09 {
+		if err := r.readFields(br, p); err != nil {
+			return r, err
+		}
 	}
 	if lineErr != nil {
 		return r, lineErr
@@ -93,16 +105,21 @@ func (r *request) requestLine(line string) error {
 		return &refusal{400, "BadMethod"}
 	}
 	r.method = method
-	i := strings.LastIndexByte(rest, ' ')
-	if i < 0 {
+	if i := strings.LastIndexByte(rest, ' '); i >= 0 {
+		r.target, r.proto = rest[:i], rest[i+1:]
+	} else {
 		r.target = rest
-		return &refusal{400, "BadVersion"} // HTTP/0.9 is not simulated
 	}
-	r.target, r.proto = rest[:i], rest[i+1:]
 	switch {
+	case method == "GET" && rest != "" && r.target == rest: // no version at all
+		r.proto = http09
+		r.class.worsen(acceptable, "NonCompliantVersion")
 	case method == "PRI" && r.proto == "HTTP/2.0":
 		return &refusal{400, "BadMethod"} // the h2 preface where h2 was not negotiated: ALB-TLS-06
 	case r.proto == "HTTP/1.1" || r.proto == "HTTP/1.0":
+	case len(r.proto) == 8 && strings.HasPrefix(r.proto, "HTTP/1.") && digit(r.proto[7]): // RFC 9110 section 2.5
+		r.class.worsen(acceptable, "NonCompliantVersion")
+		r.proto = "HTTP/1.1"
 	case len(r.proto) == 8 && strings.HasPrefix(r.proto, "HTTP/") && digit(r.proto[5]) && r.proto[6] == '.' && digit(r.proto[7]):
 		return &refusal{505, ""}
 	default:
@@ -111,18 +128,19 @@ func (r *request) requestLine(line string) error {
 	for i := range len(r.target) {
 		switch c := r.target[i]; {
 		case c == 0 || c == '\r':
-			return &refusal{400, "BadUri"}
+			r.class.worsen(severe, "BadUri")
 		case c == ' ':
 			r.class.worsen(acceptable, "SpaceInUri")
 		case c < ' ' || c == 0x7f:
 			r.class.worsen(ambiguous, "AmbiguousUri")
 		}
 	}
-	return r.splitTarget()
+	r.splitTarget()
+	return nil
 }
 
 // splitTarget takes origin-form, absolute-form and *; CONNECT's authority-form is left for the method check.
-func (r *request) splitTarget() error {
+func (r *request) splitTarget() {
 	at := r.target
 	for _, scheme := range []string{"http://", "https://"} {
 		if len(at) > len(scheme) && strings.EqualFold(at[:len(scheme)], scheme) {
@@ -140,12 +158,13 @@ func (r *request) splitTarget() error {
 	}
 	switch {
 	case strings.HasPrefix(at, "/"), at == "*" && r.method == "OPTIONS", r.method == "CONNECT":
+	case at == "":
+		r.class.worsen(ambiguous, "MissingUri")
 	default:
-		return &refusal{400, "BadUri"}
+		r.class.worsen(severe, "BadUri")
 	}
 	r.path, r.query, _ = strings.Cut(at, "?")
 	r.path, _, _ = strings.Cut(r.path, "#")
-	return nil
 }
 
 func (r *request) readFields(br *bufio.Reader, p *Profile) error {
@@ -155,8 +174,12 @@ func (r *request) readFields(br *bufio.Reader, p *Profile) error {
 		if errors.Is(err, errLineTooLong) {
 			return &refusal{400, ""}
 		}
-		if errors.Is(err, io.EOF) {
+		switch {
+		case errors.Is(err, io.EOF):
+			r.class.worsen(ambiguous, "MissingLastEmptyLine")
 			err = io.ErrUnexpectedEOF
+		case errors.Is(err, io.ErrUnexpectedEOF):
+			r.class.worsen(ambiguous, "PartialHeaderLine")
 		}
 		if err != nil {
 			return err
@@ -171,28 +194,26 @@ func (r *request) readFields(br *bufio.Reader, p *Profile) error {
 		if bare {
 			r.class.worsen(acceptable, "NonCompliantHeader")
 		}
-		if err := r.addField(line); err != nil {
-			return err
-		}
+		r.addField(line)
 	}
 }
 
-func (r *request) addField(line string) error {
+func (r *request) addField(line string) {
 	if strings.ContainsAny(line, "\x00\r") {
-		return &refusal{400, "BadHeader"}
+		r.class.worsen(severe, "BadHeader")
 	}
 	if line[0] == ' ' || line[0] == '\t' {
-		if strings.Trim(line, " \t") == "" {
+		switch {
+		case strings.Trim(line, " \t") == "":
 			r.class.worsen(ambiguous, "EmptyHeader")
-			return nil
+		case len(r.fields) == 0:
+			r.class.worsen(severe, "BadHeader")
+		default:
+			// TRB: "multi-line headers are not supported: the load balancer appends a colon to it".
+			r.class.worsen(ambiguous, "MultilineHeader")
+			r.fields = append(r.fields, field{raw: line + ":"})
 		}
-		if len(r.fields) == 0 {
-			return &refusal{400, "BadHeader"}
-		}
-		// TRB: "multi-line headers are not supported: the load balancer appends a colon to it".
-		r.class.worsen(ambiguous, "MultilineHeader")
-		r.fields = append(r.fields, field{raw: line + ":"})
-		return nil
+		return
 	}
 	name, value, ok := strings.Cut(line, ":")
 	switch {
@@ -200,7 +221,7 @@ func (r *request) addField(line string) error {
 		r.class.worsen(ambiguous, "MissingHeaderColon")
 	case name == "":
 		r.class.worsen(ambiguous, "EmptyHeader")
-		return nil
+		return
 	}
 	for i := range len(line) {
 		if c := line[i]; c >= 0x7f || c < ' ' && c != '\t' {
@@ -211,36 +232,30 @@ func (r *request) addField(line string) error {
 		r.class.worsen(acceptable, "NonCompliantHeader")
 	}
 	r.fields = append(r.fields, field{name: name, value: strings.Trim(value, " \t")})
-	return nil
 }
 
 // settle draws the conclusions that need the whole head.
 func (r *request) settle(set *settings) error {
 	status := r.framing()
-	if r.class.tier == severe || set.strictest && r.class.tier > compliant {
-		return &refusal{400, r.class.reason}
-	}
-	if status != 0 {
-		return &refusal{status, ""}
-	}
 	hosts := 0
 	for _, f := range r.fields {
-		if strings.EqualFold(f.name, "Host") {
+		if f.is("Host") {
 			if hosts++; r.host == "" {
 				r.host = f.value
 			}
 		}
 	}
+	if hosts == 0 && r.proto == "HTTP/1.1" || hosts > 1 && !set.preserveHost || !validHost(r.host) {
+		r.class.worsen(severe, "BadHeader")
+	}
 	switch {
-	case hosts == 0 && r.proto == "HTTP/1.1":
-		return &refusal{400, "BadHeader"}
-	case hosts > 1 && !set.preserveHost:
-		return &refusal{400, "BadHeader"}
-	case !validHost(r.host):
-		return &refusal{400, "BadHeader"}
+	case set.blocks(r.class.tier):
+		return &refusal{400, r.class.reason}
+	case status != 0:
+		return &refusal{status, ""}
 	}
 	connection := list(r.fields, "Connection")
-	r.close = hasToken(connection, "close") || r.proto == "HTTP/1.0" && !hasToken(connection, "keep-alive")
+	r.close = hasToken(connection, "close") || r.proto == http09 || r.proto == "HTTP/1.0" && !hasToken(connection, "keep-alive")
 	r.upgrade = list(r.fields, "Upgrade")
 	expect, _ := r.get("Expect")
 	r.expect = strings.EqualFold(expect, "100-continue") && r.proto == "HTTP/1.1"

@@ -28,8 +28,17 @@ func makePlan(cfg Config) (*plan, error) {
 	if !ok {
 		faults.add("profile", "%s: this version has no such profile%s", name, didYouMean(name, Profiles()))
 	}
-	p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
-	p.set.from(&profile, cfg.Attributes)
+	planGroup := planGroup
+	if profile.Kind == network {
+		planGroup = planNetworkGroup
+		networkAttributes.read(cfg.Attributes, "attributes", &faults)
+		if cfg.Logs.Connection != "" {
+			faults.add("logs.connection", "a network load balancer has none")
+		}
+	} else {
+		p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
+		p.set.from(&profile, cfg.Attributes)
+	}
 	p.profile = profile
 
 	for i, g := range cfg.TargetGroups {

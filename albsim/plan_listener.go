@@ -3,8 +3,6 @@ package albsim
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"os"
 	"strconv"
 )
 
@@ -17,15 +15,21 @@ type listenerPlan struct {
 	certs  []tls.Certificate
 	policy policy
 	mutual string // off, passthrough or verify
-	trust  *x509.CertPool
+	trust  clientTrust
 	set    listenerSettings
 	rules  []rule // by priority, the default last
+
+	network *networkListener // nil for an application load balancer's
 }
 
 func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPlan {
 	out := &listenerPlan{address: l.Listen, secure: l.Protocol == "HTTPS", mutual: "off"}
 	if msg := checkAddress(l.Listen, true); msg != "" {
 		faults.add(path+".listen", "%q: %s", l.Listen, msg)
+	}
+	if p.profile.Kind == network {
+		p.planNetworkListener(l, out, path, faults)
+		return out
 	}
 	out.set = listenerAttributes.read(l.Attributes, path+".attributes", faults)
 	switch l.Protocol {
@@ -43,10 +47,15 @@ func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPl
 	case "HTTPS":
 		out.serve = (*Server).serveTLS
 		p.planTLS(l, out, path, faults)
-	case "TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUIC":
-		faults.add(path+".protocol", "%s belongs to a network load balancer, which this version does not simulate; use HTTP or HTTPS", l.Protocol)
+	case "TCP", "TLS":
+		faults.add(path+".protocol", noNetwork, l.Protocol, p.profile.Name)
+	case "UDP", "TCP_UDP", "QUIC", "TCP_QUIC":
+		faults.add(path+".protocol", noUDP, l.Protocol)
 	default:
 		faults.add(path+".protocol", "%q: must be HTTP or HTTPS", l.Protocol)
+	}
+	if l.ALPNPolicy != "" {
+		faults.add(path+".alpn_policy", "belongs to a TLS listener of a network load balancer")
 	}
 	p.planRules(l, out, path, faults)
 	return out
@@ -54,7 +63,7 @@ func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPl
 
 func (p *plan) planTLS(l Listener, out *listenerPlan, path string, faults *Faults) {
 	if len(l.Certificates) == 0 {
-		faults.add(path+".certificates", "an HTTPS listener needs at least one; the first is the default")
+		faults.add(path+".certificates", "a listener with TLS needs at least one; the first is the default")
 	}
 	for i, c := range l.Certificates {
 		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
@@ -68,28 +77,5 @@ func (p *plan) planTLS(l Listener, out *listenerPlan, path string, faults *Fault
 	if out.policy, msg = lookupPolicy(l.SSLPolicy); msg != "" {
 		faults.add(path+".ssl_policy", "%s", msg)
 	}
-	m := l.MutualAuthentication
-	path += ".mutual_authentication"
-	switch m.Mode {
-	case "", "off":
-	case "passthrough":
-		out.mutual = m.Mode
-	case "verify":
-		out.mutual = m.Mode
-		if m.TrustStore == "" {
-			faults.add(path+".trust_store", "mode verify needs one")
-			return
-		}
-		pem, err := os.ReadFile(m.TrustStore)
-		if err != nil {
-			faults.add(path+".trust_store", "%v", err)
-			return
-		}
-		out.trust = x509.NewCertPool()
-		if !out.trust.AppendCertsFromPEM(pem) {
-			faults.add(path+".trust_store", "%s holds no PEM certificate", m.TrustStore)
-		}
-	default:
-		faults.add(path+".mode", "%q: must be off, passthrough or verify", m.Mode)
-	}
+	planMutual(l.MutualAuthentication, out, path+".mutual_authentication", faults)
 }

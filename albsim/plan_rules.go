@@ -35,7 +35,7 @@ func (p *plan) planRules(l Listener, out *listenerPlan, path string, faults *Fau
 		faults.add(path+".default", "forward is short for actions: give one of them")
 	case d.Forward != "":
 		def.action = action{kind: "forward"}
-		def.action.groups = p.shares([]WeightedTarget{{d.Forward, 1}}, path+".default.forward", faults)
+		def.action.groups = p.shares([]WeightedTarget{{d.Forward, 1}}, l.Protocol, path+".default.forward", faults)
 	default:
 		def.action = p.planActions(d.Actions, l.Protocol, path+".default.actions", faults)
 	}
@@ -100,7 +100,7 @@ func (p *plan) planActions(actions []Action, protocol, path string, faults *Faul
 		if len(shares) == 0 || len(shares) > 5 {
 			faults.add(path+".target_group", "forward needs one target group, or up to five in target_groups")
 		}
-		out.groups = p.shares(shares, at, faults)
+		out.groups = p.shares(shares, protocol, at, faults)
 		out.planStickiness(path, faults)
 	case "redirect":
 		checkRedirect(a, protocol, path, faults)
@@ -123,7 +123,7 @@ func (p *plan) planActions(actions []Action, protocol, path string, faults *Faul
 	return out
 }
 
-func (p *plan) shares(in []WeightedTarget, path string, faults *Faults) []share {
+func (p *plan) shares(in []WeightedTarget, protocol, path string, faults *Faults) []share {
 	var out []share
 	for _, w := range in {
 		g := p.groups[w.TargetGroup]
@@ -135,6 +135,9 @@ func (p *plan) shares(in []WeightedTarget, path string, faults *Faults) []share 
 			slices.Sort(names)
 			faults.add(path, "%q: no such target group%s", w.TargetGroup, didYouMean(w.TargetGroup, names))
 			continue
+		}
+		if _, h2 := g.carrier.(overHTTP2); h2 && protocol == "HTTP" {
+			faults.add(path, "%s: a target group of HTTP2 or GRPC needs an HTTPS listener", w.TargetGroup)
 		}
 		if w.Weight < 0 || w.Weight > 999 {
 			faults.add(path, "weight %d of %s: must be from 0 to 999", w.Weight, w.TargetGroup)

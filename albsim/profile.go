@@ -20,6 +20,8 @@ type Evidence struct {
 type Profile struct {
 	// Name is how a document asks for it, Description a sentence for people.
 	Name, Description string
+	// Kind is application or network: what listeners and target groups a document may have. Empty is application.
+	Kind string
 	// Evidence is the grade and source of each knob's value.
 	Evidence map[string]Evidence
 
@@ -30,6 +32,7 @@ type Profile struct {
 	LimitKnobs
 	ConnectionKnobs
 	FaultKnobs
+	NetworkKnobs
 }
 
 // Knob is one row of a profile, for reports and documents.
@@ -47,7 +50,7 @@ func (p Profile) Knobs() []Knob {
 	v := reflect.ValueOf(p)
 	var out []Knob
 	for _, f := range reflect.VisibleFields(v.Type()) {
-		if len(f.Index) == 1 { // of the profile itself
+		if len(f.Index) == 1 || !p.has(f) { // of the profile itself, or of another kind's
 			continue
 		}
 		k := Knob{Name: f.Name, Evidence: p.Evidence[f.Name]}
@@ -70,6 +73,9 @@ var profiles = map[string]Profile{}
 func register(p Profile) {
 	if _, dup := profiles[p.Name]; dup || p.Name == "" {
 		panic("albsim: profile name empty or registered twice: " + p.Name)
+	}
+	if p.Kind == "" {
+		p.Kind = application
 	}
 	for _, k := range p.Knobs() {
 		if k.Grade == "" || k.Source == "" {

@@ -16,6 +16,7 @@ type record struct {
 	received             int64         // bytes from the client, head included
 	priority             int           // of the rule: 0 for the default, -1 for a request that met none
 	actions, redirect    string        // what the rule did, and where it sent the client
+	errorReason          string        // AWS's word for what a target or action failed of
 	tunnel               bool
 }
 

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"io"
+	"net/http"
 	"net/netip"
 	"strings"
 	"time"
@@ -13,6 +14,11 @@ import (
 type field struct {
 	name, value string
 	raw         string
+}
+
+// is compares without case, in ASCII: strings.EqualFold takes a long s for an s, and so would a Tranſfer-Encoding be one.
+func (f field) is(name string) bool {
+	return len(f.name) == len(name) && strings.EqualFold(f.name, name)
 }
 
 // request is one request in front, whichever protocol it came in.
@@ -27,24 +33,33 @@ type request struct {
 	class   classification
 	length  int64 // of the body; 0 none, -1 chunked
 	body    io.Reader
-	upgrade []string // tokens of Upgrade, in order
-	expect  bool     // Expect: 100-continue
-	close   bool     // the client wants the connection closed behind the response
+	trailer http.Header // of h2: filled in at the end of the body, with what was announced
+	upgrade []string    // tokens of Upgrade, in order
+	expect  bool        // Expect: 100-continue
+	close   bool        // the client wants the connection closed behind the response
 
 	client   netip.AddrPort
 	port     int // the listener's, as advertised
 	secure   bool
 	tls      *tls.ConnectionState
 	mutual   string // the listener's mode
+	set      *listenerSettings
 	received time.Time
 	headSize int64
+}
+
+// grpc tells whether it is gRPC's, by the media type; gRPC-Web is none.
+func (r *request) grpc() bool {
+	kind, _ := r.get("Content-Type")
+	rest, ok := strings.CutPrefix(strings.ToLower(kind), "application/grpc")
+	return ok && r.proto == "HTTP/2.0" && (rest == "" || strings.ContainsRune("+; ", rune(rest[0])))
 }
 
 func (r *request) get(name string) (string, bool) { return get(r.fields, name) }
 
 func get(fields []field, name string) (string, bool) {
 	for _, f := range fields {
-		if strings.EqualFold(f.name, name) {
+		if f.is(name) {
 			return f.value, true
 		}
 	}
@@ -55,7 +70,7 @@ func get(fields []field, name string) (string, bool) {
 func list(fields []field, name string) []string {
 	var out []string
 	for _, f := range fields {
-		if strings.EqualFold(f.name, name) {
+		if f.is(name) {
 			for part := range strings.SplitSeq(f.value, ",") {
 				if part = strings.Trim(part, " \t"); part != "" {
 					out = append(out, part)
@@ -73,6 +88,14 @@ func hasToken(tokens []string, token string) bool {
 		}
 	}
 	return false
+}
+
+// named is a field that the balancer adds under the name that the listener has for it.
+func (r *request) named(name string) string {
+	if r.set != nil && r.set.names[name] != "" {
+		return r.set.names[name]
+	}
+	return name
 }
 
 // peer is the client's certificate chain on the front connection, leaf first.

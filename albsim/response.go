@@ -18,6 +18,9 @@ type response struct {
 	length int64 // of the body; 0 none, else chunkedLength or untilClose
 	close  bool  // the target's connection is not to be used again
 	own    bool  // the balancer's own page
+
+	streams  bool           // a body follows, however late: the head must not wait for it
+	trailers func() []field // what follows the body, once it has been read; may be nil
 }
 
 var errBadResponse = errors.New("malformed response")
@@ -69,7 +72,7 @@ func (r *response) frame(method string) error {
 	length, known := int64(0), false
 	fields := r.fields[:0]
 	for _, f := range r.fields {
-		if !strings.EqualFold(f.name, "Content-Length") {
+		if !f.is("Content-Length") {
 			fields = append(fields, f)
 			continue
 		}

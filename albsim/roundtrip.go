@@ -61,10 +61,10 @@ func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again boo
 		return false, x.failed(err, idle, stalled.Load(), c.reused && c.in.Load() == before)
 	}
 	x.rec.targetStatus = resp.status
-	whole := x.passOn(c, resp)
+	whole := x.passOn(resp, bodyReader(c.br, resp.length), c.Conn)
 	complete := x.endBody(c, bodySent)
 	idle := x.dog.disarm()
-	if whole && complete && !idle && !resp.close && x.req.class.tier < ambiguous && c.br.Buffered() == 0 {
+	if whole && complete && !idle && !resp.close && !x.s.plan.set.parts(x.req.class.tier) && c.br.Buffered() == 0 {
 		x.s.pool.put(c)
 	} else {
 		c.close()
@@ -205,19 +205,19 @@ func (x *exchange) readHead(c *targetConn) (*response, error) {
 	return nil, errBadResponse
 }
 
-// passOn streams a final response; false when it did not get to its end on either side.
-func (x *exchange) passOn(c *targetConn, r *response) bool {
+// passOn streams a final response, its body read from a connection; false when it did not get to its end on either side.
+func (x *exchange) passOn(r *response, body io.Reader, from net.Conn) bool {
 	x.rec.status = r.status
 	x.started.Store(true)
 	if x.body != nil && !x.body.done.Load() {
 		x.close = true // answered before the body was in: what is left of it makes the connection useless
 	}
 	x.stick(r)
-	if err := x.out.head(r); err != nil {
+	if err := x.head(r); err != nil {
 		x.close = true
 		return false
 	}
-	if body := bodyReader(c.br, r.length); body != nil {
+	if body != nil {
 		buf := buffers.Get().(*[]byte)
 		defer buffers.Put(buf)
 		for {
@@ -228,7 +228,7 @@ func (x *exchange) passOn(c *targetConn, r *response) bool {
 					return false
 				}
 			}
-			if errors.Is(err, io.EOF) && (r.length != untilClose || !truncated(c.Conn)) {
+			if errors.Is(err, io.EOF) && (r.length != untilClose || !truncated(from)) {
 				break
 			}
 			if err != nil {

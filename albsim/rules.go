@@ -57,7 +57,7 @@ func (c condition) met(req *request) bool {
 		return anyGlob(c.values, hostOnly(req.host), true)
 	case "http-header":
 		for _, f := range req.fields {
-			if strings.EqualFold(f.name, c.header) && anyGlob(c.values, f.value, true) {
+			if f.is(c.header) && anyGlob(c.values, f.value, true) {
 				return true
 			}
 		}

@@ -30,12 +30,15 @@ type Options struct {
 	// Wrap stands between the listening socket and the accept loop. A connection that it wraps must let its socket be
 	// found by NetConn, Unwrap or CloseWrite and SetLinger of its own, or half-close and reset cannot cross.
 	Wrap func(net.Listener) net.Listener
-	// DialTarget opens the TCP connection to a target; nil dials.
+	// DialTarget opens the TCP connection to a target; nil dials. It takes a network load balancer the client's address, which
+	// it would bind to.
 	DialTarget func(ctx context.Context, network, address string) (net.Conn, error)
 	// TargetRoots are the authorities for targets' certificates, of a profile that verifies them; nil is the system's.
 	TargetRoots *x509.CertPool
 	// TimeScale multiplies every timer; 0 means 1.
 	TimeScale float64
+	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.
+	Seed uint64
 	// AdvertisedPort is the port that clients are taken to have used, for X-Forwarded-Port and Host; 0 is the real one.
 	AdvertisedPort int
 	// DNSName is the balancer's own name, used where a request has no Host; the default certificate's first, or the
@@ -77,6 +80,7 @@ type listener struct {
 	port    int // as advertised
 	dnsName string
 	tls     *tls.Config
+	overH2  *h2Targets
 }
 
 // New checks the whole document and reads the files that it names; the error is Faults. Nothing listens yet.
@@ -120,6 +124,9 @@ func (s *Server) Listen(ctx context.Context) error {
 	}
 	for i, lp := range s.plan.listeners {
 		var lc net.ListenConfig
+		if lp.network != nil {
+			lc.KeepAlive = -1 // NLB-TCP-04: only what we mean to send
+		}
 		ln, err := lc.Listen(ctx, "tcp", lp.address)
 		if err != nil {
 			for _, l := range s.listeners {
@@ -128,7 +135,7 @@ func (s *Server) Listen(ctx context.Context) error {
 			s.listeners = nil
 			return errors.Join(fmt.Errorf("listeners[%d].listen: %w", i, err), s.access.close(), s.connLog.close())
 		}
-		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort}
+		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
 		if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil && l.port == 0 {
 			l.port, _ = strconv.Atoi(port)
 		}
@@ -189,7 +196,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.mu.Unlock()
 	s.wg.Wait()
 	s.endGroups()
-	s.pool.close()
+	s.closeTargets()
 	s.board.close()
 	var err error
 	select {
@@ -240,8 +247,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		<-ended
 	}
 	s.endGroups()
-	s.pool.close()
+	s.closeTargets()
 	return err
+}
+
+func (s *Server) closeTargets() {
+	s.pool.close()
+	for _, l := range s.listeners {
+		l.overH2.close()
+	}
 }
 
 func (s *Server) closeListeners() {
@@ -257,24 +271,32 @@ func (s *Server) isDraining() bool {
 }
 
 // rawDial connects to a target, uncounted.
-func (s *Server) rawDial(ctx context.Context, network, address string) (net.Conn, error) {
+func (s *Server) rawDial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
 	if err := s.board.refuses(address); err != nil {
 		return nil, err
 	}
 	if s.opt.DialTarget != nil {
 		return s.opt.DialTarget(ctx, network, address)
 	}
-	return new(net.Dialer).DialContext(ctx, network, address)
+	return by.DialContext(ctx, network, address)
 }
 
-func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	conn, err := s.rawDial(ctx, network, address)
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (*rawConn, error) {
+	conn, err := s.rawDial(ctx, by, network, address)
 	if err != nil {
 		return nil, err
 	}
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
 	return &rawConn{Conn: conn, wire: s.board.wire("target", address, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
+}
+
+// setGoAway says what ends a connection that has nothing to wait for; false when Shutdown has begun.
+func (s *Server) setGoAway(c *connState, end func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.goAway = end
+	return !s.draining
 }
 
 // setIdle marks a connection as one that Shutdown may close; false when Shutdown has begun.

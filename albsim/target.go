@@ -42,12 +42,26 @@ func targetKey(address, sni string, secure bool) string {
 	return address
 }
 
-// dialTarget opens a connection and, for an HTTPS group, completes TLS on it. ctx bounds both; each has a timeout of its
-// own besides. The certificate is not looked at: AWS documents that it is not (ALB-ERR-10).
+// dialTarget is reach for HTTP/1.1.
 func (s *Server) dialTarget(ctx context.Context, address, sni string, secure bool, front policy) (*targetConn, error) {
+	m, err := s.reach(ctx, address, sni, secure, front, s.plan.profile.BackendALPN)
+	if err != nil {
+		return nil, err
+	}
+	return &targetConn{
+		meteredConn: m,
+		key:         targetKey(address, sni, secure),
+		br:          bufio.NewReaderSize(m, 4<<10),
+		bw:          bufio.NewWriterSize(m, 4<<10),
+	}, nil
+}
+
+// reach opens a connection and, for an HTTPS group, completes TLS on it. ctx bounds both; each has a timeout of its own
+// besides. The certificate is not looked at: AWS documents that it is not (ALB-ERR-10).
+func (s *Server) reach(ctx context.Context, address, sni string, secure bool, front policy, alpn []string) (*meteredConn, error) {
 	p := &s.plan.profile
 	connectCtx, cancel := context.WithTimeout(ctx, s.scaled(p.ConnectTimeout))
-	raw, err := s.dial(connectCtx, "tcp", address)
+	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address)
 	late := connectCtx.Err() != nil
 	cancel()
 	if err != nil {
@@ -57,21 +71,15 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 		}
 		return nil, &dialError{502, err}
 	}
-	conn := raw
+	var conn net.Conn = raw
 	if secure {
-		if conn, err = s.targetTLS(ctx, raw, sni, front); err != nil {
+		if conn, err = s.targetTLS(ctx, raw, sni, front, alpn); err != nil {
 			s.count.targetTLSErrors.Add(1)
 			raw.Close()
 			return nil, &dialError{502, err}
 		}
 	}
-	m := &meteredConn{Conn: conn}
-	return &targetConn{
-		meteredConn: m,
-		key:         targetKey(address, sni, secure),
-		br:          bufio.NewReaderSize(m, 4<<10),
-		bw:          bufio.NewWriterSize(m, 4<<10),
-	}, nil
+	return &meteredConn{Conn: conn}, nil
 }
 
 // targetName is the SNI for a target: the knob BackendSNI.
@@ -89,10 +97,10 @@ func (p *Profile) targetName(host, address string) string {
 }
 
 // targetConfig is how TLS is spoken to a target.
-func (s *Server) targetConfig(raw net.Conn, sni string, front policy) *tls.Config {
+func (s *Server) targetConfig(raw net.Conn, sni string, front policy, alpn []string) *tls.Config {
 	cfg := &tls.Config{
 		ServerName:         sni, // empty, with verification off: crypto/tls then sends no SNI
-		NextProtos:         s.plan.profile.BackendALPN,
+		NextProtos:         alpn,
 		InsecureSkipVerify: true,
 		KeyLogWriter:       s.opt.TargetKeyLog,
 		Renegotiation:      tls.RenegotiateFreelyAsClient, // alb.md section 2: supported towards targets
@@ -107,15 +115,15 @@ func (s *Server) targetConfig(raw net.Conn, sni string, front policy) *tls.Confi
 	return cfg
 }
 
-func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy) (net.Conn, error) {
-	cfg := s.targetConfig(raw, sni, front)
-	wire := raw
+func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy, alpn []string) (*tls.Conn, error) {
+	cfg := s.targetConfig(raw, sni, front, alpn)
+	under := raw
 	var tap *helloTap
 	if s.opt.OnTargetHello != nil {
 		tap = &helloTap{Conn: raw}
-		wire = tap
+		under = tap
 	}
-	conn := tls.Client(wire, cfg)
+	conn := tls.Client(under, cfg)
 	ctx, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.TargetTLSTimeout))
 	defer cancel()
 	err := conn.HandshakeContext(ctx)

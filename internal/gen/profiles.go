@@ -60,28 +60,44 @@ and the short names in them; a conflict between two of them stands beside the va
 |---|---|
 `)
 	names := albsim.Profiles()
-	values := map[string][]albsim.Knob{}
+	var knobs []string // those of the default profile, and behind them what other kinds of balancers have
+	values := map[string]map[string]albsim.Knob{}
+	for _, name := range append([]string{albsim.DefaultProfile}, names...) {
+		p, _ := albsim.LookupProfile(name)
+		for _, k := range p.Knobs() {
+			if values[k.Name] == nil {
+				values[k.Name] = map[string]albsim.Knob{}
+				knobs = append(knobs, k.Name)
+			}
+			values[k.Name][name] = k
+		}
+	}
 	for _, name := range names {
 		p, _ := albsim.LookupProfile(name)
-		values[name] = p.Knobs()
 		fmt.Fprintf(&b, "| %s | %s |\n", name, p.Description)
 	}
-	for i, knob := range values[albsim.DefaultProfile] {
-		comment := comments[knob.Name]
+	for _, knob := range knobs {
+		comment := comments[knob]
 		if comment == "" {
-			return nil, fmt.Errorf("%s: the knob %s has no comment", profilesPage, knob.Name)
+			return nil, fmt.Errorf("%s: the knob %s has no comment", profilesPage, knob)
 		}
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| value | grade | source | profiles |\n|---|---|---|---|\n", knob.Name, comment)
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| value | grade | source | profiles |\n|---|---|---|---|\n", knob, comment)
 		with := map[albsim.Evidence]map[string][]string{}
 		for _, name := range names {
-			k := values[name][i]
+			k, has := values[knob][name]
+			if !has {
+				continue
+			}
 			if with[k.Evidence] == nil {
 				with[k.Evidence] = map[string][]string{}
 			}
 			with[k.Evidence][k.Value] = append(with[k.Evidence][k.Value], name)
 		}
 		for _, name := range names { // each row once, at its first profile
-			k := values[name][i]
+			k, has := values[knob][name]
+			if !has {
+				continue
+			}
 			if row := with[k.Evidence][k.Value]; row[0] == name {
 				fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", shown(k.Value), k.Grade, k.Source, strings.Join(row, ", "))
 			}

@@ -8,30 +8,7 @@ import (
 // pending are the rows that no test is named by yet.
 var pending = []string{
 	"ALB-TLS-16", // needs a client that asks for a renegotiation: crypto/tls has none
-	"ALB-MTLS-07",
-	"ALB-UPG-10",
-	"ALB-UPG-11",
-	"ALB-ERR-08",
-	"ALB-ERR-09",
-	"ALB-DES-01",
 	"ALB-DNS-01",
-	"NLB-TCP-01",
-	"NLB-TCP-02",
-	"NLB-TCP-03",
-	"NLB-TCP-04",
-	"NLB-TCP-05",
-	"NLB-PP-01",
-	"NLB-PP-02",
-	"NLB-IP-01",
-	"NLB-TLS-01",
-	"NLB-TLS-02",
-	"NLB-TLS-03",
-	"NLB-TLS-04",
-	"NLB-ALB-01",
-	"CHAIN-01",
-	"CHAIN-02",
-	"CHAIN-03",
-	"CHAIN-04",
 }
 
 func TestEveryRowHasATestOrIsPending(t *testing.T) {

@@ -107,7 +107,7 @@ func tunnelTo(t *testing.T, l *Lab, path, typ string) (net.Conn, witness.Record,
 
 // A custom token gets through NLB, HAProxy and ALB without its Connection field, and a router that tolerates that makes a tunnel
 // (facts/alb.md section 12, CHAIN-01).
-func TestChain_CHAIN_01_CustomTokenReachesTheServiceWithoutConnection(t *testing.T) {
+func TestCHAIN_01_CustomTokenReachesTheServiceWithoutConnection(t *testing.T) {
 	l := startScenario(t, "chain", nil)
 	for _, path := range []string{"chain", "chain-instance"} {
 		seen := ask(t, l, path, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"alpn"}})
@@ -132,7 +132,7 @@ func TestChain_CHAIN_01_CustomTokenReachesTheServiceWithoutConnection(t *testing
 
 // In the other order a token that has lost its Connection field makes no tunnel, and websocket does (CHAIN-02). HAProxy 2.6, unlike the
 // source that the row goes by, hands the lone Upgrade field on and takes the router's 101 for an error.
-func TestChain_CHAIN_02_HAProxyBehindALBMakesNoTunnelOfCustomTokens(t *testing.T) {
+func TestCHAIN_02_HAProxyBehindALBMakesNoTunnelOfCustomTokens(t *testing.T) {
 	l := startScenario(t, "chain", func(sc *scenario.Scenario) {
 		lbs := sc.Topology.LoadBalancers
 		lbs["haproxy"].Apps, lbs["alb"].Apps, lbs["alb"].Nodes, lbs["alb"].RotateEvery = lbs["alb"].Apps, nil, 0, 0
@@ -160,7 +160,7 @@ func TestChain_CHAIN_02_HAProxyBehindALBMakesNoTunnelOfCustomTokens(t *testing.T
 }
 
 // Of three idle times the ALB's, the smallest, ends a silent tunnel (CHAIN-03).
-func TestChain_CHAIN_03_SmallestIdleTimeWins(t *testing.T) {
+func TestCHAIN_03_SmallestIdleTimeWins(t *testing.T) {
 	l := startScenario(t, "chain", func(sc *scenario.Scenario) {
 		sc.Topology.Paths = []string{"chain"}
 		sc.Topology.LoadBalancers["alb"].Attributes = map[string]any{idleAttribute: 1}
@@ -180,7 +180,7 @@ func TestChain_CHAIN_03_SmallestIdleTimeWins(t *testing.T) {
 }
 
 // A target that insists on the Connection field, as net/http/httputil does, never sees an upgrade behind an ALB (CHAIN-04).
-func TestChain_CHAIN_04_StrictTargetSeesAPlainRequest(t *testing.T) {
+func TestCHAIN_04_StrictTargetSeesAPlainRequest(t *testing.T) {
 	l := startScenario(t, "chain", nil)
 	web, err := url.Parse("http://" + l.backend("web").Address)
 	if err != nil {

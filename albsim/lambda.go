@@ -1,0 +1,259 @@
+package albsim
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// overLambda is the carrier of a group of target type lambda: alb.md 1.12 and section 7 (LAM). The target is the URL of an
+// invocation, such as the runtime interface emulator's http://host:port/2015-03-31/functions/function/invocations. It gets
+// AWS's event by POST and answers with the function's response. Several values of one name become the last of them, which
+// is AWS's way unless multi-value headers are on.
+type overLambda struct{}
+
+const lambdaLimit = 1 << 20 // of a request's body, and of a response: D, LIM
+
+type lambdaEvent struct {
+	RequestContext struct {
+		ELB struct {
+			TargetGroupARN string `json:"targetGroupArn"`
+		} `json:"elb"`
+	} `json:"requestContext"`
+	Method  string            `json:"httpMethod"`
+	Path    string            `json:"path"`
+	Query   map[string]string `json:"queryStringParameters"`
+	Headers map[string]string `json:"headers"`
+	Body    string            `json:"body"`
+	Base64  bool              `json:"isBase64Encoded"`
+}
+
+type lambdaAnswer struct {
+	Status      int               `json:"statusCode"`
+	Description string            `json:"statusDescription"`
+	Headers     map[string]string `json:"headers"`
+	Body        string            `json:"body"`
+	Base64      bool              `json:"isBase64Encoded"`
+}
+
+func (overLambda) accepts(*request) bool { return true }
+
+func (overLambda) carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn {
+	ctx, end := l.within(ctx)
+	defer end()
+	if len(x.req.upgrade) > 0 { // ALB-UPG-10
+		x.rec.errorReason = "LambdaWebsocketNotSupported"
+		x.page(400)
+		return nil
+	}
+	body, status := x.wholeBody()
+	if status != 0 {
+		if status == 413 {
+			x.rec.errorReason = "LambdaRequestTooLarge"
+		}
+		x.page(status)
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	x.dog.arm(func() {
+		cancel()
+		if x.started.Load() {
+			x.out.cut()
+		}
+	})
+	defer x.dog.disarm()
+	stopWatch := func() {}
+	if x.body == nil || x.body.done.Load() {
+		stopWatch = x.out.watch(func() {
+			x.gone.Store(true)
+			cancel()
+		})
+	}
+	begun := time.Now()
+	answer, fault, err := x.s.invoke(ctx, l.target.address, event(x.req, fields, l.group.name, body))
+	x.rec.targetTime = time.Since(begun)
+	stopWatch()
+	switch {
+	case x.gone.Load():
+		x.rec.status, x.close = 460, true
+	case err != nil:
+		x.s.log.Debug("function not invoked", "target", l.target.address, "err", err)
+		status := 502
+		if de, ok := errors.AsType[*dialError](err); ok {
+			status = de.status
+		}
+		x.rec.errorReason = fault
+		x.page(status)
+	default:
+		x.rec.targetStatus = answer.Status
+		r, body := answer.response(x.req.method)
+		x.passOn(r, body, nil)
+	}
+	return nil
+}
+
+// wholeBody reads what a function gets in one piece. The status is 0, or what answers a request without one.
+func (x *exchange) wholeBody() (body []byte, status int) {
+	if x.body == nil {
+		return nil, 0
+	}
+	if x.req.length > lambdaLimit {
+		x.close = true
+		return nil, 413
+	}
+	x.dog.arm(x.out.stopBody)
+	body, err := io.ReadAll(io.LimitReader(x.body, lambdaLimit+1))
+	idle := x.dog.disarm()
+	x.close = x.close || !x.body.done.Load()
+	switch {
+	case idle:
+		return nil, 408
+	case errors.Is(err, errBadChunk):
+		x.req.class.worsen(severe, "BadTransferEncoding")
+		return nil, 400
+	case err != nil:
+		return nil, 400
+	case len(body) > lambdaLimit:
+		return nil, 413
+	}
+	return body, 0
+}
+
+func event(r *request, fields []field, group string, body []byte) *lambdaEvent {
+	e := &lambdaEvent{Method: r.method, Path: r.path, Query: map[string]string{}, Headers: map[string]string{}, Body: string(body)}
+	e.RequestContext.ELB.TargetGroupARN = fmt.Sprintf(groupARN, group)
+	for pair := range strings.SplitSeq(r.query, "&") {
+		if name, value, _ := strings.Cut(pair, "="); name != "" {
+			e.Query[name] = value // as it came: AWS leaves the decoding to the function
+		}
+	}
+	for _, f := range fields {
+		if f.raw == "" && !f.is("Transfer-Encoding") {
+			e.Headers[strings.ToLower(f.name)] = f.value
+		}
+	}
+	if !utf8.Valid(body) || !textual(e.Headers["content-type"]) || e.Headers["content-encoding"] != "" {
+		e.Body, e.Base64 = base64.StdEncoding.EncodeToString(body), len(body) > 0
+	}
+	return e
+}
+
+// textual are the media types that a function gets as they are: LAM.
+func textual(kind string) bool {
+	kind, _, _ = strings.Cut(strings.ToLower(kind), ";")
+	switch strings.TrimSpace(kind) {
+	case "", "application/json", "application/javascript", "application/xml":
+		return true
+	}
+	return strings.HasPrefix(kind, "text/")
+}
+
+// invoke has the function answer. A fault is the access log's word for the error beside it.
+func (s *Server) invoke(ctx context.Context, address string, e *lambdaEvent) (a *lambdaAnswer, fault string, err error) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return nil, "LambdaBadRequest", err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(b))
+	if err != nil {
+		return nil, "LambdaBadRequest", err
+	}
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.ConnectTimeout))
+		defer cancel()
+		c, err := s.dial(ctx, net.Dialer{}, network, address)
+		if err != nil {
+			s.count.targetConnErrors.Add(1)
+			return nil, &dialError{504, err}
+		}
+		return c, nil
+	}}
+	resp, err := transport.RoundTrip(req)
+	if _, ok := errors.AsType[*dialError](err); ok {
+		return nil, "LambdaConnectionTimeout", err
+	}
+	if err != nil {
+		return nil, "LambdaUnhandled", err
+	}
+	defer resp.Body.Close()
+	b, err = io.ReadAll(io.LimitReader(resp.Body, lambdaLimit+1))
+	switch {
+	case err != nil:
+		return nil, "LambdaUnhandled", err
+	case len(b) > lambdaLimit:
+		return nil, "LambdaResponseTooLarge", errors.New("response over 1 MB")
+	case resp.StatusCode != http.StatusOK || resp.Header.Get("X-Amz-Function-Error") != "":
+		return nil, "LambdaUnhandled", fmt.Errorf("status %d: %.100q", resp.StatusCode, b)
+	}
+	a = &lambdaAnswer{}
+	if err := json.Unmarshal(b, a); err != nil {
+		return nil, "LambdaInvalidResponse", err
+	}
+	if a.Base64 {
+		raw, err := base64.StdEncoding.DecodeString(a.Body)
+		if err != nil {
+			return nil, "LambdaInvalidResponse", err
+		}
+		a.Body = string(raw)
+	}
+	for name, value := range a.Headers {
+		if !validToken(name) || strings.ContainsAny(value, "\x00\r\n") {
+			return nil, "LambdaInvalidResponse", fmt.Errorf("field %.60q", name)
+		}
+	}
+	if a.Status < 200 || a.Status > 599 || strings.ContainsAny(a.Description, "\x00\r\n") {
+		return nil, "LambdaInvalidResponse", fmt.Errorf("statusCode %d", a.Status)
+	}
+	return a, "", nil
+}
+
+// response is the answer for a client, with its body.
+func (a *lambdaAnswer) response(method string) (*response, io.Reader) {
+	reason, ok := strings.CutPrefix(a.Description, strconv.Itoa(a.Status)+" ")
+	if !ok {
+		reason = http.StatusText(a.Status)
+	}
+	r := &response{status: a.Status, reason: reason, length: int64(len(a.Body))}
+	for name, value := range a.Headers {
+		if f := (field{name: name, value: value}); !f.is("Content-Length") {
+			r.fields = append(r.fields, f)
+		}
+	}
+	if a.Status == http.StatusNoContent || a.Status == http.StatusNotModified {
+		r.length = 0
+		return r, nil
+	}
+	r.fields = append(r.fields, field{name: "Content-Length", value: strconv.Itoa(len(a.Body))})
+	if method == http.MethodHead {
+		return r, nil
+	}
+	return r, strings.NewReader(a.Body)
+}
+
+func planLambda(g TargetGroup, out *group, path string, faults *Faults) {
+	out.carrier = overLambda{}
+	if g.Protocol != "" || g.ProtocolVersion != "" {
+		faults.add(path+".protocol", "a group of target type lambda has neither protocol nor protocol version")
+	}
+	if len(g.Targets) > 1 {
+		faults.add(path+".targets", "a group of target type lambda has one target")
+	}
+	for i, t := range g.Targets {
+		if u, err := url.Parse(t); err != nil || u.Scheme != "http" || u.Host == "" || u.Path == "" {
+			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: must be the http URL of an invocation", t)
+		}
+		out.targets = append(out.targets, newTarget(t))
+	}
+}

@@ -1,0 +1,128 @@
+package albsim
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// function is an invocation's URL that answers with what serve makes of the event.
+func function(t *testing.T, serve func(w http.ResponseWriter, event map[string]any)) string {
+	ts := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var event map[string]any
+		if err := json.NewDecoder(r.Body).Decode(&event); err != nil {
+			t.Errorf("event: %v", err)
+		}
+		serve(w, event)
+	}))
+	t.Cleanup(ts.Close)
+	return ts.URL + "/2015-03-31/functions/function/invocations"
+}
+
+func lambda(target string) Config {
+	cfg := plain("127.0.0.1:1")
+	cfg.TargetGroups[0] = TargetGroup{Name: "t", TargetType: "lambda", Targets: []string{target}}
+	return cfg
+}
+
+func TestALB_UPG_10_UpgradeToLambdaIs400(t *testing.T) {
+	m := start(t, lambda(function(t, func(http.ResponseWriter, map[string]any) { t.Error("the function was invoked") })), Options{})
+	for i, token := range []string{"websocket", "x-tls-tunnel"} {
+		if status, head, _ := m.request(upgradeRequest(token)); status != 400 {
+			t.Errorf("%s: got %q", token, head)
+		}
+		if line := strings.Join(m.logLines(i + 1)[i], " "); !strings.Contains(line, ` "LambdaWebsocketNotSupported" `) || !strings.Contains(line, " 400 - ") {
+			t.Errorf("log %q", line)
+		}
+	}
+}
+
+func TestLambdaGetsTheEventAndAnswers(t *testing.T) {
+	var got map[string]any
+	m := start(t, lambda(function(t, func(w http.ResponseWriter, event map[string]any) {
+		got = event
+		body := base64.StdEncoding.EncodeToString([]byte("made"))
+		fmt.Fprintf(w, `{"statusCode":201,"statusDescription":"201 Made","headers":{"X-Of":"function"},"body":%q,"isBase64Encoded":true}`, body)
+	})), Options{})
+	c := m.dial()
+	for _, one := range []struct{ kind, sent, want string }{
+		{"text/plain", "hello", "hello"},
+		{"image/png", "\x00\x01", base64.StdEncoding.EncodeToString([]byte("\x00\x01"))},
+	} {
+		c.send(fmt.Sprintf("POST /p?a=%%20&b HTTP/1.1\r\nHost: a\r\nContent-Type: %s\r\nX-Two: 1\r\nX-Two: 2\r\nContent-Length: %d\r\n\r\n%s",
+			one.kind, len(one.sent), one.sent))
+		status, head, body := c.response()
+		if status != 201 || body != "made" || fieldOf(head, "X-Of") != "function" || !strings.HasPrefix(head, "HTTP/1.1 201 Made\r\n") {
+			t.Errorf("got %q %q", head, body)
+		}
+		headers, _ := got["headers"].(map[string]any)
+		query, _ := got["queryStringParameters"].(map[string]any)
+		elb := fmt.Sprint(got["requestContext"])
+		if got["httpMethod"] != "POST" || got["path"] != "/p" || query["a"] != "%20" || query["b"] != "" || headers["x-two"] != "2" ||
+			headers["x-forwarded-for"] != "127.0.0.1" || got["body"] != one.want || got["isBase64Encoded"] != (one.kind == "image/png") ||
+			!strings.Contains(elb, "targetgroup/t/") {
+			t.Errorf("event %v", got)
+		}
+	}
+}
+
+func TestLambdaThatFails(t *testing.T) {
+	for name, c := range map[string]struct {
+		answer, reason string
+		want           int
+	}{
+		"no JSON":     {"hello", "LambdaInvalidResponse", 502},
+		"no status":   {`{"body":"x"}`, "LambdaInvalidResponse", 502},
+		"a bad field": {`{"statusCode":200,"headers":{"A":"b\r\nC: d"}}`, "LambdaInvalidResponse", 502},
+		"too much":    {`{"statusCode":200,"body":"` + strings.Repeat("x", lambdaLimit) + `"}`, "LambdaResponseTooLarge", 502},
+		"an error":    {"", "LambdaUnhandled", 502},
+		"nothing":     {"", "LambdaConnectionTimeout", 504},
+	} {
+		url := function(t, func(w http.ResponseWriter, _ map[string]any) {
+			if c.answer == "" {
+				w.Header().Set("X-Amz-Function-Error", "Unhandled")
+			}
+			_, _ = io.WriteString(w, c.answer)
+		})
+		if name == "nothing" {
+			url = "http://" + closedPort(t) + "/invoke"
+		}
+		m := start(t, lambda(url), Options{})
+		if status, head, _ := m.request(plainGet); status != c.want {
+			t.Errorf("%s: got %q", name, head)
+		}
+		if line := strings.Join(m.logLines(1)[0], " "); !strings.Contains(line, ` "`+c.reason+`" `) {
+			t.Errorf("%s: log %q", name, line)
+		}
+	}
+}
+
+func TestLambdaBodyOver1MBIs413(t *testing.T) {
+	m := start(t, lambda(function(t, func(w http.ResponseWriter, _ map[string]any) { fmt.Fprint(w, `{"statusCode":200}`) })), Options{})
+	big := strings.Repeat("x", lambdaLimit+1)
+	for framing, want := range map[string]int{
+		fmt.Sprintf("Content-Length: %d\r\n\r\n", lambdaLimit+1):                              413,
+		fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(big), big): 413,
+		fmt.Sprintf("Content-Length: %d\r\n\r\n%s", lambdaLimit, big[1:]):                     200,
+	} {
+		if status, head, _ := m.request("POST / HTTP/1.1\r\nHost: a\r\n" + framing); status != want {
+			t.Errorf("%.40q: got %q, want %d", framing, head, want)
+		}
+	}
+}
+
+func TestLambdaGroupsAreChecked(t *testing.T) {
+	cfg := lambda("127.0.0.1:80")
+	cfg.TargetGroups[0].Protocol = "HTTP"
+	_, err := New(cfg, Options{})
+	for _, want := range []string{"neither protocol", "URL of an invocation"} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("no %q in %v", want, err)
+		}
+	}
+}
