@@ -281,7 +281,7 @@ func (s *Server) rawDial(ctx context.Context, by net.Dialer, network, address st
 	return by.DialContext(ctx, network, address)
 }
 
-func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (*rawConn, error) {
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
 	conn, err := s.rawDial(ctx, by, network, address)
 	if err != nil {
 		return nil, err

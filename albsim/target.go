@@ -71,7 +71,7 @@ func (s *Server) reach(ctx context.Context, address, sni string, secure bool, fr
 		}
 		return nil, &dialError{502, err}
 	}
-	var conn net.Conn = raw
+	conn := raw
 	if secure {
 		if conn, err = s.targetTLS(ctx, raw, sni, front, alpn); err != nil {
 			s.count.targetTLSErrors.Add(1)
