@@ -142,7 +142,7 @@ func reset(c net.Conn) {
 		}
 	}
 	if raw, ok := below[*rawConn](c); ok {
-		raw.Close() // nothing that a fault holds back is waited for
+		_ = raw.Close() // nothing that a fault holds back is waited for
 	}
 	c.Close()
 }
