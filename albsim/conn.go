@@ -15,6 +15,7 @@ import (
 type rawConn struct {
 	net.Conn
 	hello  *tls.ClientHelloInfo
+	chosen *tls.Certificate // what a TLS server answered that with
 	eof    atomic.Bool
 	closed func() // called once, by the first Close; nil for nothing
 	once   sync.Once

@@ -133,6 +133,7 @@ func verifyCode(err error) string {
 			return "ClientCertMaxChainDepthExceeded"
 		case x509.Expired:
 			return "ClientCertExpired"
+		default:
 		}
 	}
 	return "ClientCertInvalid"

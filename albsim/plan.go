@@ -38,6 +38,7 @@ func makePlan(cfg Config) (*plan, error) {
 			p.groups[g.Name] = group
 		}
 	}
+	checkQuotas(cfg, &faults)
 	if len(cfg.Listeners) == 0 {
 		faults.add("listeners", "at least one is needed")
 	}

@@ -90,6 +90,9 @@ func New(cfg Config, opt Options) (*Server, error) {
 	s.slots = make(chan struct{}, s.opt.MaxConnections)
 	s.pool = &pool{limit: 64, timeout: s.scaled(p.set.idle), idle: map[string][]*targetConn{}}
 	rand.Read(s.ticketKey[:])
+	for _, note := range s.Notes() {
+		s.log.Warn(note)
+	}
 	return s, nil
 }
 
