@@ -32,12 +32,12 @@ func (v *verifyFailure) Unwrap() error { return v.err }
 
 func planMutual(m MutualAuthentication, out *listenerPlan, path string, faults *Faults) {
 	switch m.Mode {
-	case "", "off", "passthrough":
+	case "", "off": // with whatever stands beside it
+		return
+	case "passthrough":
+		out.mutual = m.Mode
 		if m.TrustStore != "" || len(m.Revocations) > 0 || m.IgnoreClientCertificateExpiry || m.AdvertiseTrustStoreCANames == "on" {
-			faults.add(path+".mode", "%s: only verify has a trust store, and what goes with it", m.Mode)
-		}
-		if m.Mode == "passthrough" {
-			out.mutual = m.Mode
+			faults.add(path+".mode", "passthrough: only verify has a trust store, and what goes with it")
 		}
 		return
 	case "verify":
