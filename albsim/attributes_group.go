@@ -75,9 +75,6 @@ var groupAttributes = attributeSet[groupSettings]{
 // GroupAttributes lists a target group's keys that a document may set, with their defaults.
 func GroupAttributes() map[string]any { return groupAttributes.defaults() }
 
-// maxTargets is AWS's quota of targets a load balancer: alb.md section 9 (LIM).
-const maxTargets = 1000
-
 // planGroupSettings reads a group's attributes and refuses what AWS refuses of them together.
 func planGroupSettings(given map[string]any, path string, faults *Faults) groupSettings {
 	s := groupAttributes.read(given, path, faults)

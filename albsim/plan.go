@@ -57,6 +57,7 @@ func makePlan(cfg Config) (*plan, error) {
 			faults.add("admin", "%q: %s", cfg.Admin, msg)
 		}
 	}
+	checkQuotas(cfg, &faults)
 	if len(cfg.Listeners) == 0 {
 		faults.add("listeners", "at least one is needed")
 	}

@@ -115,6 +115,9 @@ func New(cfg Config, opt Options) (*Server, error) {
 	for _, g := range p.order {
 		g.begin(s)
 	}
+	for _, note := range s.Notes() {
+		s.log.Warn(note)
+	}
 	return s, nil
 }
 
