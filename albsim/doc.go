@@ -26,6 +26,13 @@
 // The idle timeout counts plaintext bytes of either direction on either leg. TCP keep-alive, TLS records without content
 // and h2 PING do not count. [Options.TimeScale] multiplies every timer, since the document has whole seconds only.
 //
+// # Faults
+//
+// An [Injection] disturbs the bytes of either hop, below TLS: from a connection's beginning when it stands in the document or
+// the profile, from the moment of [Server.Inject] on those that stand. The same seed cuts the same connection at the same
+// offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
+// fault and an observer a read or write pays for one look at a flag.
+//
 // # What it does not do, and says so
 //
 // New refuses with a sentence: NLB protocols, authenticate actions, health checks and TLS policies that crypto/tls cannot keep. Trailers pass between h2
