@@ -33,6 +33,13 @@
 // AWS's state and reason of each. Health checks are off where a document does not ask for them. Anomaly mitigation's shape is not
 // documented; [GroupAttributes] has the keys and what is known of them.
 //
+// # Faults
+//
+// An [Injection] disturbs the bytes of either hop, below TLS: from a connection's beginning when it stands in the document or
+// the profile, from the moment of [Server.Inject] on those that stand. The same seed cuts the same connection at the same
+// offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
+// fault and an observer a read or write pays for one look at a flag.
+//
 // # What it does not do, and says so
 //
 // New refuses with a sentence: NLB protocols, authenticate actions and TLS policies that crypto/tls cannot keep. Trailers pass
