@@ -203,8 +203,11 @@ func (c *chain) hops() []result.Hop {
 
 // tapped tells whether the client or a component of ours is at one end of hop i, so that it can say what it saw.
 func (c *chain) tapped(i int) bool {
-	return i == 0 || i == len(c.nodes) || c.nodes[i-1].alb != nil || c.nodes[i].alb != nil
+	return i == 0 || i == len(c.nodes) || c.nodes[i-1].sees() || c.nodes[i].sees()
 }
+
+// sees tells whether the node is a component of ours that has to do with TLS.
+func (n *node) sees() bool { return n.alb != nil && n.EndsTLS() }
 
 // LoadBalancers says which products stand on the paths.
 func (l *Lab) LoadBalancers() []result.LoadBalancer {

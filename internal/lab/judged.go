@@ -156,7 +156,10 @@ func (l *Lab) balancer(base conformance.Target, c *chain, upgrade conformance.Up
 
 // judgedPath describes a chain to those who put checks to it; upgrade is how the router itself is asked for a tunnel.
 func (l *Lab) judgedPath(c *chain, upgrade conformance.UpgradePath) conformance.Path {
-	p := conformance.Path{Name: c.path, Address: c.address(), IdleTimeout: judgedIdle}
+	p := conformance.Path{Name: c.path, Address: c.address()}
+	if slices.ContainsFunc(c.nodes, func(n *node) bool { return n.Protocol == scenario.HTTPS }) {
+		p.IdleTimeout = judgedIdle
+	}
 	if front := c.front(); front != nil {
 		upgrade.Roots, upgrade.Intermediary = l.pki.outerRoots, true
 		upgrade.ServerName, upgrade.Host = front.Name, front.Name
