@@ -38,9 +38,9 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		Listen:       listenAddress(""),
 		Certificates: l.certificates(),
 		Upgrade:      router.Upgrade{Path: t.Upgrade.Path, Types: t.Upgrade.Types, PingInterval: router.Duration(judgedPing)},
-		Routes:       l.fixture.routes(l),
-		Limits:       router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
-		Drain:        router.Drain{Timeout: router.Duration(drainTime)},
+		Routes:       l.fixture.routes(l), ProxyProtocol: l.proxyProtocol(),
+		Limits: router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
+		Drain:  router.Drain{Timeout: router.Duration(drainTime)},
 	}
 	if l.judged.router, err = l.serveRouter(ctx, "router under test", config, nil); err != nil || l.opt.Only == OnlyRouter {
 		return err
