@@ -97,7 +97,7 @@ func TestFlowHashIsReplayable(t *testing.T) {
 	}
 }
 
-func TestNLB_PP_01_HeaderInFrontOfWhatTheClientSends(t *testing.T) {
+func TestProxyHeaderStandsInFrontOfWhatTheClientSends(t *testing.T) {
 	got := make(chan []byte, 1)
 	at := sink(t, func(c *client) {
 		b := make([]byte, 16+84+len("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello"))
