@@ -70,7 +70,7 @@ func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b
 	next := realproxy.Next{Address: b.address, Name: b.name}
 	for i, leg := range slices.Backward(legs) {
 		p := place{
-			behind: b, leg: leg, next: next,
+			behind: b, path: path, leg: leg, next: next,
 			hop: hopName(legs, i), nextHop: hopName(legs, i+1),
 			front:       !slices.ContainsFunc(legs[:i], func(l scenario.Leg) bool { return l.EndsTLS() }),
 			acceptProxy: i > 0 && legs[i-1].SendsProxy() != "",
@@ -91,6 +91,7 @@ func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b
 // place is a load balancer's place in a chain.
 type place struct {
 	behind
+	path         string
 	leg          scenario.Leg
 	next         realproxy.Next
 	hop, nextHop string

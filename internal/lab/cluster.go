@@ -128,6 +128,14 @@ func (c *cluster) start(ctx context.Context, listen string) (*albsim.Server, err
 		opt.OnFrontHello = func(e albsim.HelloEvent) { t.balancerHello(p.hop, e) }
 		opt.OnTargetHello = func(e albsim.HelloEvent) { t.balancerHello(p.nextHop, e) }
 		opt.TargetKeyLog = &c.lab.keys
+		if r := c.lab.recording; r != nil {
+			opt.FrontKeyLog = &r.keys
+			opt.Observe = func(e albsim.Event) { r.event(p.path, p.leg.Key, e) }
+			opt.OnTargetHello = func(e albsim.HelloEvent) {
+				r.opened(p.path, p.nextHop, e.Local)
+				t.balancerHello(p.nextHop, e)
+			}
+		}
 	}
 	s, err := albsim.New(c.config(listen), opt)
 	if err != nil {
