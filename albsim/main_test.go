@@ -61,7 +61,7 @@ func makeKeyCert(t testing.TB, key crypto.Signer, edit func(*x509.Certificate), 
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	c := Certificate{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	c := Certificate{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	write := func(path, kind string, b []byte) {
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
 			t.Fatal(err)
