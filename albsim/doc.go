@@ -26,19 +26,19 @@
 // The idle timeout counts plaintext bytes of either direction on either leg. TCP keep-alive, TLS records without content
 // and h2 PING do not count. [Options.TimeScale] multiplies every timer, since the document has whole seconds only.
 //
-// # Faults
-//
-// An [Injection] disturbs the bytes of either hop, below TLS: from a connection's beginning when it stands in the document or
-// the profile, from the moment of [Server.Inject] on those that stand. The same seed cuts the same connection at the same
-// offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
-// fault and an observer a read or write pays for one look at a flag.
-//
 // # Targets
 //
 // A target group chooses by the client's stickiness cookie, else by its algorithm, among its healthy targets, and among all of
 // them when too few are healthy. [Server.Register] and [Server.Deregister] change a group while it runs, [Server.Targets] tells
 // AWS's state and reason of each. Health checks are off where a document does not ask for them. Anomaly mitigation's shape is not
 // documented; [GroupAttributes] has the keys and what is known of them.
+//
+// # Faults
+//
+// An [Injection] disturbs the bytes of either hop, below TLS: from a connection's beginning when it stands in the document or
+// the profile, from the moment of [Server.Inject] on those that stand. The same seed cuts the same connection at the same
+// offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
+// fault and an observer a read or write pays for one look at a flag.
 //
 // # What it does not do, and says so
 //
