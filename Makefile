@@ -1,12 +1,12 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-h2spec mutants fuzz lint fmt gen bench bench-router packages check clean
+.PHONY: help build run test test-quick test-teleport test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 # What the tests with real servers and a real browser need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium
+PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium haproxy nginx libnginx-mod-stream caddy apache2
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,13 +53,18 @@ bench-router: build ## our router against HAProxy and nginx, each a process of i
 	$(GO) build -trimpath -o bin/peers ./internal/peers
 	bin/peers -router bin/tlsroute-bench $(PEERS)
 
+bench-alb: build ## the load balancer simulator against HAProxy and nginx as load balancers (installs them as root; a minute)
+	@./tools/packages.sh haproxy nginx-full
+	$(GO) build -trimpath -o bin/peers ./internal/peers
+	bin/peers -alb -router bin/tlsroute-bench $(PEERS)
+
 lint: ## the pinned linters (the first run builds them)
 	$(TOOL) golangci-lint run ./...
 
 fmt: ## format everything
 	$(TOOL) golangci-lint fmt ./...
 
-gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md
+gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md, docs/profiles.md
 	$(GO) run ./internal/gen .
 
 clean: ## remove what builds and runs leave

@@ -66,14 +66,14 @@ func passing(err error) bool {
 }
 
 func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
-	raw := &rawConn{Conn: conn}
+	raw := &rawConn{Conn: conn, wire: s.board.wire("client", "", conn)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	c := &connState{l: l, conn: conn, cancel: cancel, established: time.Now(), traceID: newConnTrace(), idle: true}
+	c := &connState{l: l, conn: raw, cancel: cancel, established: time.Now(), traceID: newConnTrace(), idle: true}
 	s.mu.Lock()
 	if s.draining {
 		s.mu.Unlock()
-		conn.Close()
+		c.conn.Close()
 		return
 	}
 	s.conns[c] = struct{}{}
@@ -81,14 +81,14 @@ func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
 	// A cut closes below TLS: close_notify could wait for a client that reads nothing.
-	release := context.AfterFunc(ctx, func() { conn.Close() })
+	release := context.AfterFunc(ctx, func() { c.conn.Close() })
 	defer func() {
 		release()
 		s.mu.Lock()
 		delete(s.conns, c)
 		s.mu.Unlock()
 		s.count.activeConnections.Add(-1)
-		conn.Close()
+		c.conn.Close()
 	}()
 	l.plan.serve(s, ctx, c, raw)
 }

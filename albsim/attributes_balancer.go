@@ -52,5 +52,23 @@ var balancerAttributes = attributeSet[settings]{
 	},
 }
 
+// forever is longer than any simulator stands, and can be scaled.
+const forever = 365 * 24 * time.Hour
+
+// from takes the profile's value for what the document does not set, where a product's differs from AWS's. An idle timeout of
+// the document is one for everything, as AWS's is, and takes the place of the profile's others.
+func (s *settings) from(p *Profile, set map[string]any) {
+	if _, ok := set["idle_timeout.timeout_seconds"]; ok {
+		p.TunnelIdle, p.ResponseTimeout = 0, 0
+	} else {
+		s.idle = p.IdleTimeout
+	}
+	if _, ok := set["client_keep_alive.seconds"]; !ok {
+		if s.keepAlive = p.ClientKeepAlive; s.keepAlive == 0 {
+			s.keepAlive = forever
+		}
+	}
+}
+
 // Attributes lists the load balancer's keys that a document may set, with their defaults.
 func Attributes() map[string]any { return balancerAttributes.defaults() }

@@ -11,11 +11,9 @@ type overHTTP1 struct{}
 func (overHTTP1) accepts(req *request) bool { return !req.grpc() }
 
 func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn {
-	ctx, end := l.within(ctx)
-	defer end()
 	address, secure, sni := l.target.address, l.group.secure, ""
-	if secure && x.s.plan.profile.BackendSNI == "host" {
-		sni = hostOnly(x.req.host)
+	if secure {
+		sni = x.s.plan.profile.targetName(x.req.host, address)
 	}
 	for fresh := false; ; fresh = true {
 		var c *targetConn
@@ -24,7 +22,10 @@ func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []fiel
 		}
 		if c == nil {
 			var err error
-			if c, err = x.s.dialTarget(ctx, address, sni, secure, x.l.plan.policy); err != nil {
+			dialCtx, end := l.within(ctx)
+			c, err = x.s.dialTarget(dialCtx, address, sni, secure, x.l.plan.policy)
+			end()
+			if err != nil {
 				x.s.log.Debug("target not reached", "target", address, "err", err)
 				status := 502
 				if de, ok := errors.AsType[*dialError](err); ok {
@@ -35,9 +36,11 @@ func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []fiel
 			}
 		}
 		x.rec.target = address
-		stop := context.AfterFunc(ctx, func() { c.SetDeadline(longAgo) })
+		cut := func() { c.SetDeadline(longAgo) }
+		stop, lost := context.AfterFunc(ctx, cut), context.AfterFunc(l.target.ctx(), cut)
 		switched, again := x.roundTrip(c, fields)
 		stop()
+		lost()
 		if !again {
 			if switched {
 				return c

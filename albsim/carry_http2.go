@@ -26,8 +26,8 @@ func (o overHTTP2) carry(ctx context.Context, x *exchange, l *lease, fields []fi
 	defer end()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if x.s.plan.profile.BackendSNI == "host" {
-		ctx = context.WithValue(ctx, sniKey{}, hostOnly(x.req.host))
+	if name := x.s.plan.profile.targetName(x.req.host, l.target.address); name != "" {
+		ctx = context.WithValue(ctx, sniKey{}, name)
 	}
 	stalled := false // read behind disarm only
 	x.dog.arm(func() {

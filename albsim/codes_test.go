@@ -25,7 +25,7 @@ var awsCodes = map[int]string{
 }
 
 // TestNoStatusButAWSsComesFromTheBalancer reads the sources: every status that a page, a refusal, a gate or a dial error names is
-// one of AWS's, and every one of AWS's that has no reason to be missing is named. A status of another profile's knob is data.
+// one of AWS's, as are those of the profile's knobs, and every one of AWS's that has no reason to be missing is named.
 func TestNoStatusButAWSsComesFromTheBalancer(t *testing.T) {
 	found := map[int]bool{}
 	entries, err := os.ReadDir(".")
@@ -50,6 +50,14 @@ func TestNoStatusButAWSsComesFromTheBalancer(t *testing.T) {
 			}
 			return true
 		})
+	}
+	for _, k := range awsALB().Knobs() {
+		if code, err := strconv.Atoi(k.Value); err == nil && strings.HasSuffix(k.Name, "Status") {
+			found[code] = true
+			if _, ok := awsCodes[code]; !ok {
+				t.Errorf("knob %s: %d is none of AWS's codes", k.Name, code)
+			}
+		}
 	}
 	for _, code := range slices.Sorted(maps.Keys(awsCodes)) {
 		if why := awsCodes[code]; found[code] == (why != "") && code >= 400 {

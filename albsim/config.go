@@ -11,6 +11,10 @@ type Config struct {
 	Listeners    []Listener     `json:"listeners" jsonschema:"required,minItems=1"`
 	TargetGroups []TargetGroup  `json:"target_groups" jsonschema:"required"`
 	Logs         Logs           `json:"logs,omitzero"`
+	// Faults are put into every connection from its beginning, beside those of the profile.
+	Faults []Injection `json:"faults,omitempty"`
+	// Admin is where /healthz, /readyz, /metrics, /config and /targets are served over plaintext HTTP; empty turns it off.
+	Admin string `json:"admin,omitempty"`
 }
 
 // Logs are files that are appended to; empty means none.

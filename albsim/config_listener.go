@@ -4,11 +4,13 @@ package albsim
 type Listener struct {
 	// Listen is host:port; port 0 picks one.
 	Listen   string `json:"listen" jsonschema:"required"`
-	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS"`
-	// Certificates are for HTTPS. The default answers no SNI and an unknown one: the one that says so, or the first.
+	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS,enum=TCP,enum=TLS"`
+	// Certificates are for HTTPS and TLS. The default answers no SNI and an unknown one: the one that says so, or the first.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// SSLPolicy is ELBSecurityPolicy-2016-08 when empty, which is what AWS's interface defaults to.
 	SSLPolicy string `json:"ssl_policy,omitempty"`
+	// ALPNPolicy is for TLS; None when empty.
+	ALPNPolicy string `json:"alpn_policy,omitempty" jsonschema:"enum=None,enum=HTTP1Only,enum=HTTP2Only,enum=HTTP2Optional,enum=HTTP2Preferred"`
 	// Attributes are the listener's own, by AWS's full key.
 	Attributes           map[string]any       `json:"attributes,omitempty"`
 	MutualAuthentication MutualAuthentication `json:"mutual_authentication,omitzero"`

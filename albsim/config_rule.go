@@ -22,6 +22,8 @@ type Action struct {
 	// TargetGroup is where forward leads; TargetGroups spreads it by weight.
 	TargetGroup  string           `json:"target_group,omitempty"`
 	TargetGroups []WeightedTarget `json:"target_groups,omitempty" jsonschema:"maxItems=5"`
+	// TargetGroupStickiness keeps a client with the target group that it came to first, by the cookie AWSALBTG.
+	TargetGroupStickiness TargetGroupStickiness `json:"target_group_stickiness_config,omitzero"`
 	// StatusCode is for redirect (301 or 302) and fixed-response (2XX, 4XX, 5XX).
 	StatusCode  int    `json:"status_code,omitempty"`
 	ContentType string `json:"content_type,omitempty"`
@@ -33,6 +35,13 @@ type Action struct {
 	Port     string  `json:"port,omitempty"`
 	Path     string  `json:"path,omitempty"`
 	Query    *string `json:"query,omitempty"`
+}
+
+// TargetGroupStickiness is part of a forward action.
+type TargetGroupStickiness struct {
+	Enabled bool `json:"enabled"`
+	// DurationSeconds is how long a cookie counts; it goes with enabled.
+	DurationSeconds int `json:"duration_seconds,omitempty" jsonschema:"minimum=1,maximum=604800"`
 }
 
 // WeightedTarget is one share of a forward action.

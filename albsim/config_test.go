@@ -71,8 +71,8 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 			},
 		},
 		TargetGroups: []TargetGroup{
-			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "HTTP3", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true}},
-			{Name: "router", Protocol: "TCP", Attributes: map[string]any{"stickiness.enabled": true}},
+			{Name: "router", Protocol: "HTTPS", ProtocolVersion: "HTTP3", Targets: []string{"127.0.0.1"}, HealthCheck: HealthCheck{Enabled: true, IntervalSeconds: 4}},
+			{Name: "router", Protocol: "TCP", Attributes: map[string]any{"slow_start.duration_seconds": 29}},
 		},
 	}
 	_, err := New(cfg, Options{})
@@ -93,8 +93,8 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		"listeners[1].rules[0].actions[0].status_code",
 		"listeners[1].rules[0].actions[0]", "listeners[1].rules[1].priority", "listeners[1].rules[1].conditions[0].values[0]",
 		"listeners[1].rules[1].conditions[1].http_header_name", "listeners[1].rules[1].actions[0].target_groups",
-		"target_groups[0].protocol_version", "target_groups[0].health_check.enabled", "target_groups[0].targets[0]",
-		"target_groups[1].protocol", "target_groups[1].attributes[stickiness.enabled]", "target_groups[1].name",
+		"target_groups[0].protocol_version", "target_groups[0].health_check.interval_seconds", "target_groups[0].targets[0]",
+		"target_groups[1].protocol", "target_groups[1].attributes[slow_start.duration_seconds]", "target_groups[1].name",
 	} {
 		if !slices.Contains(paths, want) {
 			t.Errorf("no fault at %s", want)
@@ -111,8 +111,14 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 }
 
 func TestEveryProfileStatesItsEvidence(t *testing.T) {
-	if got := Profiles(); !slices.Equal(got, []string{"alpn-alert", "aws-alb", "websocket-only"}) {
-		t.Errorf("profiles %v", got)
+	for _, name := range []string{
+		"alpn-alert", "alpn-echo", "alpn-forced-http1", "aws-alb", "aws-nlb-tcp", "aws-nlb-tls", "azure-appgw", "caddy", "cloudflare", "cloudfront", "envoy",
+		"eof-on-unknown-alpn", "gcp-l7", "haproxy", "header-scrubber", "hostile", "nginx", "traefik", "waf-single-token", "websocket-only",
+		"ws-refragmenting",
+	} {
+		if !slices.Contains(Profiles(), name) {
+			t.Errorf("no profile %s", name)
+		}
 	}
 	for _, name := range Profiles() {
 		p, _ := LookupProfile(name)
@@ -123,6 +129,14 @@ func TestEveryProfileStatesItsEvidence(t *testing.T) {
 		for _, k := range knobs {
 			if !slices.Contains([]string{"D", "O", "S", "I", "A", "unknown"}, k.Grade) {
 				t.Errorf("%s: %s has grade %q", name, k.Name, k.Grade)
+			}
+			if k.Source == "" {
+				t.Errorf("%s: %s has no source", name, k.Name)
+			}
+			for word := range strings.FieldsSeq(k.Value) {
+				if k.Words != nil && !slices.Contains(k.Words, word) {
+					t.Errorf("%s: %s is %q, want one of %q", name, k.Name, word, k.Words)
+				}
 			}
 		}
 	}

@@ -11,29 +11,57 @@ import (
 )
 
 // rawConn lies under every front and target connection. It notes the hello of a TLS server, and the end of the stream
-// below TLS: crypto/tls reports an end without close_notify as a clean one when it falls on a record boundary.
+// below TLS: crypto/tls reports an end without close_notify as a clean one when it falls on a record boundary. Faults get at
+// its bytes through wire.
 type rawConn struct {
 	net.Conn
+	wire   *wire
 	hello  *tls.ClientHelloInfo
 	chosen *tls.Certificate // what a TLS server answered that with
 	eof    atomic.Bool
-	closed func() // called once, by the first Close; nil for nothing
+	muted  atomic.Bool // what is written is dropped: crypto/tls cannot fail a handshake without an alert
+	closed func()      // called once, by the first Close; nil for nothing
 	once   sync.Once
 }
 
 func (c *rawConn) Close() error {
-	if c.closed != nil {
-		c.once.Do(c.closed)
-	}
+	c.once.Do(func() {
+		c.wire.gone()
+		if c.closed != nil {
+			c.closed()
+		}
+	})
 	return c.Conn.Close()
 }
 
 func (c *rawConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.wire.read(p)
 	if errors.Is(err, io.EOF) {
 		c.eof.Store(true)
 	}
 	return n, err
+}
+
+func (c *rawConn) Write(p []byte) (int, error) {
+	if c.muted.Load() {
+		return len(p), nil
+	}
+	return c.wire.write(p)
+}
+
+func (c *rawConn) SetDeadline(t time.Time) error {
+	c.wire.deadlines(true, true, t)
+	return c.Conn.SetDeadline(t)
+}
+
+func (c *rawConn) SetReadDeadline(t time.Time) error {
+	c.wire.deadlines(true, false, t)
+	return c.Conn.SetReadDeadline(t)
+}
+
+func (c *rawConn) SetWriteDeadline(t time.Time) error {
+	c.wire.deadlines(false, true, t)
+	return c.Conn.SetWriteDeadline(t)
 }
 
 func (c *rawConn) NetConn() net.Conn { return c.Conn }
@@ -113,6 +141,9 @@ func reset(c net.Conn) {
 		if low, ok := tcp.(net.Conn); ok {
 			low.Close()
 		}
+	}
+	if raw, ok := below[*rawConn](c); ok {
+		_ = raw.Close() // nothing that a fault holds back is waited for
 	}
 	c.Close()
 }

@@ -47,7 +47,7 @@ func TestALB_ERR_01_02_PagesByteForByte(t *testing.T) {
 		t.Errorf("head %q", head)
 	}
 	for code, size := range map[int]int{400: 122, 403: 118, 301: 134, 502: 122, 504: 132} { // alb.md section 7
-		if _, b := page("awselb/2.0", code); len(b) != size {
+		if _, b := page(new(awsALB()), code); len(b) != size {
 			t.Errorf("page %d has %d bytes, want %d", code, len(b), size)
 		}
 	}
@@ -103,7 +103,7 @@ func TestShortBodyIsNotPassedOffAsWhole(t *testing.T) {
 }
 
 func TestALB_ERR_06_MethodsEncodingsVersions(t *testing.T) {
-	target := newStub(t, nil, func(c *client, _ string) { rest(c) }) // the only body is malformed: nothing may overtake that
+	target := newStub(t, nil, func(c *client, _ string) { rest(c) }) // no answer that could overtake a broken body
 	m := start(t, plain(target.addr), Options{})
 	for _, c := range []struct {
 		raw  string

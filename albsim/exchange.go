@@ -33,12 +33,15 @@ type exchange struct {
 	dog *watchdog
 	rec *record
 
-	lease   *lease // of a tunnel
-	body    *bodyState
-	fault   error       // the client's, in sending its body
-	gone    atomic.Bool // the client has left
-	started atomic.Bool // a response head is going out
-	close   bool        // the front connection cannot be used again
+	lease *lease // once a target is chosen; a tunnel keeps it
+	// groupStays has the client stay with the lease's group.
+	groupStays bool
+	framed     bool // the tunnel is of WebSocket frames
+	body       *bodyState
+	fault      error       // the client's, in sending its body
+	gone       atomic.Bool // the client has left
+	started    atomic.Bool // a response head is going out
+	close      bool        // the front connection cannot be used again
 }
 
 // bodyState watches a request body being read.
@@ -86,12 +89,12 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	switch a.kind {
 	case "fixed-response":
 		x.s.count.fixedResponses.Add(1)
-		x.send(fixedResponse(p.ServerHeader, a))
+		x.send(fixedResponse(p, a))
 		return nil
 	case "redirect":
 		x.s.count.redirects.Add(1)
 		x.rec.redirect = a.location(x.req)
-		x.send(redirection(p.ServerHeader, a.StatusCode, x.rec.redirect))
+		x.send(redirection(p, a.StatusCode, x.rec.redirect))
 		return nil
 	}
 	return x.forward(ctx, a)
@@ -100,10 +103,10 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 // page sends one of the balancer's own pages.
 func (x *exchange) page(status int) {
 	if x.req.grpc() {
-		x.send(grpcPage(x.s.plan.profile.ServerHeader, status), nil)
+		x.send(grpcPage(&x.s.plan.profile, status), nil)
 		return
 	}
-	x.send(page(x.s.plan.profile.ServerHeader, status))
+	x.send(page(&x.s.plan.profile, status))
 }
 
 // head sends the head of a final response.
@@ -129,7 +132,7 @@ func (x *exchange) send(r *response, body []byte) {
 
 // forward has a target of one of the action's groups answer.
 func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
-	g := a.chooseGroup()
+	g := x.group(a)
 	if g == nil {
 		x.page(503)
 		return nil
@@ -141,12 +144,12 @@ func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
 		return nil
 	}
 	x.s.count.requests.Add(1)
+	x.lease = l
 	c := x.deliver(ctx, l)
+	l.settleAccount(x.rec.failed())
 	if c == nil {
 		l.release()
-		return nil
 	}
-	x.lease = l // the tunnel's
 	return c
 }
 

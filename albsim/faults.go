@@ -64,6 +64,9 @@ func near(word string, known []string) []string {
 }
 
 func didYouMean(word string, known []string) string {
+	if len(known) == 0 {
+		return ""
+	}
 	if n := near(word, known); len(n) > 0 {
 		return "; did you mean " + strings.Join(n, " or ") + "?"
 	}

@@ -1,33 +1,29 @@
 package albsim
 
 import (
-	"crypto/rand"
-	"encoding/hex"
-	"fmt"
-	"net"
+	"net/textproto"
+	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
-// rewrite turns a request into the fields that the target gets, in the order observed behind an ALB (alb.md 1.2):
-// X-Forwarded-For, -Proto, -Port, Host, X-Amzn-Trace-Id, what TLS adds, Upgrade, Connection, and the rest as it came.
-// For a custom upgrade token only Connection itself goes; what it nominates stays (ALB-UPG-02, -05).
+// rewrite turns a request into the fields that the target gets. In front of an ALB's target they stand in the order that was
+// observed (alb.md 1.2): what the balancer adds, what TLS adds, Upgrade, Connection, and the rest as it came. For a custom
+// upgrade token only Connection itself goes; what it nominates stays (ALB-UPG-02, -05).
 func (s *Server) rewrite(r *request) []field {
 	p, set := &s.plan.profile, &s.plan.set
 	upgrade, connection := s.upgradeFields(r)
 	out := make([]field, 0, len(r.fields)+8)
-	if xff, ok := forwardedFor(r, set); ok {
-		out = append(out, field{name: "X-Forwarded-For", value: xff})
+	if !slices.Contains(p.AddedFields, "Host") {
+		out = append(out, s.hostFields(r)...)
 	}
-	proto := "http"
-	if r.secure {
-		proto = "https"
+	for _, name := range p.AddedFields {
+		if name == "Host" {
+			out = append(out, s.hostFields(r)...)
+		} else if value, ok := s.added(name, r); ok {
+			out = append(out, field{name: name, value: value})
+		}
 	}
-	out = append(out, field{name: "X-Forwarded-Proto", value: proto}, field{name: "X-Forwarded-Port", value: strconv.Itoa(r.port)})
-	out = append(out, s.hostFields(r)...)
-	trace, _ := r.get("X-Amzn-Trace-Id")
-	out = append(out, field{name: "X-Amzn-Trace-Id", value: traceID(trace, r.headSize > 7<<10)})
 	if r.tls != nil {
 		out = append(out, tlsFields(r, set)...)
 		out = append(out, s.mtlsFields(r)...)
@@ -43,14 +39,29 @@ func (s *Server) rewrite(r *request) []field {
 			out = append(out, f)
 		}
 	}
+	if p.FieldNames != "keep" {
+		for i := range out {
+			out[i].name = spelled(out[i].name, p.FieldNames)
+		}
+	}
 	return out
+}
+
+// spelled is a field's name as the knob FieldNames has it. A folded line has no name and stays.
+func spelled(name, how string) string {
+	if how == "canonical" {
+		return textproto.CanonicalMIMEHeaderKey(name)
+	}
+	return strings.ToLower(name)
 }
 
 // passes tells whether a field goes on as it came.
 func passes(name string, r *request, p *Profile, set *settings) bool {
 	switch lower := strings.ToLower(name); lower {
-	case "x-forwarded-for", "x-forwarded-proto", "x-forwarded-port", "host", "x-amzn-trace-id", "connection", "upgrade":
+	case "host", "connection", "upgrade":
 		return false
+	case "content-length", "transfer-encoding":
+		return true
 	case "expect":
 		if r.expect {
 			return false
@@ -62,66 +73,17 @@ func passes(name string, r *request, p *Profile, set *settings) bool {
 			return false
 		}
 	}
+	switch {
+	case hasToken(p.AddedFields, name), hasToken(p.DropFields, name), len(p.KeepOnlyFields) > 0 && !hasToken(p.KeepOnlyFields, name):
+		return false
+	}
 	return !set.dropInvalid || awsName(name)
-}
-
-// upgradeFields returns what is left of Upgrade and Connection.
-func (s *Server) upgradeFields(r *request) (upgrade, connection []field) {
-	p := &s.plan.profile
-	if len(r.upgrade) == 0 || !s.tokensCross(r.upgrade) {
-		return nil, nil
-	}
-	for _, f := range r.fields {
-		switch {
-		case f.is("Upgrade"):
-			upgrade = append(upgrade, f)
-		case f.is("Connection") && hasToken(list([]field{f}, "Connection"), "upgrade"):
-			if hasToken(r.upgrade, "websocket") || !p.StripConnectionForCustom {
-				connection = []field{{name: f.name, value: "Upgrade"}}
-			}
-		}
-	}
-	return upgrade, connection
-}
-
-// tokensCross tells whether the profile lets one of the tokens through.
-func (s *Server) tokensCross(tokens []string) bool {
-	if s.plan.profile.UpgradeTokens == nil {
-		return true
-	}
-	for _, t := range tokens {
-		if hasToken(s.plan.profile.UpgradeTokens, t) {
-			return true
-		}
-	}
-	return false
-}
-
-// forwardedFor is the X-Forwarded-For of the three modes; ok is false when there is none.
-func forwardedFor(r *request, set *settings) (value string, ok bool) {
-	var before []string
-	for _, f := range r.fields {
-		if f.is("X-Forwarded-For") && f.value != "" {
-			before = append(before, f.value)
-		}
-	}
-	switch set.xffMode {
-	case "remove":
-		return "", false
-	case "preserve":
-		return strings.Join(before, ", "), len(before) > 0
-	}
-	addr := r.client.Addr().Unmap().WithZone("").String()
-	if set.xffPort {
-		addr = net.JoinHostPort(addr, strconv.Itoa(int(r.client.Port())))
-	}
-	return strings.Join(append(before, addr), ", "), true
 }
 
 // hostFields follows the table of AWS's preserve_host_header: unless preserved, the name is lower-cased, the host of an
 // absolute target wins, a default listener's port is dropped and another one's appended.
 func (s *Server) hostFields(r *request) []field {
-	if s.plan.set.preserveHost {
+	if s.plan.set.preserveHost || s.plan.profile.HostField == "keep" {
 		var out []field
 		for _, f := range r.fields {
 			if f.is("Host") {
@@ -137,36 +99,6 @@ func (s *Server) hostFields(r *request) []field {
 		host += ":" + strconv.Itoa(r.port)
 	}
 	return []field{{name: "Host", value: host}}
-}
-
-// newTraceID is 1-<8 hex digits of the time>-<24 random ones>.
-func newTraceID() string {
-	var b [12]byte
-	rand.Read(b[:])
-	return fmt.Sprintf("1-%08x-%s", uint32(time.Now().Unix()), hex.EncodeToString(b[:]))
-}
-
-// traceID follows alb.md section 6 (TRC): a new Root; Self in front of a Root that came in, replacing an older Self;
-// custom fields stay. A request whose head is over 7 KB gets a Root alone.
-func traceID(got string, oversize bool) string {
-	if got == "" || oversize {
-		return "Root=" + newTraceID()
-	}
-	var kept []string
-	root := false
-	for part := range strings.SplitSeq(got, ";") {
-		part = strings.TrimSpace(part)
-		if part == "" || strings.HasPrefix(part, "Self=") {
-			continue
-		}
-		root = root || strings.HasPrefix(part, "Root=")
-		kept = append(kept, part)
-	}
-	first := "Self="
-	if !root {
-		first = "Root="
-	}
-	return strings.Join(append([]string{first + newTraceID()}, kept...), ";")
 }
 
 func tlsFields(r *request, set *settings) []field {

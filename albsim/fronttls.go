@@ -13,9 +13,13 @@ import (
 	"time"
 )
 
-// frontTLS builds an HTTPS listener's TLS configuration.
+// frontTLS builds an HTTPS or TLS listener's TLS configuration.
 func (s *Server) frontTLS(l *listenerPlan) *tls.Config {
 	cfg := s.baseTLS(l)
+	if l.network != nil {
+		s.alpn(cfg, l.network.alpn)
+		return cfg
+	}
 	clientAuth(cfg, l)
 	offer := slices.Clone(s.plan.profile.ALPNOffer)
 	if !s.plan.set.http2 {

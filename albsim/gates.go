@@ -7,7 +7,7 @@ var gates = []func(x *exchange) int{methodGate, forwardedForGate, upgradeGate}
 func methodGate(x *exchange) int {
 	switch x.req.method {
 	case "TRACE":
-		return 405
+		return x.s.plan.profile.TraceStatus
 	case "CONNECT":
 		return x.s.plan.profile.ConnectStatus
 	}
@@ -15,16 +15,9 @@ func methodGate(x *exchange) int {
 }
 
 func forwardedForGate(x *exchange) int {
-	if len(list(x.req.fields, "X-Forwarded-For")) > x.s.plan.profile.MaxForwardedFor {
+	most := x.s.plan.profile.MaxForwardedFor
+	if most > 0 && len(list(x.req.fields, "X-Forwarded-For")) > most {
 		return 463
-	}
-	return 0
-}
-
-// upgradeGate refuses upgrades that do not cross, if the profile does so at all: RefusedUpgrade is 0 else.
-func upgradeGate(x *exchange) int {
-	if len(x.req.upgrade) > 0 && !x.s.tokensCross(x.req.upgrade) {
-		return x.s.plan.profile.RefusedUpgrade
 	}
 	return 0
 }

@@ -47,6 +47,9 @@ func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionS
 		br: bufio.NewReaderSize(m, 8<<10), bw: bufio.NewWriterSize(m, 4<<10),
 	}
 	m.dog.Store(f.dog)
+	if raw, ok := below[*rawConn](conn); ok && s.opt.Observe != nil {
+		f.dog.told = func() { raw.wire.tell(Event{Kind: EventTimer, Detail: "idle timeout"}) }
+	}
 	return f
 }
 
@@ -103,6 +106,12 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 	x.close = req.close || time.Since(f.state.established) >= f.s.scaled(f.s.plan.set.keepAlive)
 	target := x.run(ctx)
 	if target != nil {
+		if p.EarlyBytes == "request" && f.br.Buffered() > 0 {
+			x.lease.release()
+			target.close()
+			x.rec.done(f.conn.out.Load() - sent)
+			return true
+		}
 		f.tunnel(ctx, target)
 		x.rec.done(f.conn.out.Load() - sent)
 		return false

@@ -117,11 +117,15 @@ func (f *h1) stopBody() { f.conn.SetReadDeadline(longAgo) }
 
 func (f *h1) cut() { f.conn.SetDeadline(longAgo) }
 
+// watchAfter is how long an answer may take before anybody looks whether the client is still there: most are quicker, and a goroutine
+// for each would cost as much as the rest of the request.
+const watchAfter = 10 * time.Millisecond
+
 // watch reads ahead while a request is being answered. Bytes stay in the buffer (an early tunnel byte or the next
 // request); an end of the stream means that the client has left, if the profile says so.
 func (f *h1) watch(gone func()) (stop func()) {
 	ended := make(chan struct{})
-	go func() {
+	later := time.AfterFunc(watchAfter, func() {
 		defer close(ended)
 		for {
 			_, err := f.br.Peek(f.br.Buffered() + 1)
@@ -135,8 +139,11 @@ func (f *h1) watch(gone func()) (stop func()) {
 			}
 			return
 		}
-	}()
+	})
 	return func() {
+		if later.Stop() {
+			return
+		}
 		f.conn.SetReadDeadline(longAgo)
 		<-ended
 		f.conn.SetReadDeadline(time.Time{})

@@ -319,7 +319,8 @@ func (m *sim) logLines(n int) [][]string {
 		if err != nil {
 			m.t.Fatal(err)
 		}
-		if lines = strings.Split(strings.TrimSpace(string(b)), "\n"); len(b) > 0 && len(lines) >= n {
+		// A line that lies across two pages of the file can be read before it is whole.
+		if lines = strings.Split(strings.TrimSpace(string(b)), "\n"); bytes.HasSuffix(b, []byte("\n")) && len(lines) >= n {
 			var out [][]string
 			for _, l := range lines {
 				out = append(out, strings.Fields(l))

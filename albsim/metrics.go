@@ -15,7 +15,9 @@ type counters struct {
 	ruleEvaluations                                      atomic.Int64 // the default is none
 	fixedResponses, redirects                            atomic.Int64
 	processedBytes                                       atomic.Int64 // of the clients' side
+	ipv6Requests, ipv6Bytes                              atomic.Int64
 	byBalancer, byTarget                                 [600]atomic.Int64
+	flows                                                flowCounters // of a network load balancer
 }
 
 // answered counts a request that has ended, by who gave its status.
@@ -28,10 +30,13 @@ func (c *counters) answered(balancer, target int) {
 	}
 }
 
-// Metrics are the counters since New under CloudWatch's names; ActiveConnectionCount is of the moment, ProcessedBytes in
-// bytes. Names that are not there are not counted.
+// Metrics are the counters since New under CloudWatch's names; ActiveConnectionCount, and what counts hosts and zones, is of
+// the moment, ProcessedBytes in bytes. Names that are not there are not counted. What is of target groups is summed up.
 func (s *Server) Metrics() map[string]int64 {
 	c := &s.count
+	if s.plan.profile.Kind == network {
+		return c.ofFlows()
+	}
 	out := map[string]int64{
 		"ActiveConnectionCount":                           c.activeConnections.Load(),
 		"NewConnectionCount":                              c.newConnections.Load(),
@@ -46,6 +51,18 @@ func (s *Server) Metrics() map[string]int64 {
 		"HTTP_Fixed_Response_Count":                       c.fixedResponses.Load(),
 		"HTTP_Redirect_Count":                             c.redirects.Load(),
 		"ProcessedBytes":                                  c.processedBytes.Load(),
+		"IPv6RequestCount":                                c.ipv6Requests.Load(),
+		"IPv6ProcessedBytes":                              c.ipv6Bytes.Load(),
+	}
+	for _, g := range s.GroupMetrics() {
+		for _, name := range []string{
+			"HealthyHostCount", "UnHealthyHostCount", "UnhealthyRoutingRequestCount", "NonStickyRequestCount",
+			"HealthyStateRouting", "UnhealthyStateRouting", "HealthyStateDNS", "UnhealthyStateDNS", "AnomalousHostCount", "MitigatedHostCount",
+		} {
+			if n, ok := g[name]; ok {
+				out[name] += int64(n)
+			}
+		}
 	}
 	for _, status := range []int{500, 502, 503, 504} {
 		out["HTTPCode_ELB_"+strconv.Itoa(status)+"_Count"] = c.byBalancer[status].Load()

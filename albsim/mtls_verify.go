@@ -32,7 +32,7 @@ func (v *verifyFailure) Unwrap() error { return v.err }
 
 func planMutual(m MutualAuthentication, out *listenerPlan, path string, faults *Faults) {
 	switch m.Mode {
-	case "", "off": // with whatever stands beside it
+	case "", "off": // with whatever stands beside it: DESIGN.md section 5 has it so
 		return
 	case "passthrough":
 		out.mutual = m.Mode

@@ -11,7 +11,9 @@ type plan struct {
 	set       settings
 	listeners []*listenerPlan
 	groups    map[string]*group
+	order     []*group // as in the document
 	logs      Logs
+	faults    []Injection
 }
 
 func makePlan(cfg Config) (*plan, error) {
@@ -26,8 +28,18 @@ func makePlan(cfg Config) (*plan, error) {
 	if !ok {
 		faults.add("profile", "%s: this version has no such profile%s", name, didYouMean(name, Profiles()))
 	}
+	planGroup := planGroup
+	if profile.Kind == network {
+		planGroup = planNetworkGroup
+		networkAttributes.read(cfg.Attributes, "attributes", &faults)
+		if cfg.Logs.Connection != "" {
+			faults.add("logs.connection", "a network load balancer has none")
+		}
+	} else {
+		p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
+		p.set.from(&profile, cfg.Attributes)
+	}
 	p.profile = profile
-	p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
 
 	for i, g := range cfg.TargetGroups {
 		path := "target_groups[" + strconv.Itoa(i) + "]"
@@ -36,6 +48,13 @@ func makePlan(cfg Config) (*plan, error) {
 				faults.add(path+".name", "%s: there is a target group of that name already", g.Name)
 			}
 			p.groups[g.Name] = group
+			p.order = append(p.order, group)
+		}
+	}
+	p.faults = planFaults(cfg.Faults, "faults", &faults)
+	if cfg.Admin != "" {
+		if msg := checkAddress(cfg.Admin, true); msg != "" {
+			faults.add("admin", "%q: %s", cfg.Admin, msg)
 		}
 	}
 	checkQuotas(cfg, &faults)

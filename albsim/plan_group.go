@@ -14,14 +14,18 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 		planLambda(g, out, path, faults)
 		out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
 		return out
+	case "alb":
+		faults.add(path+".target_type", "alb belongs to a network load balancer")
 	default:
 		faults.add(path+".target_type", "%q: must be instance, ip or lambda", g.TargetType)
 	}
 	switch g.Protocol {
 	case "HTTP", "HTTPS":
 		out.secure = g.Protocol == "HTTPS"
-	case "TCP", "TLS", "UDP", "TCP_UDP", "GENEVE", "QUIC", "TCP_QUIC":
-		faults.add(path+".protocol", "%s belongs to a network load balancer, which this version does not simulate; use HTTP or HTTPS", g.Protocol)
+	case "TCP", "TLS":
+		faults.add(path+".protocol", "%s belongs to a network load balancer, and the profile is an application load balancer; use HTTP or HTTPS", g.Protocol)
+	case "UDP", "TCP_UDP", "GENEVE", "QUIC", "TCP_QUIC":
+		faults.add(path+".protocol", noUDP, g.Protocol)
 	default:
 		faults.add(path+".protocol", "%q: must be HTTP or HTTPS", g.Protocol)
 	}
@@ -33,15 +37,23 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	default:
 		faults.add(path+".protocol_version", "%q: must be HTTP1, HTTP2 or GRPC", g.ProtocolVersion)
 	}
-	if g.HealthCheck.Enabled {
-		faults.add(path+".health_check.enabled", "true: this version makes no health checks; every target counts as healthy")
+	out.check = planHealthCheck(g, path+".health_check", faults)
+	out.set = planGroupSettings(g.Attributes, path+".attributes", faults)
+	if g.VPCEndpointID != "" {
+		faults.add(path+".vpc_endpoint_id", "belongs to a network load balancer")
 	}
-	out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
+	out.planTargets(g, path, faults)
+	return out
+}
+
+func (out *group) planTargets(g TargetGroup, path string, faults *Faults) {
 	for i, t := range g.Targets {
 		if msg := checkAddress(t, false); msg != "" {
 			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: %s", t, msg)
 		}
+		if out.find(t) != nil {
+			faults.add(path+".targets["+strconv.Itoa(i)+"]", "%q: is there already", t)
+		}
 		out.targets = append(out.targets, newTarget(t))
 	}
-	return out
 }

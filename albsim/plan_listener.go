@@ -21,12 +21,18 @@ type listenerPlan struct {
 	trust      clientTrust
 	set        listenerSettings
 	rules      []rule // by priority, the default last
+
+	network *networkListener // nil for an application load balancer's
 }
 
 func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPlan {
 	out := &listenerPlan{address: l.Listen, secure: l.Protocol == "HTTPS", mutual: "off"}
 	if msg := checkAddress(l.Listen, true); msg != "" {
 		faults.add(path+".listen", "%q: %s", l.Listen, msg)
+	}
+	if p.profile.Kind == network {
+		p.planNetworkListener(l, out, path, faults)
+		return out
 	}
 	out.set = listenerAttributes.read(l.Attributes, path+".attributes", faults)
 	switch l.Protocol {
@@ -44,10 +50,15 @@ func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPl
 	case "HTTPS":
 		out.serve = (*Server).serveTLS
 		p.planTLS(l, out, path, faults)
-	case "TCP", "TLS", "UDP", "TCP_UDP", "QUIC", "TCP_QUIC":
-		faults.add(path+".protocol", "%s belongs to a network load balancer, which this version does not simulate; use HTTP or HTTPS", l.Protocol)
+	case "TCP", "TLS":
+		faults.add(path+".protocol", noNetwork, l.Protocol, p.profile.Name)
+	case "UDP", "TCP_UDP", "QUIC", "TCP_QUIC":
+		faults.add(path+".protocol", noUDP, l.Protocol)
 	default:
 		faults.add(path+".protocol", "%q: must be HTTP or HTTPS", l.Protocol)
+	}
+	if l.ALPNPolicy != "" {
+		faults.add(path+".alpn_policy", "belongs to a TLS listener of a network load balancer")
 	}
 	p.planRules(l, out, path, faults)
 	return out
@@ -55,7 +66,7 @@ func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPl
 
 func (p *plan) planTLS(l Listener, out *listenerPlan, path string, faults *Faults) {
 	if len(l.Certificates) == 0 {
-		faults.add(path+".certificates", "an HTTPS listener needs at least one; the first is the default")
+		faults.add(path+".certificates", "a listener with TLS needs at least one; the first is the default")
 	}
 	byDefault := 0
 	for i, c := range l.Certificates {

@@ -102,6 +102,7 @@ func (p *plan) planActions(actions []Action, protocol, path string, faults *Faul
 			faults.add(path+".target_group", "forward needs one target group, or up to five in target_groups")
 		}
 		out.groups = p.shares(shares, protocol, at, faults)
+		out.planStickiness(path, faults)
 	case "redirect":
 		checkRedirect(a, protocol, path, faults)
 	case "fixed-response":
@@ -142,6 +143,7 @@ func (p *plan) shares(in []WeightedTarget, protocol, path string, faults *Faults
 		if w.Weight < 0 || w.Weight > 999 {
 			faults.add(path, "weight %d of %s: must be from 0 to 999", w.Weight, w.TargetGroup)
 		}
+		g.used = true
 		out = append(out, share{g, w.Weight})
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Evidence says how sure a knob's value is. Grade is as in alb.md section 0: D documented, O observed by a third party,
@@ -20,6 +21,8 @@ type Evidence struct {
 type Profile struct {
 	// Name is how a document asks for it, Description a sentence for people.
 	Name, Description string
+	// Kind is application or network: what listeners and target groups a document may have. Empty is application.
+	Kind string
 	// Evidence is the grade and source of each knob's value.
 	Evidence map[string]Evidence
 
@@ -29,13 +32,16 @@ type Profile struct {
 	HeaderKnobs
 	LimitKnobs
 	ConnectionKnobs
+	FaultKnobs
+	NetworkKnobs
 }
 
 // Knob is one row of a profile, for reports and documents.
 type Knob struct {
-	Name  string
+	Name string
+	// Value is a word, a number, a duration, true or false, or a list with blanks between, which may be empty.
 	Value string
-	// Words are what a text knob may be; nil for any other.
+	// Words are what a text knob, or one of a list, may be; nil for any other.
 	Words []string
 	Evidence
 }
@@ -44,11 +50,16 @@ type Knob struct {
 func (p Profile) Knobs() []Knob {
 	v := reflect.ValueOf(p)
 	var out []Knob
-	for _, f := range reflect.VisibleFields(v.Type()) {
-		if len(f.Index) == 1 { // of the profile itself
+	for _, f := range knobFields() {
+		if !p.has(f) { // of another kind's
 			continue
 		}
-		k := Knob{Name: f.Name, Value: fmt.Sprint(v.FieldByIndex(f.Index).Interface()), Evidence: p.Evidence[f.Name]}
+		k := Knob{Name: f.Name, Evidence: p.Evidence[f.Name]}
+		if list, ok := reflect.TypeAssert[[]string](v.FieldByIndex(f.Index)); ok {
+			k.Value = strings.Join(list, " ")
+		} else {
+			k.Value = fmt.Sprint(v.FieldByIndex(f.Index).Interface())
+		}
 		if words, ok := f.Tag.Lookup("words"); ok {
 			k.Words = strings.Split(words, ",")
 		}
@@ -57,20 +68,22 @@ func (p Profile) Knobs() []Knob {
 	return out
 }
 
+// knobFields are found once: every profile is made at the start of every program that links this package.
+var knobFields = sync.OnceValue(func() []reflect.StructField {
+	return slices.DeleteFunc(reflect.VisibleFields(reflect.TypeFor[Profile]()), func(f reflect.StructField) bool {
+		return len(f.Index) == 1 // of the profile itself
+	})
+})
+
 var profiles = map[string]Profile{}
 
-// register adds a profile from the init of its file; a profile that cannot be kept is a bug and panics at start.
+// register adds a profile from the init of its file. That each knob has evidence and a word that it may have is seen to by a test.
 func register(p Profile) {
 	if _, dup := profiles[p.Name]; dup || p.Name == "" {
 		panic("albsim: profile name empty or registered twice: " + p.Name)
 	}
-	for _, k := range p.Knobs() {
-		if k.Grade == "" || k.Source == "" {
-			panic("albsim: profile " + p.Name + ": knob " + k.Name + " has no evidence")
-		}
-		if k.Words != nil && !slices.Contains(k.Words, k.Value) {
-			panic("albsim: profile " + p.Name + ": " + k.Name + " must be one of " + strings.Join(k.Words, ", "))
-		}
+	if p.Kind == "" {
+		p.Kind = application
 	}
 	profiles[p.Name] = p
 }
@@ -97,8 +110,23 @@ func derive(base Profile, name, description string) Profile {
 	p := base
 	p.Name, p.Description = name, description
 	p.Evidence = map[string]Evidence{}
-	for _, k := range base.Knobs() {
-		p.grade(k.Name, "A", "not looked at; as "+base.Name)
+	for _, f := range knobFields() {
+		if p.has(f) {
+			p.grade(f.Name, "A", "not looked at; as "+base.Name)
+		}
+	}
+	return p
+}
+
+// product derives a profile of another maker's balancer: what is AWS's own is not taken for anybody else's.
+func product(name, description string) Profile {
+	p := derive(awsALB(), name, description)
+	p.AddedFields, p.HostField, p.StripConnectionForCustom = nil, "keep", false
+	p.ServerHeader, p.PageStyle, p.MaxForwardedFor = "", "text", 0
+	for _, knob := range []string{
+		"AddedFields", "HostField", "StripConnectionForCustom", "ServerHeader", "PageStyle", "MaxForwardedFor",
+	} {
+		p.grade(knob, "A", "not looked at; not as aws-alb, whose own this is")
 	}
 	return p
 }

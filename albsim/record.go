@@ -37,6 +37,13 @@ func (r *record) sent() time.Time {
 func (r *record) done(sent int64) {
 	r.s.count.answered(r.status, r.targetStatus)
 	r.s.count.processedBytes.Add(r.received + sent)
+	if addr := r.req.client.Addr(); addr.Is6() && !addr.Is4In6() {
+		r.s.count.ipv6Requests.Add(1)
+		r.s.count.ipv6Bytes.Add(r.received + sent)
+	}
+	if g := r.s.plan.groups[r.group]; g != nil && r.targetStatus != 0 {
+		g.count.answered(r.targetStatus, r.targetTime)
+	}
 	if r.req.class.tier > compliant {
 		r.s.count.nonCompliant.Add(1)
 	}

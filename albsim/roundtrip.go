@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -44,7 +43,11 @@ func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again boo
 	}
 	var resp *response
 	if err == nil {
+		late := x.limitWait(c)
 		resp, err = x.readHead(c)
+		if late() {
+			err = errLateAnswer
+		}
 	}
 	x.rec.targetTime = time.Since(begun)
 	stopWatch()
@@ -87,7 +90,7 @@ func (x *exchange) failed(err error, idle, stalled, silent bool) (again bool) {
 	case idle && stalled:
 		x.close = true
 		x.page(408)
-	case idle:
+	case idle, errors.Is(err, errLateAnswer):
 		x.page(504)
 	case silent && x.body == nil && idempotent(x.req.method) && !timedOut(err):
 		return true
@@ -171,6 +174,18 @@ func (x *exchange) endBody(c *targetConn, sent chan bool) bool {
 	return whole
 }
 
+var errLateAnswer = errors.New("no answer within the response timeout")
+
+// limitWait bounds the wait for the answer's head by the knob ResponseTimeout; late ends that and tells whether it struck.
+func (x *exchange) limitWait(c *targetConn) (late func() bool) {
+	limit := x.s.plan.profile.ResponseTimeout
+	if limit == 0 {
+		return func() bool { return false }
+	}
+	timer := time.AfterFunc(x.s.scaled(limit), func() { c.SetReadDeadline(longAgo) })
+	return func() bool { return !timer.Stop() }
+}
+
 // readHead reads the target's final head. 100 was answered for already; 102 and 103 are the profile's to decide on.
 func (x *exchange) readHead(c *targetConn) (*response, error) {
 	for range 32 {
@@ -197,6 +212,7 @@ func (x *exchange) passOn(r *response, body io.Reader, from net.Conn) bool {
 	if x.body != nil && !x.body.done.Load() {
 		x.close = true // answered before the body was in: what is left of it makes the connection useless
 	}
+	x.stick(r)
 	if err := x.head(r); err != nil {
 		x.close = true
 		return false
@@ -237,9 +253,7 @@ func (x *exchange) switchProtocols(c *targetConn, r *response, bodySent chan boo
 		whole = <-bodySent // the tunnel begins behind the request, body included; the idle timeout bounds this
 	}
 	idle := x.dog.disarm()
-	asked := len(x.req.upgrade) > 0 && x.s.tokensCross(x.req.upgrade) || p.SwitchWithoutUpgrade == "pass"
-	matched := !p.MatchSwitchToken || hasToken(x.req.upgrade, strings.Join(list(r.fields, "Upgrade"), ","))
-	if idle || !whole || !asked || !matched || !x.out.canSwitch() {
+	if idle || !whole || !p.maySwitch(x.req, r) || !x.out.canSwitch() {
 		c.close()
 		x.close = x.close || x.body != nil && !x.body.done.Load()
 		x.page(502)
@@ -247,6 +261,11 @@ func (x *exchange) switchProtocols(c *targetConn, r *response, bodySent chan boo
 	}
 	x.rec.status, x.rec.targetStatus = 101, 101
 	x.started.Store(true)
+	x.framed = hasToken(list(r.fields, "Upgrade"), "websocket")
+	if p.StripUpgradeResponse {
+		r.fields = slices.DeleteFunc(r.fields, func(f field) bool { return hasToken([]string{"Connection", "Upgrade"}, f.name) })
+	}
+	x.stick(r)
 	if err := x.out.head(r); err != nil {
 		c.close()
 		x.close = true

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // rule is tried in order of priority; the default has priority 0 and no conditions, and stands last.
@@ -25,6 +26,8 @@ type action struct {
 	Action
 	kind   string
 	groups []share
+	// groupLife is how long a client stays with its group; 0 is not at all.
+	groupLife time.Duration
 }
 
 type share struct {

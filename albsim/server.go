@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -23,13 +26,23 @@ type Options struct {
 	// OnFrontHello and OnTargetHello are told of each ClientHello once its handshake has ended, on the goroutine of the
 	// connection. The front's is what crypto/tls read; the target's is parsed from the bytes that were written.
 	OnFrontHello, OnTargetHello func(HelloEvent)
+	// Observe is told of what happens on the connections, from the goroutine where it does; it must not block. Nil for none.
+	Observe func(Event)
 	// Wrap stands between the listening socket and the accept loop. A connection that it wraps must let its socket be
 	// found by NetConn, Unwrap or CloseWrite and SetLinger of its own, or half-close and reset cannot cross.
 	Wrap func(net.Listener) net.Listener
-	// DialTarget opens the TCP connection to a target; nil dials.
+	// DialTarget opens the TCP connection to a target; nil dials. It takes a network load balancer the client's address, which
+	// it would bind to.
 	DialTarget func(ctx context.Context, network, address string) (net.Conn, error)
+	// TargetRoots are the authorities for targets' certificates, of a profile that verifies them; nil is the system's.
+	TargetRoots *x509.CertPool
 	// TimeScale multiplies every timer; 0 means 1.
 	TimeScale float64
+	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.
+	Seed uint64
+	// Admin makes the handler of the admin port: admin.New. It is injected so that this package does not pull in a metrics
+	// library; nil refuses a document with an admin port.
+	Admin func(*Server) http.Handler
 	// AdvertisedPort is the port that clients are taken to have used, for X-Forwarded-Port and Host; 0 is the real one.
 	AdvertisedPort int
 	// DNSName is the balancer's own name, used where a request has no Host; the default certificate's first, or the
@@ -44,10 +57,15 @@ type Server struct {
 	plan      *plan
 	opt       Options
 	log       *slog.Logger
+	config    Config
+	admin     adminPort
 	pool      *pool
+	jar       jar
+	checks    checks
 	access    logFile
 	connLog   logFile
 	count     counters
+	board     *board
 	ticketKey [32]byte
 	slots     chan struct{}
 	listeners []*listener
@@ -55,10 +73,9 @@ type Server struct {
 	stopped chan struct{} // closed by Shutdown
 	wg      sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
-	conns    map[*connState]struct{}
-	draining bool
-	serving  bool
+	mu                           sync.Mutex // guards what follows
+	conns                        map[*connState]struct{}
+	listening, serving, draining bool
 }
 
 // listener is one bound port.
@@ -77,7 +94,10 @@ func New(cfg Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{plan: p, opt: opt, log: opt.Logger, stopped: make(chan struct{}), conns: map[*connState]struct{}{}}
+	if cfg.Admin != "" && opt.Admin == nil {
+		return nil, Faults{{"admin", "this program was built without an admin handler (albsim.Options.Admin)"}}
+	}
+	s := &Server{plan: p, config: cfg, opt: opt, log: opt.Logger, stopped: make(chan struct{}), conns: map[*connState]struct{}{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -87,9 +107,14 @@ func New(cfg Config, opt Options) (*Server, error) {
 	if s.opt.MaxConnections <= 0 {
 		s.opt.MaxConnections = 10000
 	}
+	s.board = newBoard(opt.Observe)
 	s.slots = make(chan struct{}, s.opt.MaxConnections)
 	s.pool = &pool{limit: 64, timeout: s.scaled(p.set.idle), idle: map[string][]*targetConn{}}
 	rand.Read(s.ticketKey[:])
+	s.jar = newJar()
+	for _, g := range p.order {
+		g.begin(s)
+	}
 	for _, note := range s.Notes() {
 		s.log.Warn(note)
 	}
@@ -110,13 +135,12 @@ func (s *Server) Listen(ctx context.Context) error {
 	}
 	for i, lp := range s.plan.listeners {
 		var lc net.ListenConfig
+		if lp.network != nil {
+			lc.KeepAlive = -1 // NLB-TCP-04: only what we mean to send
+		}
 		ln, err := lc.Listen(ctx, "tcp", lp.address)
 		if err != nil {
-			for _, l := range s.listeners {
-				l.net.Close()
-			}
-			s.listeners = nil
-			return errors.Join(fmt.Errorf("listeners[%d].listen: %w", i, err), s.access.close(), s.connLog.close())
+			return s.notListening(fmt.Errorf("listeners[%d].listen: %w", i, err))
 		}
 		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
 		if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil && l.port == 0 {
@@ -131,7 +155,23 @@ func (s *Server) Listen(ctx context.Context) error {
 		}
 		s.listeners = append(s.listeners, l)
 	}
+	for _, i := range slices.Concat(s.plan.profile.Faults, s.plan.faults) {
+		s.board.inject(i, time.Now())
+	}
+	if err := s.openAdmin(ctx); err != nil {
+		return s.notListening(fmt.Errorf("admin: %w", err))
+	}
+	s.mu.Lock()
+	s.listening = true
+	s.mu.Unlock()
 	return nil
+}
+
+// notListening gives back what Listen had.
+func (s *Server) notListening(err error) error {
+	s.closeListeners()
+	s.listeners = nil
+	return errors.Join(err, s.access.close(), s.connLog.close())
 }
 
 func (s *Server) ownName(l *listener) string {
@@ -172,9 +212,13 @@ func (s *Server) Serve(ctx context.Context) error {
 			}
 		})
 	}
+	s.beginChecks(ctx)
 	s.mu.Unlock()
 	s.wg.Wait()
+	s.endGroups()
 	s.closeTargets()
+	s.board.close()
+	s.closeAdmin()
 	var err error
 	select {
 	case err = <-failed:
@@ -204,6 +248,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.closeListeners()
 	if !serving {
+		s.closeAdmin()
 		return errors.Join(s.access.close(), s.connLog.close())
 	}
 	ended := make(chan struct{})
@@ -223,7 +268,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		s.mu.Unlock()
 		<-ended
 	}
+	s.endGroups()
 	s.closeTargets()
+	s.closeAdmin()
 	return err
 }
 
@@ -246,18 +293,33 @@ func (s *Server) isDraining() bool {
 	return s.draining
 }
 
-func (s *Server) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	dial := s.opt.DialTarget
-	if dial == nil {
-		dial = new(net.Dialer).DialContext
+// rawDial connects to a target, uncounted.
+func (s *Server) rawDial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
+	if err := s.board.refuses(address); err != nil {
+		return nil, err
 	}
-	conn, err := dial(ctx, network, address)
+	if s.opt.DialTarget != nil {
+		return s.opt.DialTarget(ctx, network, address)
+	}
+	return by.DialContext(ctx, network, address)
+}
+
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
+	conn, err := s.rawDial(ctx, by, network, address)
 	if err != nil {
 		return nil, err
 	}
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
-	return &rawConn{Conn: conn, closed: func() { s.count.activeConnections.Add(-1) }}, nil
+	return &rawConn{Conn: conn, wire: s.board.wire("target", address, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
+}
+
+// setGoAway says what ends a connection that has nothing to wait for; false when Shutdown has begun.
+func (s *Server) setGoAway(c *connState, end func()) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.goAway = end
+	return !s.draining
 }
 
 // setIdle marks a connection as one that Shutdown may close; false when Shutdown has begun.

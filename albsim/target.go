@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"strings"
 	"sync"
 	"time"
 )
@@ -60,8 +61,8 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 func (s *Server) reach(ctx context.Context, address, sni string, secure bool, front policy, alpn []string) (*meteredConn, error) {
 	p := &s.plan.profile
 	connectCtx, cancel := context.WithTimeout(ctx, s.scaled(p.ConnectTimeout))
-	raw, err := s.dial(connectCtx, "tcp", address)
-	late := connectCtx.Err() != nil
+	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address)
+	late := connectCtx.Err() != nil && ctx.Err() == nil // the time to connect is over, not the target's (ALB-DRN-01)
 	cancel()
 	if err != nil {
 		s.count.targetConnErrors.Add(1)
@@ -81,7 +82,22 @@ func (s *Server) reach(ctx context.Context, address, sni string, secure bool, fr
 	return &meteredConn{Conn: conn}, nil
 }
 
-func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy, alpn []string) (net.Conn, error) {
+// targetName is the SNI for a target: the knob BackendSNI.
+func (p *Profile) targetName(host, address string) string {
+	switch p.BackendSNI {
+	case "host":
+		return hostOnly(host)
+	case "address":
+		name, _, _ := net.SplitHostPort(address)
+		if net.ParseIP(name) == nil {
+			return name
+		}
+	}
+	return ""
+}
+
+// targetConfig is how TLS is spoken to a target.
+func (s *Server) targetConfig(raw net.Conn, sni string, front policy, alpn []string) *tls.Config {
 	cfg := &tls.Config{
 		ServerName:         sni, // empty, with verification off: crypto/tls then sends no SNI
 		NextProtos:         alpn,
@@ -89,14 +105,25 @@ func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front 
 		KeyLogWriter:       s.opt.TargetKeyLog,
 		Renegotiation:      tls.RenegotiateFreelyAsClient, // alb.md section 2: supported towards targets
 	}
+	if s.plan.profile.BackendVerify == "verify" {
+		cfg.InsecureSkipVerify, cfg.RootCAs = false, s.opt.TargetRoots
+		if sni == "" { // an address is verified, and not sent
+			cfg.ServerName, _, _ = net.SplitHostPort(raw.RemoteAddr().String())
+		}
+	}
 	backendPolicy(front).apply(cfg)
-	wire := raw
+	return cfg
+}
+
+func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy, alpn []string) (*tls.Conn, error) {
+	cfg := s.targetConfig(raw, sni, front, alpn)
+	under := raw
 	var tap *helloTap
 	if s.opt.OnTargetHello != nil {
 		tap = &helloTap{Conn: raw}
-		wire = tap
+		under = tap
 	}
-	conn := tls.Client(wire, cfg)
+	conn := tls.Client(under, cfg)
 	ctx, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.TargetTLSTimeout))
 	defer cancel()
 	err := conn.HandshakeContext(ctx)
@@ -186,6 +213,19 @@ func (p *pool) watch(c *targetConn) {
 	close(c.watched)
 	if !wanted {
 		c.close()
+	}
+}
+
+// drop closes the idle connections to a target that is sent no requests any more.
+func (p *pool) drop(address string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for key, list := range p.idle {
+		if key == address || strings.HasSuffix(key, " "+address) {
+			for _, c := range list {
+				c.SetReadDeadline(longAgo) // its watcher closes it
+			}
+		}
 	}
 }
 

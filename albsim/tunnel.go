@@ -20,7 +20,7 @@ const (
 	endOne                          // one did, and the profile closes both then
 	endClientReset                  // the client reset or broke off
 	endTargetReset
-	endIdle
+	endIdle         // or its life is over
 	endCut          // Shutdown
 	endDeregistered // the target may not be used any longer
 )
@@ -29,6 +29,7 @@ const (
 type join struct {
 	p              *Profile
 	client, target *meteredConn
+	up, down       io.Reader // what the client and the target send, as it is passed on
 	cause          atomic.Int32
 }
 
@@ -50,32 +51,77 @@ func (j *join) broken(err error, cause tunnelEnd) {
 
 // tunnel runs until both ends are closed. Bytes that either reader holds already are its first.
 func (f *h1) tunnel(ctx context.Context, t *targetConn) {
-	j := &join{p: &f.s.plan.profile, client: f.conn, target: t.meteredConn}
+	p := &f.s.plan.profile
+	j := &join{p: p, client: f.conn, target: t.meteredConn}
 	early, behind := take(f.br), take(t.br)
 	f.br, f.bw, t.br, t.bw = nil, nil, nil, nil // a tunnel may stand for hours
-	if j.p.EarlyBytes == "discard" {
+	if p.EarlyBytes == "discard" {
 		early = nil
 	}
 	f.conn.SetDeadline(time.Time{})
 	t.SetDeadline(time.Time{})
 	in := f.conn.in.Load() - int64(len(early))
-	f.dog.arm(func() { j.stop(endIdle) })
+	j.up = j.frames(f.x.framed, early, f.conn)
+	j.down = j.frames(f.x.framed, behind, t)
+	dog := f.watchTunnel(j)
+	dog.arm(func() { j.stop(endIdle) })
 	defer f.x.lease.release()
 	cut := context.AfterFunc(ctx, func() { j.stop(endCut) })
-	lost := context.AfterFunc(f.x.lease.target.ctx(), func() { j.stop(endDeregistered) })
+	lost := func() bool { return true }
+	if p.TunnelAtDeregistration == "cut" {
+		lost = context.AfterFunc(f.x.lease.target.ctx(), func() { j.stop(endDeregistered) })
+	}
+	life := f.limitLife(j)
 	upstream := make(chan struct{})
 	go func() {
 		defer close(upstream)
-		j.pump(j.target, j.client, early, endClientReset, endTargetReset)
+		j.pump(j.target, j.client, j.up, endClientReset, endTargetReset)
 	}()
-	j.pump(j.client, j.target, behind, endTargetReset, endClientReset)
+	j.pump(j.client, j.target, j.down, endTargetReset, endClientReset)
 	<-upstream
 	cut()
 	lost()
-	f.dog.disarm()
+	life()
+	dog.disarm()
 	j.finish()
 	f.x.rec.received += f.conn.in.Load() - in
 	f.x.rec.tunnel = true
+}
+
+// watchTunnel is the watchdog of a tunnel: the connection's own, or one by the knobs TunnelIdle and TunnelIdleCounts.
+func (f *h1) watchTunnel(j *join) *watchdog {
+	timeout := j.p.TunnelIdle
+	switch {
+	case timeout > 0:
+	case j.p.TunnelIdleCounts == "any":
+		return f.dog
+	default:
+		timeout = f.s.plan.set.idle
+	}
+	dog := &watchdog{timeout: f.s.scaled(timeout), told: f.dog.told}
+	if j.p.TunnelIdleCounts == "any" {
+		j.client.dog.Store(dog)
+		j.target.dog.Store(dog)
+		return dog
+	}
+	j.client.dog.Store(nil)
+	j.target.dog.Store(nil)
+	j.down = touching{j.down, dog}
+	return dog
+}
+
+// limitLife ends a tunnel by the knobs TunnelLife and KeepAliveEndsTunnel; stop takes that back.
+func (f *h1) limitLife(j *join) (stop func() bool) {
+	life := f.s.scaled(forever)
+	if j.p.TunnelLife > 0 {
+		life = f.s.scaled(j.p.TunnelLife)
+	}
+	if j.p.KeepAliveEndsTunnel {
+		life = min(life, f.s.scaled(f.s.plan.set.keepAlive)-time.Since(f.state.established))
+	} else if j.p.TunnelLife == 0 {
+		return func() bool { return true }
+	}
+	return time.AfterFunc(life, func() { j.stop(endIdle) }).Stop
 }
 
 // take empties a reader's buffer.
@@ -84,15 +130,9 @@ func take(br *bufio.Reader) []byte {
 	return slices.Clone(b)
 }
 
-// pump copies one direction until its source ends, and passes on how it ended.
-func (j *join) pump(dst, src *meteredConn, first []byte, srcReset, dstReset tunnelEnd) {
-	if len(first) > 0 {
-		if _, err := dst.Write(first); err != nil {
-			j.broken(err, dstReset)
-			return
-		}
-	}
-	readErr, writeErr := relay(dst, src)
+// pump copies one direction until its source ends, and passes on how it ended. from reads what src sends.
+func (j *join) pump(dst, src *meteredConn, from io.Reader, srcReset, dstReset tunnelEnd) {
+	readErr, writeErr := relay(dst, from)
 	if writeErr != nil {
 		j.broken(writeErr, dstReset)
 		return

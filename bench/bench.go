@@ -91,7 +91,8 @@ type Plan struct {
 	Seed      int64
 	Limits    []string
 
-	maxLag time.Duration // see validity.go; tests set it
+	maxLag   time.Duration // see validity.go; tests set it
+	lagShare float64       // the same
 }
 
 // Defaults of a Plan.
@@ -164,6 +165,7 @@ func (p *Plan) prepare() ([]*limit, error) {
 	setDefault(&p.Drain, DefaultDrain)
 	setDefault(&p.Pairs, DefaultPairs)
 	setDefault(&p.maxLag, maxLag)
+	setDefault(&p.lagShare, maxLagShare)
 	switch {
 	case p.Window < 0, p.Guard < 0, p.Drain < 0, p.Pairs < 0:
 		return nil, errors.New("window, guard, drain and pairs must not be negative")

@@ -99,6 +99,53 @@ func TestKnownDelayOfOneArmIsFoundWithItsInterval(t *testing.T) {
 	}
 }
 
+// Each arm is compared with the one before it too, as a difference.
+func TestWhatEachArmAddsToTheOneBeforeIt(t *testing.T) {
+	const delay = 20 * time.Millisecond
+	wait := func(d time.Duration) func(int64, []byte) bool {
+		return func(int64, []byte) bool { time.Sleep(d); return true }
+	}
+	plain, slow, slower := newTarget(t, nil), newTarget(t, wait(delay)), newTarget(t, wait(3*delay))
+	plan := echoPlan(Arm{Path: "direct", Dial: plain.dial}, Arm{Path: "one", Dial: slow.dial}, Arm{Path: "two", Dial: slower.dial})
+	plan.maxLag = time.Second // no pair is to be left out here
+	plan.Window, plan.Workloads[0].Rate, plan.Workloads[0].Tunnels = 150*time.Millisecond, 40, 8
+	b, err := Run(t.Context(), plan, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	added := map[string]time.Duration{}
+	for _, s := range b.Workloads[0].Steps {
+		if s.CI95NS[0] > s.AddedNS || s.AddedNS > s.CI95NS[1] || s.Pairs != plan.Pairs {
+			t.Errorf("%+v", s)
+		}
+		added[s.From+" "+s.To+" "+s.Metric] = time.Duration(s.AddedNS)
+	}
+	for of, want := range map[string]time.Duration{"direct one steady_rtt.p50": delay, "one two steady_rtt.p50": 2 * delay} {
+		if got := added[of]; got < want*8/10 || got > 2*want {
+			t.Errorf("%s: %v, want about %v", of, got, want)
+		}
+	}
+	for of := range added {
+		if strings.HasPrefix(of, "direct two") {
+			t.Errorf("%s are no neighbours", of)
+		}
+	}
+	if two := compareTwo(t); len(two) > 0 {
+		t.Errorf("of two arms: %+v", two)
+	}
+}
+
+// compareTwo are the steps of a run with a baseline and one arm: the comparison has said it all.
+func compareTwo(t *testing.T) []result.Step {
+	t.Helper()
+	s := newTarget(t, nil)
+	b, err := Run(t.Context(), echoPlan(Arm{Path: "direct", Dial: s.dial}, Arm{Path: "detour", Dial: s.dial}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Workloads[0].Steps
+}
+
 // Over the whole way from the windows to the result: the value of a limit is the end of the interval that its text names.
 func TestRatioLimitIsJudgedAtTheHarderEndOfItsInterval(t *testing.T) {
 	s := newTarget(t, nil)
@@ -499,7 +546,8 @@ func TestPairInWhichTheGeneratorWasLateIsLeftOutOnEveryArm(t *testing.T) {
 func TestPairsLeftOutAreMadeUpForWithinBounds(t *testing.T) {
 	s := newTarget(t, nil)
 	plan := echoPlan(Arm{Path: "a", Dial: s.dial}, Arm{Path: "b", Dial: s.dial})
-	plan.Pairs, plan.Window, plan.maxLag = 5, 20*time.Millisecond, time.Nanosecond // every wake-up is late
+	plan.Pairs, plan.Window = 5, 20*time.Millisecond
+	plan.maxLag, plan.lagShare = time.Nanosecond, 1e-9 // every wake-up is late, on a busy machine too
 	plan.Workloads[0].Rate, plan.Workloads[0].ConnectRate = 500, 0
 	b, err := Run(t.Context(), plan, Options{})
 	if err != nil {

@@ -262,7 +262,7 @@ func (r *run) closeTunnels() {
 // result is what the report keeps of the workload.
 func (r *run) result() result.Workload {
 	out := result.Workload{
-		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(),
+		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(), Steps: r.steps(),
 		Windows: r.windows, WindowNS: int64(r.plan.Window),
 		RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival, Log: r.logName,
 	}

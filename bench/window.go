@@ -145,7 +145,7 @@ func (w *window) late() (late bool, lag, allowed time.Duration) {
 	if main == 0 {
 		main = w.arm.rec.windowQuantile(result.PhaseConnect, 0.5)
 	}
-	allowed = max(w.run.plan.maxLag, time.Duration(maxLagShare*float64(main)))
+	allowed = max(w.run.plan.maxLag, time.Duration(w.run.plan.lagShare*float64(main)))
 	n := w.arm.rec.windowCount(result.PhaseLag)
 	if tolerated := max(1, int64(lateShare*float64(n))); n > tolerated {
 		lag = w.arm.rec.windowQuantile(result.PhaseLag, float64(n-tolerated)/float64(n))

@@ -33,12 +33,8 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"mark":   verdictMark,
 	"dict":   dict,
 	"series": func(i int) int { return i % 6 },
-	"signed": func(ns int64) string {
-		if ns > 0 {
-			return "+" + duration(ns)
-		}
-		return duration(ns)
-	},
+	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "hopreading": func() string { return hopReading },
+	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
 
@@ -79,6 +75,8 @@ type view struct {
 	Took     string
 	Scarce   bool   // some percentile lacks samples
 	CertNote string // how a captured client certificate was seen
+	TLSCount string
+	Hops     []hopCost
 }
 
 // tile is one figure of the verdict, large.
@@ -88,7 +86,7 @@ type tile struct{ Figure, Unit, Caption, Class string }
 func writeHTML(w io.Writer, run *result.Run) error {
 	v := view{
 		Run: run, CSS: style, Headline: headline(run), Next: nextSteps(run), Tiles: tiles(run), Paths: pathViews(run),
-		Groups: groupViews(run), Totals: shares(run), Command: shellCommand(run.Run.Command), Took: took(run), CertNote: certNote(run),
+		Groups: groupViews(run), Totals: shares(run), Command: shellCommand(run.Run.Command), Took: took(run), CertNote: certNote(run), TLSCount: tlsCounts(run), Hops: hopCosts(run),
 	}
 	if list := checks(run); distinct(list) < len(list) {
 		v.Several = fmt.Sprintf("results of %s over their paths", plural(distinct(list), "check"))

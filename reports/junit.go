@@ -200,10 +200,7 @@ func checkText(c result.CheckResult) string {
 }
 
 func clauseText(c result.Clause) string {
-	text := c.Doc
-	if c.Section != "" {
-		text += ", " + c.Section
-	}
+	text := c.Name()
 	if c.URL != "" {
 		text += " " + c.URL
 	}

@@ -17,6 +17,7 @@ func writeMarkdown(w io.Writer, run *result.Run) error {
 	m := &markdown{}
 	m.verdict(run)
 	m.failures(run)
+	m.likeness(run)
 	m.bench(run)
 	m.wire(run)
 	m.others(run)
@@ -158,6 +159,15 @@ func (m *markdown) bench(run *result.Run) {
 	if len(notes) > 0 {
 		m.printf("\n")
 	}
+	if list := hopCosts(run); len(list) > 0 {
+		m.printf("#### What each hop adds\n\n| workload | hop | from | to | adds to connect p50 | adds to round trip p50 |\n|---|---|---|---|---|---|\n")
+		var rows []string
+		for _, h := range list {
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s |\n", md(h.Workload, 60), md(h.Station, 60), md(h.From, 60), md(h.To, 60), h.ConnectText(), h.RTTText()))
+		}
+		m.list(rows, "row")
+		m.printf("\n%s\n\n", md(hopReading, 0))
+	}
 	var limits []string
 	for _, l := range run.Bench.Limits {
 		mark := "✅"
@@ -170,6 +180,22 @@ func (m *markdown) bench(run *result.Run) {
 	if len(limits) > 0 {
 		m.printf("\n")
 	}
+}
+
+func (m *markdown) likeness(run *result.Run) {
+	if len(run.Likeness) == 0 {
+		return
+	}
+	m.printf("### Real products and the simulator's profiles of them\n\n")
+	var items []string
+	for _, l := range run.Likeness {
+		items = append(items, fmt.Sprintf("- %s\n", md(likenessText(l), 400)))
+		for _, d := range l.Differences {
+			items = append(items, fmt.Sprintf("  - %s %s: simulated **%s**, real **%s**\n", md(d.Check, 40), md(d.Title, 200), md(d.Simulated, 60), md(d.Real, 60)))
+		}
+	}
+	m.list(items, "difference")
+	m.printf("\n%s\n\n", md(likenessReading, 0))
 }
 
 func (m *markdown) wire(run *result.Run) {
@@ -187,8 +213,10 @@ func (m *markdown) wire(run *result.Run) {
 	if run.WireSource != "" {
 		m.printf("%s\n\n", md(run.WireSource, 400))
 	}
-	if note := certNote(run); note != "" {
-		m.printf("%s\n\n", md(note, 0))
+	for _, note := range []string{certNote(run), tlsCounts(run)} {
+		if note != "" {
+			m.printf("%s\n\n", md(note, 0))
+		}
 	}
 }
 
@@ -214,6 +242,13 @@ func (m *markdown) footer(run *result.Run) {
 	}
 	if len(names) > 0 {
 		m.printf("Backends: %s\n\n", strings.Join(names, " · "))
+	}
+	names = nil
+	for _, b := range run.LoadBalancers[:min(len(run.LoadBalancers), 12)] {
+		names = append(names, md(fmt.Sprintf("%s: %s (%s)", b.Name, balancerText(b), b.Driver), 120))
+	}
+	if anyReal(run) {
+		m.printf("Load balancers: %s\n\n", strings.Join(names, " · "))
 	}
 	m.printf("tlsroute-bench %s (%s), seed %d, %s, %s/%s, %s, %s\n", md(run.Run.Version, 60), md(run.Run.Commit, 60), run.Run.Seed,
 		took(run), md(run.Run.Host.OS, 20), md(run.Run.Host.Arch, 20), plural(run.Run.Host.CPUs, "CPU"), md(run.Run.ID, 80))

@@ -21,6 +21,7 @@ func WriteText(w io.Writer, run *result.Run, color bool) error {
 	t.verdict(run)
 	t.backends(run)
 	t.checks(run)
+	t.likeness(run)
 	t.wire(run)
 	t.bench(run)
 	if steps := nextSteps(run); len(steps) > 0 {
@@ -94,6 +95,15 @@ func (t *text) backends(run *result.Run) {
 		rows = append(rows, []string{b.Name, b.Driver, strings.TrimSpace(b.Product + " " + b.Version), b.Note})
 	}
 	t.table(rows)
+	if !anyReal(run) {
+		return
+	}
+	t.title("Load balancers")
+	rows = nil
+	for _, b := range run.LoadBalancers {
+		rows = append(rows, []string{b.Name, b.Driver, balancerText(b)})
+	}
+	t.table(rows)
 }
 
 func (t *text) checks(run *result.Run) {
@@ -132,6 +142,22 @@ func (t *text) field(name, value string) {
 	}
 }
 
+func (t *text) likeness(run *result.Run) {
+	if len(run.Likeness) == 0 {
+		return
+	}
+	t.title("Real products and the simulator's profiles of them")
+	for _, l := range run.Likeness {
+		t.printf("  %s\n", plainText(likenessText(l)))
+		for _, d := range l.Differences {
+			t.printf("    %s %s\n", plainText(d.Check+" "+d.Slug), plainText(fmt.Sprintf("simulated %s, real %s", d.Simulated, d.Real)))
+			t.field("simulated", d.SimulatedDetail)
+			t.field("real", d.RealDetail)
+		}
+	}
+	t.printf("  %s\n", t.paint(ansiDim, likenessReading))
+}
+
 func (t *text) wire(run *result.Run) {
 	if len(run.Wire) == 0 {
 		return
@@ -142,7 +168,7 @@ func (t *text) wire(run *result.Run) {
 		rows = append(rows, []string{w.Path, w.Hop, w.Route, sniText(w.SNI), alpnText(w.ALPN), yesNo(w.ClientCert), w.Source})
 	}
 	t.table(rows)
-	for _, note := range []string{run.WireSource, certNote(run)} {
+	for _, note := range []string{run.WireSource, certNote(run), tlsCounts(run)} {
 		if note != "" {
 			t.printf("  %s\n", t.paint(ansiDim, plainText(note)))
 		}
@@ -197,6 +223,21 @@ func (t *text) bench(run *result.Run) {
 		}
 		t.printf("  %s %s\n", mark, plainText(limitText(l)))
 	}
+	t.hops(run)
+}
+
+func (t *text) hops(run *result.Run) {
+	list := hopCosts(run)
+	if len(list) == 0 {
+		return
+	}
+	rows := [][]string{{"workload", "hop", "from", "to", "adds to connect p50", "adds to rtt p50"}}
+	for _, h := range list {
+		rows = append(rows, []string{h.Workload, h.Station, h.From, h.To, h.ConnectText(), h.RTTText()})
+	}
+	t.title("What each hop adds")
+	t.table(rows)
+	t.printf("  %s\n", t.paint(ansiDim, hopReading))
 }
 
 func phaseText(a result.Arm, phase, stat string) string {

@@ -75,10 +75,58 @@ func variants() map[string]*result.Run {
 	r.Bench = &result.Bench{Workloads: []result.Workload{workload()}, Validity: result.Validity{OK: true}}
 	runs["no-conformance"] = r
 
+	r = start()
+	r.LoadBalancers = []result.LoadBalancer{{Name: "haproxy", Driver: "real", Product: "haproxy", Version: "2.6.12-1+deb12u4"}, {Name: "alb", Driver: "simulator", Product: "aws-alb", Knobs: []result.Knob{
+		{Name: "ALPNOffer", Value: "[h2 http/1.1]", Grade: "O", Source: "alb.md 2"}, {Name: "HalfClose", Value: "propagate", Grade: "unknown", Source: "alb.md 16.1"},
+		{Name: "BackendALPN", Grade: "I", Source: "alb.md 2"},
+	}}}
+	r.Likeness = []result.Likeness{
+		{
+			LoadBalancer: "haproxy", Product: "haproxy", Version: "2.6.12-1+deb12u4", Profile: "haproxy", Compared: 8,
+			Differences: []result.Difference{{Check: "ALB-IDLE-02", Slug: "alb-idle-reset", Title: "bytes in either direction keep a tunnel alive", Simulated: "cut", Real: "alive", SimulatedDetail: "EOF after 2s"}},
+			Unclear:     []result.Unclear{{Checks: []string{"ALB-TLS-03", "ALB-UPG-01"}, Why: "on the simulator: INCONCLUSIVE: the target does not answer"}},
+		},
+		{LoadBalancer: "nginx", Product: "nginx", Version: "1.22.1", Profile: "nginx", Compared: 9, Differences: []result.Difference{}},
+	}
+	hop := func(name string) result.Hop { return result.Hop{Name: name, Address: "127.0.0.1:1", TLS: true} }
+	r.Topology = []result.Path{
+		{Name: "direct", Hops: []result.Hop{hop("client->router")}},
+		{Name: "alb-https", Hops: []result.Hop{hop("client->alb"), hop("alb->router"), hop("inner")}},
+		{Name: "chain", Hops: []result.Hop{hop("client->haproxy"), hop("haproxy->alb"), hop("alb->router"), hop("inner")}},
+		{Name: "nginx", Hops: []result.Hop{hop("client->nginx"), hop("nginx->router"), hop("inner")}},
+	}
+	for _, p := range r.Topology {
+		for _, h := range p.Hops {
+			r.Wire = append(r.Wire, result.Wire{Path: p.Name, Hop: h.Name, Route: "echo", ALPN: []string{}, Source: "capture", SHA256: p.Name + h.Name})
+		}
+	}
+	r.CountTLS()
+	w = workload()
+	w.Arms = append(w.Arms, arm("chain", 400_000), arm("nginx", 300_000))
+	w.Steps = []result.Step{
+		{From: "direct", To: "alb-https", Metric: "connect.p50", AddedNS: 3_700_000, CI95NS: [2]int64{3_100_000, 4_200_000}, Pairs: 6},
+		{From: "direct", To: "alb-https", Metric: "steady_rtt.p50", AddedNS: 90_000, CI95NS: [2]int64{-2_000, 120_000}, Pairs: 6},
+		{From: "alb-https", To: "chain", Metric: "steady_rtt.p50", AddedNS: 220_000, CI95NS: [2]int64{190_000, 240_000}, Pairs: 6},
+		{From: "chain", To: "nginx", Metric: "steady_rtt.p50", AddedNS: -100_000, CI95NS: [2]int64{-190_000, -40_000}, Pairs: 6}, // no neighbours on the way
+	}
+	r.Bench = &result.Bench{Workloads: []result.Workload{w}, Validity: result.Validity{OK: true}}
+	runs["chain"] = r
+
 	for _, r := range runs {
 		r.Judge()
 	}
 	return runs
+}
+
+// A hop has a price only when two arms differ by it alone; of paths that differ otherwise nothing is said.
+func TestWhatAHopAddsIsSaidOfNeighboursOnly(t *testing.T) {
+	got := hopCosts(variants()["chain"])
+	if len(got) != 2 || got[0].Station != "alb" || got[0].Connect == nil || got[0].RTT == nil || got[1].Station != "haproxy" || got[1].Connect != nil {
+		t.Errorf("got %+v", got)
+	}
+	if got := tlsCounts(variants()["chain"]); got != "TLS connections by path: direct 1, alb-https 3, chain 4, nginx 3." {
+		t.Errorf("got %q", got)
+	}
 }
 
 func TestEveryVariantMatchesItsGoldenFile(t *testing.T) {

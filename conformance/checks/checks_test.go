@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -102,5 +103,39 @@ func TestOffsetsCoverTheHeadersAndTheName(t *testing.T) {
 	}
 	if len(few) >= len(all) || len(few) < 15 || slices.Contains(all, 0) || slices.Contains(all, len(raw)) {
 		t.Errorf("%d and %d offsets of %d bytes", len(all), len(few), len(raw))
+	}
+}
+
+// A grade that a check claims is the one that the table of what is known has for its row.
+func TestAFactHasTheGradeOfItsRow(t *testing.T) {
+	data, err := os.ReadFile("../../docs/alb-rows.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	grades := map[string]string{}
+	for line := range strings.Lines(string(data)) {
+		if f := strings.Split(line, "\t"); len(f) > 2 {
+			grades[f[0]] = f[2]
+		}
+	}
+	facts := 0
+	for _, c := range conformance.Checks() {
+		if c.Role != conformance.LoadBalancer {
+			continue
+		}
+		for _, clause := range c.Clauses {
+			rows, isFact := strings.CutSuffix(clause.Section, " in docs/alb-rows.md")
+			if !isFact {
+				continue
+			}
+			facts++
+			row, _, _ := strings.Cut(rows, ",")
+			if clause.Grade == "" || clause.Grade != grades[row] || result.Grades[clause.Grade] == "" {
+				t.Errorf("%s: %s has grade %q, and row %s %q", c.ID, clause.Doc, clause.Grade, row, grades[row])
+			}
+		}
+	}
+	if facts == 0 {
+		t.Error("no check rests on a fact")
 	}
 }

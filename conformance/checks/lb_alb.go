@@ -32,7 +32,7 @@ func init() {
 		Title: "A client that offers h2 gets h2",
 		Why: "A client that offers h2 beside http/1.1 gets h2, and HTTP/2 has no Upgrade: its request for a tunnel fails behind every balancer " +
 			"that has h2 on. A simulator without h2 hides that mistake.",
-		Clauses: clauses(fact("ALB-TLS-01", "AWS, Application Load Balancers: listeners", awsDocs+"application/load-balancer-listeners.html")),
+		Clauses: clauses(fact("ALB-TLS-01", "O", "AWS, Application Load Balancers: listeners", awsDocs+"application/load-balancer-listeners.html")),
 		Accept:  pass("h2 is selected", gotH2), Run: selectsH2,
 		Forbid: map[conformance.Outcome]string{noProtocol: "h2 was offered and not taken", otherALPN: "another protocol was taken"},
 	})
@@ -41,7 +41,7 @@ func init() {
 		Title: "A list of unknown ALPN names is passed over: the handshake completes without a protocol",
 		Why: "A client finds out that a balancer is in between by offering its own ALPN name and getting none back, on a connection that it can " +
 			"then upgrade. A balancer that sends alert 120 in its place costs a connection; one that echoes the name leads the client to believe it met the router.",
-		Clauses: clauses(fact("ALB-TLS-03 (observed)", "Teleport RFD 0123", "https://github.com/gravitational/teleport/blob/master/rfd/0123-tls-routing-behind-layer7-lb.md")),
+		Clauses: clauses(fact("ALB-TLS-03", "O", "Teleport RFD 0123", "https://github.com/gravitational/teleport/blob/master/rfd/0123-tls-routing-behind-layer7-lb.md")),
 		Accept:  pass("no protocol is selected, and HTTP/1.1 works on the connection", noProtocol), Run: ignoresALPN,
 		Forbid: map[conformance.Outcome]string{
 			conformance.Alert(120): "the handshake was refused for want of a common protocol", otherALPN: "a protocol was answered that it cannot speak",
@@ -52,7 +52,7 @@ func init() {
 		Title: "A websocket request reaches the target with Upgrade and Connection, and its 101 comes back with both",
 		Why: "WebSocket is the one upgrade that AWS documents, and the one that crosses nearly every other proxy. Both fields have to arrive, for " +
 			"a target that follows RFC 6455 refuses a request that lacks either.",
-		Clauses: clauses(fact("ALB-UPG-01", "AWS, Application Load Balancers: listeners, WebSockets", awsDocs+"application/load-balancer-listeners.html"), rfc(6455, "4.2.1")),
+		Clauses: clauses(fact("ALB-UPG-01", "I", "AWS, Application Load Balancers: listeners, WebSockets", awsDocs+"application/load-balancer-listeners.html"), rfc(6455, "4.2.1")),
 		Accept:  pass("both fields arrive, and both come back with the 101", bothFields), Run: func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 			return crosses(ctx, t, wire.WebSocket)
 		},
@@ -64,8 +64,8 @@ func init() {
 		Why: "This is what an AWS ALB is seen to do, undocumented, since 2019. It decides what a router behind it has to accept. A simulator that " +
 			"keeps Connection lets a router pass that fails behind the real one.",
 		Clauses: clauses(
-			fact("ALB-UPG-02 (observed)", "xtdb/xtdb pull request 2949", "https://github.com/xtdb/xtdb/pull/2949"),
-			fact("ALB-UPG-02 (observed)", "lstoll/grpce pull request 19", "https://github.com/lstoll/grpce/pull/19")),
+			fact("ALB-UPG-02", "O", "xtdb/xtdb pull request 2949", "https://github.com/xtdb/xtdb/pull/2949"),
+			fact("ALB-UPG-02", "O", "lstoll/grpce pull request 19", "https://github.com/lstoll/grpce/pull/19")),
 		Accept: pass("Upgrade arrives alone, and both fields come back with the 101", stripped), Run: func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 			return crosses(ctx, t, wire.ALPN)
 		},
@@ -76,7 +76,7 @@ func init() {
 		Title: "After the 101 bytes are opaque both ways: an inner TLS session with its own SNI, ALPN and client certificate",
 		Why: "The point of the detour is that the inner handshake arrives as it was sent. A balancer that still looks for HTTP in the tunnel, or " +
 			"cannot take a zero byte or a large write, breaks it at places that depend on the data.",
-		Clauses: clauses(fact("ALB-UPG-06, ALB-UPG-07", "AWS, Application Load Balancers: listeners, WebSockets", awsDocs+"application/load-balancer-listeners.html")),
+		Clauses: clauses(fact("ALB-UPG-06, ALB-UPG-07", "D", "AWS, Application Load Balancers: listeners, WebSockets", awsDocs+"application/load-balancer-listeners.html")),
 		Accept:  pass("both ends read what the other wrote, and each saw the certificate of the other", conformance.Intact), Run: opaque,
 		Forbid: map[conformance.Outcome]string{conformance.Corrupted: "bytes were changed in the tunnel", conformance.Truncated: "the tunnel ended early", alone: "the upgrade was refused by the balancer", dropped: "the upgrade did not arrive"},
 	})
@@ -85,8 +85,8 @@ func init() {
 		Title: "The ClientHello to an HTTPS target has no SNI, no ALPN, and no client certificate follows",
 		Why: "All that a router routes by is gone on this hop, and all that it authenticates by. Whoever tests with a proxy that passes SNI on " +
 			"tests a path that does not exist in the field.",
-		Clauses: clauses(fact("ALB-ERR-11 (observed)", "apache/apisix-helm-chart pull request 546", "https://github.com/apache/apisix-helm-chart/pull/546"),
-			fact("ALB-ERR-11 (observed)", "gravitational/teleport pull request 14176", "https://github.com/gravitational/teleport/pull/14176")),
+		Clauses: clauses(fact("ALB-ERR-11", "O", "apache/apisix-helm-chart pull request 546", "https://github.com/apache/apisix-helm-chart/pull/546"),
+			fact("ALB-ERR-11", "O", "gravitational/teleport pull request 14176", "https://github.com/gravitational/teleport/pull/14176")),
 		Accept: pass("the ClientHello shows nothing", bare), Run: targetHello,
 		Forbid: map[conformance.Outcome]string{shown: "the target was shown what the real one keeps to itself", plainHTTP: "the target was not spoken to in TLS"},
 	})
@@ -95,8 +95,8 @@ func init() {
 		Title: "X-Forwarded-Proto and -Port are the balancer's own; forged ones are replaced",
 		Why: "Targets decide by X-Forwarded-Proto whether to redirect to HTTPS or to mark cookies as secure. A value that the client wrote must not " +
 			"survive next to the balancer's.",
-		Clauses: clauses(fact("ALB-HDR-04 (observed)", "kubernetes-sigs/aws-load-balancer-controller issue 1852", "https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/1852"),
-			fact("ALB-HDR-04", "AWS, HTTP headers and Application Load Balancers", awsDocs+"application/x-forwarded-headers.html")),
+		Clauses: clauses(fact("ALB-HDR-04", "O", "kubernetes-sigs/aws-load-balancer-controller issue 1852", "https://github.com/kubernetes-sigs/aws-load-balancer-controller/issues/1852"),
+			fact("ALB-HDR-04", "O", "AWS, HTTP headers and Application Load Balancers", awsDocs+"application/x-forwarded-headers.html")),
 		Accept: pass("one value of each, the balancer's own", replaced), Run: forwardedProto,
 		Forbid: map[conformance.Outcome]string{forged: "a value of the client's own reached the target"},
 	})

@@ -24,7 +24,7 @@ func init() {
 		Title: "Any byte in either direction starts the idle timeout again",
 		Why: "Keep-alive pings in one direction are what holds a tunnel behind a balancer open. They do so only where a byte in that direction " +
 			"counts.",
-		Clauses: clauses(fact("ALB-IDLE-02", "AWS, Application Load Balancers: connection idle timeout", attributes)),
+		Clauses: clauses(fact("ALB-IDLE-02", "D", "AWS, Application Load Balancers: connection idle timeout", attributes)),
 		Accept:  pass("the tunnel still carries bytes", alive), Run: idleResets,
 		Forbid: map[conformance.Outcome]string{cut: "a tunnel was cut though bytes flowed"},
 	})
@@ -33,7 +33,7 @@ func init() {
 		Title: "A silent tunnel is cut at the idle timeout, and the target sees an end of file",
 		Why: "Who looks for the cause of dropped connections needs to know what the balancer's cut looks like: a regular end at the very second, " +
 			"which a target mistakes for a client that has gone.",
-		Clauses: clauses(fact("ALB-IDLE-01, ALB-IDLE-05 (observed)", "AWS, Application Load Balancers: connection idle timeout", attributes)),
+		Clauses: clauses(fact("ALB-IDLE-01, ALB-IDLE-05", "D", "AWS, Application Load Balancers: connection idle timeout", attributes)),
 		Accept:  pass("cut within a tenth of the declared time, with an end of file at the target", cutOn), Run: idleCut,
 		Forbid: map[conformance.Outcome]string{
 			cutEarly: "cut before it was due", cutLate: "cut after it was due", stays: "not cut at all", conformance.RST: "a reset, where an end of file is seen behind the real one",

@@ -19,9 +19,9 @@ const alone conformance.Outcome = "answered-alone"
 
 const awsDocs = "https://docs.aws.amazon.com/elasticloadbalancing/latest/"
 
-// fact is a clause that says what a load balancer does, by its row in the table of observations.
-func fact(row, doc, url string) result.Clause {
-	return result.Clause{Doc: doc, Section: row + " in shared/facts/alb.md", URL: url}
+// fact is a clause that says what a load balancer does, by its row in the table of what is known of it and the grade that the row has.
+func fact(row, grade, doc, url string) result.Clause {
+	return result.Clause{Doc: doc, Section: row + " in docs/alb-rows.md", Grade: grade, URL: url}
 }
 
 // balancer registers a check of a load balancer.

@@ -1,14 +1,14 @@
-// Package backend starts the services behind the router: the witness, PostgreSQL, MySQL and SSH.
+// Package backend starts the services behind the router: the witness, PostgreSQL, MySQL, SSH and HTTP.
 //
-// A backend is of a kind (witness, postgres, mysql, ssh) and runs by a driver:
+// A backend is of a kind (witness, postgres, mysql, ssh, http) and runs by a driver:
 //
 //   - embedded: a protocol server inside this process. It speaks the real protocol to the real client drivers, but
 //     behind it is a fixed handful of answers; [result.Backend.Note] lists what it does not do;
 //   - local: the real server program of this machine, in a private directory, on a free port of 127.0.0.1, as an
 //     unprivileged user where the caller is root. Product and version are what the server itself says.
 //
-// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness has the embedded driver
-// only, and asking for a local one gives that. [Start] returns when a login and a query (or command) have succeeded, and
+// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness and http have the
+// embedded driver only, and asking for a local one gives that. [Start] returns when a login and a query (or command) have succeeded, and
 // every backend of a kind answers the same requests in the same way, whatever the driver:
 //
 //   - postgres: SELECT 1; SELECT version(); SELECT $1::text; SELECT $1::int; SELECT g, md5(g::text) FROM
@@ -17,6 +17,7 @@
 //     MD5(n) FROM s, interpolated by the client, for up to 1000 rows: there MariaDB cuts a recursion short with a mere
 //     warning, MySQL and the embedded server with an error;
 //   - ssh: cat, sha256sum, true, echo WORDS by exec, with public key authentication;
+//   - http: every request is answered with what arrived of it, as a [Seen] in JSON;
 //   - witness: the protocol of internal/witness, plain or over TLS, with or without a PROXY header.
 //
 // Programs are looked for in PATH and where Debian puts them; with TLSROUTE_BACKEND_PATH set, in its folders only. A
@@ -47,6 +48,7 @@ const (
 	Postgres = "postgres"
 	MySQL    = "mysql"
 	SSH      = "ssh"
+	HTTP     = "http"
 
 	Embedded = "embedded"
 	Local    = "local"

@@ -8,9 +8,11 @@ import (
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -25,16 +27,11 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/crypto/ssh"
 
+	"github.com/tlsroute/tlsroute-bench/internal/process"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(orphanVariable); dir != "" {
-		makeOrphan(dir)
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // testDir is a folder that the accounts of local backends can reach, unlike t.TempDir.
 func testDir(t *testing.T) string {
@@ -81,7 +78,7 @@ func closeBackend(t *testing.T, r *Running) {
 // TestContract holds every driver of every kind to the same requests and the same answers, asked by the real clients.
 func TestContract(t *testing.T) {
 	contracts := map[string]func(*testing.T, *Running){
-		Witness: witnessContract, Postgres: postgresContract, MySQL: mysqlContract, SSH: sshContract,
+		Witness: witnessContract, Postgres: postgresContract, MySQL: mysqlContract, SSH: sshContract, HTTP: httpContract,
 	}
 	for _, kind := range Kinds() {
 		contract := contracts[kind]
@@ -91,9 +88,9 @@ func TestContract(t *testing.T) {
 		}
 		for _, driver := range Drivers(kind) {
 			t.Run(kind+"/"+driver, func(t *testing.T) {
-				before := descendants(os.Getpid())
+				before := process.Descendants(os.Getpid())
 				t.Cleanup(func() { // runs last, after the backend's end
-					if after := descendants(os.Getpid()); len(after) > len(before) {
+					if after := process.Descendants(os.Getpid()); len(after) > len(before) {
 						t.Errorf("processes left behind: %v, before: %v", after, before)
 					}
 				})
@@ -133,6 +130,38 @@ func witnessContract(t *testing.T, r *Running) {
 	}
 	if rec, err := r.Witness.Wait(t.Context(), "contract", false); err != nil || rec.Witness != Witness {
 		t.Fatalf("record %+v, %v", rec, err)
+	}
+}
+
+func httpContract(t *testing.T, r *Running) {
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.Address+"/app/x?y=1", strings.NewReader("body"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Forwarded-For", "192.0.2.1")
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var seen Seen
+	if err := json.NewDecoder(resp.Body).Decode(&seen); err != nil {
+		t.Fatal(err)
+	}
+	if seen.Backend != HTTP || seen.Method != http.MethodPost || seen.Path != "/app/x?y=1" || seen.Host != r.Address || seen.Proto != "HTTP/1.1" ||
+		seen.Header.Get("X-Forwarded-For") != "192.0.2.1" || !strings.HasPrefix(seen.Remote, "127.0.0.1:") {
+		t.Errorf("got %+v", seen)
+	}
+	if req, err = http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+r.Address+"/", bytes.NewReader(make([]byte, maxBody+1))); err != nil {
+		t.Fatal(err)
+	}
+	if resp, err = transport.RoundTrip(req); err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusRequestEntityTooLarge {
+		t.Errorf("a body beyond the bound: %s", resp.Status)
 	}
 }
 

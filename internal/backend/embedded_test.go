@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -14,8 +13,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgproto3"
 )
-
-var logDiscard = slog.New(slog.DiscardHandler)
 
 func TestStatementsAreCutIntoWords(t *testing.T) {
 	for _, c := range []struct {

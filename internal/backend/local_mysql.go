@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/tlsroute/tlsroute-bench/internal/process"
 )
 
 func init() {
@@ -28,11 +30,11 @@ type mysqlPrograms struct {
 
 // findMySQL prefers MariaDB, which is what Debian has. MySQL's own mysqld is taken when it is alone.
 func findMySQL() (mysqlPrograms, error) {
-	server, err := program(mysqlPackage, systemFolders, "mariadbd", "mysqld")
+	server, err := program(mysqlPackage, process.SystemFolders, "mariadbd", "mysqld")
 	if err != nil {
 		return mysqlPrograms{}, err
 	}
-	install, err := program(mysqlPackage, systemFolders, "mariadb-install-db", "mysql_install_db")
+	install, err := program(mysqlPackage, process.SystemFolders, "mariadb-install-db", "mysql_install_db")
 	if err != nil && filepath.Base(server) == "mariadbd" {
 		return mysqlPrograms{}, err
 	}
@@ -50,33 +52,33 @@ func startLocalMySQL(ctx context.Context, spec Spec, r *Running) error {
 	}
 	maria := strings.Contains(string(said), "MariaDB")
 	if maria && progs.install == "" {
-		return &MissingError{"mariadb-install-db", mysqlPackage}
+		return missing("mariadb-install-db", mysqlPackage)
 	}
-	acct, err := unprivileged("mysql")
+	acct, err := process.Unprivileged("mysql")
 	if err != nil {
 		return err
 	}
-	dir, err := acct.privateDir(spec, r)
+	dir, err := privateDir(acct, spec, r)
 	if err != nil {
 		return err
 	}
 	r.Access = Access{User: userName, Password: newPassword(), Database: databaseName}
 	data, initSQL := filepath.Join(dir, "data"), filepath.Join(dir, "init.sql")
-	if err := acct.writeFile(initSQL, []byte(mysqlInit(maria, r.Access))); err != nil {
+	if err := acct.WriteFile(initSQL, []byte(mysqlInit(maria, r.Access))); err != nil {
 		return fmt.Errorf("write initial statements: %w", err)
 	}
-	create := command{account: acct, dir: dir, log: "install.log", argv: []string{progs.server, "--no-defaults", "--initialize-insecure", "--datadir=" + data}}
+	create := process.Command{Account: acct, Dir: dir, Log: "install.log", Argv: []string{progs.server, "--no-defaults", "--initialize-insecure", "--datadir=" + data}}
 	if maria {
 		// With socket authentication no root can log in over TCP.
-		create.argv = []string{
+		create.Argv = []string{
 			progs.install, "--no-defaults", "--datadir=" + data, "--skip-test-db", "--auth-root-authentication-method=socket",
 			"--skip-name-resolve", "--innodb-log-file-size=10M", "--innodb-buffer-pool-size=16M",
 		}
 	}
-	if err := create.run(ctx, spec.Logger); err != nil {
+	if err := create.Run(ctx, spec.Logger); err != nil {
 		return err
 	}
-	server := func(port int) command {
+	server := func(port int) process.Command {
 		argv := []string{
 			progs.server, "--no-defaults", "--datadir=" + data, "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(port),
 			// Relative to the data directory: the whole name might not fit into a socket's address.
@@ -88,7 +90,7 @@ func startLocalMySQL(ctx context.Context, spec Spec, r *Running) error {
 		} else {
 			argv = append(argv, "--mysqlx=OFF")
 		}
-		return command{account: acct, dir: dir, log: "mysqld.log", argv: argv}
+		return process.Command{Account: acct, Dir: dir, Log: "mysqld.log", Argv: argv}
 	}
 	var version string
 	err = listenOn(ctx, spec, r, syscall.SIGTERM, server, func(ctx context.Context, address string) (err error) {
@@ -102,7 +104,7 @@ func startLocalMySQL(ctx context.Context, spec Spec, r *Running) error {
 	if number, rest, ok := strings.Cut(version, "-MariaDB"); ok {
 		r.Info.Product, r.Info.Version = "MariaDB", number+rest
 	}
-	r.Info.Note = "the real server of this machine, run as " + acct.name + " in a directory of its own, without a binary log and without flushing at commit"
+	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without a binary log and without flushing at commit"
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/tlsroute/tlsroute-bench/internal/process"
 )
 
 func init() {
@@ -21,7 +23,7 @@ const postgresPackage = "postgresql"
 
 // postgresPrograms finds the server, and the initdb beside it: they must be of one version.
 func postgresPrograms() (initdb, postgres string, err error) {
-	patterns := append([]string{"/usr/lib/postgresql/*/bin"}, systemFolders...)
+	patterns := append([]string{"/usr/lib/postgresql/*/bin"}, process.SystemFolders...)
 	if postgres, err = program(postgresPackage, patterns, "postgres"); err != nil {
 		return "", "", err
 	}
@@ -32,7 +34,7 @@ func postgresPrograms() (initdb, postgres string, err error) {
 	}
 	initdb = filepath.Join(filepath.Dir(real), "initdb")
 	if _, err := os.Stat(initdb); err != nil {
-		return "", "", &MissingError{"initdb", postgresPackage}
+		return "", "", missing("initdb", postgresPackage)
 	}
 	return initdb, real, nil
 }
@@ -42,30 +44,30 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 	if err != nil {
 		return err
 	}
-	acct, err := unprivileged("postgres")
+	acct, err := process.Unprivileged("postgres")
 	if err != nil {
 		return err
 	}
-	dir, err := acct.privateDir(spec, r)
+	dir, err := privateDir(acct, spec, r)
 	if err != nil {
 		return err
 	}
 	// The superuser's password is thrown away with this function; nobody but the account itself gets in without one.
 	super, data := newPassword(), filepath.Join(dir, "data")
-	if err := acct.writeFile(filepath.Join(dir, "pw"), []byte(super+"\n")); err != nil {
+	if err := acct.WriteFile(filepath.Join(dir, "pw"), []byte(super+"\n")); err != nil {
 		return fmt.Errorf("write password file: %w", err)
 	}
-	create := command{account: acct, dir: dir, log: "initdb.log", argv: []string{
+	create := process.Command{Account: acct, Dir: dir, Log: "initdb.log", Argv: []string{
 		initdb, "--pgdata", data, "--username=postgres", "--pwfile=" + filepath.Join(dir, "pw"), "--auth-host=scram-sha-256",
 		"--auth-local=reject", "--encoding=UTF8", "--locale=C", "--no-sync",
 	}}
-	if err := create.run(ctx, spec.Logger); err != nil {
+	if err := create.Run(ctx, spec.Logger); err != nil {
 		return err
 	}
 	if err := os.Remove(filepath.Join(dir, "pw")); err != nil {
 		return err
 	}
-	server := func(port int) command {
+	server := func(port int) process.Command {
 		argv := []string{postgres, "-D", data}
 		// Nothing here outlives the run: no fsync. No socket: a long folder name would not fit into its address.
 		for _, set := range []string{
@@ -75,7 +77,7 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 		} {
 			argv = append(argv, "-c", set)
 		}
-		return command{account: acct, dir: dir, log: "postgres.log", argv: argv}
+		return process.Command{Account: acct, Dir: dir, Log: "postgres.log", Argv: argv}
 	}
 	// SIGINT is a "fast shutdown": sessions are ended, not waited for.
 	err = listenOn(ctx, spec, r, syscall.SIGINT, server, func(ctx context.Context, address string) error {
@@ -102,6 +104,6 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 	product, rest, _ := strings.Cut(version, " ")
 	number, _, _ := strings.Cut(rest, " on ")
 	r.Info.Product, r.Info.Version = product, number
-	r.Info.Note = "the real server of this machine, run as " + acct.name + " in a directory of its own, without fsync"
+	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without fsync"
 	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/tlsroute/tlsroute-bench/internal/process"
 )
 
 func init() {
@@ -23,22 +25,22 @@ func init() {
 // privsepDir is compiled into Debian's sshd; an sshd of root does not start without it. Others never look.
 const privsepDir = "/run/sshd"
 
-func findSSHD() (string, error) { return program("openssh-server", systemFolders, "sshd") }
+func findSSHD() (string, error) { return program("openssh-server", process.SystemFolders, "sshd") }
 
 // sshAccount is whom sshd runs as and logs in: without root it can log in nobody else. Root gives it to the service
 // account of PostgreSQL, where there is one, as it is unprivileged and has a shell; nobody has none. Else root stays.
-func sshAccount() (account, error) {
+func sshAccount() (process.Account, error) {
 	if os.Geteuid() != 0 {
-		return self()
+		return process.Self()
 	}
-	if a, err := lookup("postgres"); err == nil && a.hasShell() {
+	if a, err := process.Lookup("postgres"); err == nil && a.HasShell() {
 		return a, nil
 	}
 	// The packaged service makes this directory too when it starts, and leaves it.
 	if err := os.MkdirAll(privsepDir, 0o755); err != nil {
-		return account{}, fmt.Errorf("make sshd's own directory: %w", err)
+		return process.Account{}, fmt.Errorf("make sshd's own directory: %w", err)
 	}
-	return self()
+	return process.Self()
 }
 
 func startLocalSSH(ctx context.Context, spec Spec, r *Running) error {
@@ -50,7 +52,7 @@ func startLocalSSH(ctx context.Context, spec Spec, r *Running) error {
 	if err != nil {
 		return err
 	}
-	dir, err := acct.privateDir(spec, r)
+	dir, err := privateDir(acct, spec, r)
 	if err != nil {
 		return err
 	}
@@ -65,13 +67,13 @@ func startLocalSSH(ctx context.Context, spec Spec, r *Running) error {
 	in := func(name string) string { return filepath.Join(dir, name) }
 	config := strings.Join([]string{
 		"ListenAddress 127.0.0.1", "HostKey " + in("host_key"), "AuthorizedKeysFile " + in("authorized_keys"), "PidFile none", "StrictModes no",
-		"UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PubkeyAuthentication yes", "AllowUsers " + acct.name,
+		"UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PubkeyAuthentication yes", "AllowUsers " + acct.Name,
 		"PermitRootLogin prohibit-password", "PermitUserRC no", "PrintMotd no", "PrintLastLog no", "UseDNS no", "LogLevel VERBOSE",
 		// A bench opens many connections at once; the default begins to drop the eleventh that has not logged in.
 		"MaxStartups 1000:30:2000", "LoginGraceTime 60", "",
 	}, "\n")
 	for name, data := range map[string][]byte{"host_key": hostPEM, "authorized_keys": ssh.MarshalAuthorizedKey(client.PublicKey()), "config": []byte(config)} {
-		if err := acct.writeFile(in(name), data); err != nil {
+		if err := acct.WriteFile(in(name), data); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 	}
@@ -79,9 +81,9 @@ func startLocalSSH(ctx context.Context, spec Spec, r *Running) error {
 	if err := os.WriteFile(in("id_ed25519"), clientPEM, 0o600); err != nil {
 		return fmt.Errorf("write the client's key: %w", err)
 	}
-	r.Access = Access{User: acct.name, HostKey: host.PublicKey(), ClientKey: client, IdentityFile: in("id_ed25519")}
-	server := func(port int) command {
-		return command{account: acct, dir: dir, log: "sshd.log", argv: []string{sshd, "-D", "-e", "-f", in("config"), "-p", strconv.Itoa(port)}}
+	r.Access = Access{User: acct.Name, HostKey: host.PublicKey(), ClientKey: client, IdentityFile: in("id_ed25519")}
+	server := func(port int) process.Command {
+		return process.Command{Account: acct, Dir: dir, Log: "sshd.log", Argv: []string{sshd, "-D", "-e", "-f", in("config"), "-p", strconv.Itoa(port)}}
 	}
 	var banner string
 	// Sessions outlive an sshd that ends politely, and there is nothing in it to be saved.
@@ -94,7 +96,7 @@ func startLocalSSH(ctx context.Context, spec Spec, r *Running) error {
 	}
 	// SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7
 	r.Info.Product, r.Info.Version, _ = strings.Cut(strings.TrimPrefix(banner, "SSH-2.0-"), "_")
-	r.Info.Note = "the real server of this machine with keys and configuration of its own; it runs and logs in as " + acct.name
+	r.Info.Note = "the real server of this machine with keys and configuration of its own; it runs and logs in as " + acct.Name
 	return nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgproto3"
+
+	"github.com/tlsroute/tlsroute-bench/internal/process"
 )
 
 // askPostgres logs in, runs one statement, and returns the first value of its first row, if any. It is the probe: ready is
@@ -76,7 +78,7 @@ func dialProbe(ctx context.Context, address string) (net.Conn, func(), error) {
 	}
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		deadline = time.Now().Add(readyTimeout)
+		deadline = time.Now().Add(process.ReadyTimeout)
 	}
 	if err := conn.SetDeadline(deadline); err != nil {
 		conn.Close()

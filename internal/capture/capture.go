@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/google/gopacket"
 	"github.com/google/gopacket/layers"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -118,22 +117,9 @@ func StartOn(ctx context.Context, iface string, hops []Hop, keys *KeyLog) (*Sess
 }
 
 func start(ctx context.Context, iface string, hops []Hop, open func(iface string, ports []uint16) (source, error)) (*Session, error) {
-	var ports []uint16
-	for _, h := range hops {
-		if !h.Server.IsValid() || h.Server.Port() == 0 {
-			return nil, fmt.Errorf("capture: hop %s of %s has no address", h.Name, h.Path)
-		}
-		ports = append(ports, h.Server.Port())
-	}
-	if len(ports) == 0 {
-		return nil, errors.New("capture: no hop to capture")
-	}
-	src, err := open(iface, ports)
-	if errors.Is(err, os.ErrPermission) {
-		return nil, fmt.Errorf("capture on %s: %w (%w)", iface, ErrNotPermitted, err)
-	}
+	src, err := openHops(iface, hops, open)
 	if err != nil {
-		return nil, fmt.Errorf("capture on %s: %w", iface, err)
+		return nil, err
 	}
 	s := &Session{hops: hops, src: src, done: make(chan struct{}), conns: map[flow]*conn{}}
 	s.stop = context.AfterFunc(ctx, func() { _ = src.Close() })
@@ -196,39 +182,20 @@ func (s *Session) Stop() ([]Observation, error) {
 // read decodes frames until the source ends. It is the only goroutine of a session; Stop waits for it.
 func (s *Session) read() {
 	defer close(s.done)
-	var eth layers.Ethernet
-	var ip4 layers.IPv4
-	var ip6 layers.IPv6
-	var tcp layers.TCP
-	parser := gopacket.NewDecodingLayerParser(layers.LayerTypeEthernet, &eth, &ip4, &ip6, &tcp)
-	parser.IgnoreUnsupported = true
-	var decoded []gopacket.LayerType
-	frame := make([]byte, 256<<10) // a frame on loopback has up to 64 KiB, and more with segmentation offload
+	d := newDecoder()
+	frame := make([]byte, maxFrame)
 	for {
 		n, err := s.src.Read(frame)
 		if err != nil {
-			if !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, os.ErrClosed) {
+			if !ends(err) {
 				s.mu.Lock()
 				s.readErr = err
 				s.mu.Unlock()
 			}
 			return
 		}
-		if err := parser.DecodeLayers(frame[:n], &decoded); err != nil {
-			continue // not for us: checksums are not looked at, loopback leaves them out
-		}
-		var src, dst netip.Addr
-		for _, l := range decoded {
-			switch l {
-			case layers.LayerTypeIPv4:
-				src, _ = netip.AddrFromSlice(ip4.SrcIP)
-				dst, _ = netip.AddrFromSlice(ip4.DstIP)
-			case layers.LayerTypeIPv6:
-				src, _ = netip.AddrFromSlice(ip6.SrcIP)
-				dst, _ = netip.AddrFromSlice(ip6.DstIP)
-			case layers.LayerTypeTCP:
-				s.segment(netip.AddrPortFrom(src.Unmap(), uint16(tcp.SrcPort)), netip.AddrPortFrom(dst.Unmap(), uint16(tcp.DstPort)), &tcp)
-			}
+		if d.decode(frame[:n]) {
+			s.segment(d.src, d.dst, &d.tcp)
 		}
 	}
 }

@@ -52,19 +52,11 @@ const (
 // and reset are true, everything below TCP is made up. It needs no right to capture.
 func WritePcapng(w io.Writer, segments []Segment, keylog []byte) error {
 	buffered := bufio.NewWriter(w)
-	ng, err := pcapgo.NewNgWriterInterface(buffered, pcapgo.NgInterface{
+	ng, err := begin(buffered, pcapgo.NgInterface{
 		Name: "tlsroute-bench", Description: "synthesised from the trace of an endpoint", LinkType: layers.LinkTypeIPv4, TimestampResolution: 9,
-	}, pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: "tlsroute-bench"}})
+	}, keylog)
 	if err != nil {
-		return fmt.Errorf("pcapng: %w", err)
-	}
-	if err := ng.Flush(); err != nil {
-		return fmt.Errorf("pcapng: %w", err)
-	}
-	if len(keylog) > 0 {
-		if _, err := buffered.Write(secretsBlock(keylog)); err != nil {
-			return fmt.Errorf("pcapng: %w", err)
-		}
+		return err
 	}
 	flows := map[string]*synthetic{}
 	for _, s := range segments {
@@ -95,6 +87,21 @@ func WritePcapng(w io.Writer, segments []Segment, keylog []byte) error {
 		return fmt.Errorf("pcapng: %w", err)
 	}
 	return nil
+}
+
+// begin writes what comes before the packets: the section, the interface and the secrets, which a reader wants first.
+func begin(w io.Writer, iface pcapgo.NgInterface, keylog []byte) (*pcapgo.NgWriter, error) {
+	ng, err := pcapgo.NewNgWriterInterface(w, iface, pcapgo.NgWriterOptions{SectionInfo: pcapgo.NgSectionInfo{Application: "tlsroute-bench"}})
+	if err == nil {
+		err = ng.Flush()
+	}
+	if err == nil && len(keylog) > 0 {
+		_, err = w.Write(secretsBlock(keylog))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("pcapng: %w", err)
+	}
+	return ng, nil
 }
 
 // secretsBlock is a Decryption Secrets Block, which gopacket v1.1.19 cannot write: draft-ietf-opsawg-pcapng, section 4.7;

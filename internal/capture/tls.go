@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"strings"
 
 	"golang.org/x/crypto/chacha20poly1305"
 
@@ -38,11 +39,46 @@ var errMore = errors.New("more bytes are needed")
 
 // hello is the one place that knows the ClientHello parser of conformance/wire. It returns the length of its records too.
 func hello(client []byte) (h wire.Hello, n int, err error) {
-	h, n, err = wire.ParseHello(client)
+	header, err := proxyHeader(client)
+	if err != nil {
+		return h, 0, err
+	}
+	h, n, err = wire.ParseHello(client[header:])
 	if errors.Is(err, wire.ErrNeedMore) {
 		err = errMore
 	}
-	return h, n, err
+	return h, header + n, err
+}
+
+// The two forms of a PROXY header, which a load balancer may put before everything else (HAProxy, proxy-protocol.txt, sections
+// 2.1 and 2.2).
+const (
+	proxyV1 = "PROXY "
+	proxyV2 = "\r\n\r\n\x00\r\nQUIT\n"
+	maxV1   = 107
+)
+
+// proxyHeader is the length of the PROXY header in front, 0 when there is none.
+func proxyHeader(b []byte) (int, error) {
+	const fixed = len(proxyV2) + 4
+	switch {
+	case strings.HasPrefix(proxyV2, string(b[:min(len(b), len(proxyV2))])):
+		if len(b) < fixed {
+			return 0, errMore
+		}
+		n := fixed + int(binary.BigEndian.Uint16(b[fixed-2:]))
+		if len(b) < n {
+			return 0, errMore
+		}
+		return n, nil
+	case strings.HasPrefix(proxyV1, string(b[:min(len(b), len(proxyV1))])):
+		end := bytes.Index(b[:min(len(b), maxV1)], []byte("\r\n"))
+		if end < 0 {
+			return 0, errMore
+		}
+		return end + 2, nil
+	}
+	return 0, nil
 }
 
 // record is one TLS record.

@@ -3,8 +3,10 @@ package capture
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -163,4 +165,26 @@ func FuzzHandshakeBytesNeverPanic(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestProxyHeaderIsSkipped(t *testing.T) {
+	v2 := append([]byte(proxyV2), 0x21, 0x11, 0, 12)
+	v2 = append(v2, make([]byte, 12)...)
+	for name, header := range map[string][]byte{"none": nil, "v1": []byte("PROXY TCP4 127.0.0.2 127.0.0.1 1 2\r\n"), "v2": v2} {
+		whole := slices.Concat(header, []byte{22, 3, 1})
+		for n := range len(header) {
+			if _, err := proxyHeader(whole[:n]); !errors.Is(err, errMore) {
+				t.Errorf("%s, %d bytes: %v", name, n, err)
+			}
+		}
+		if n, err := proxyHeader(whole); n != len(header) || err != nil {
+			t.Errorf("%s: %d bytes of %d, %v", name, n, len(header), err)
+		}
+	}
+	if _, err := proxyHeader([]byte("PROXY " + strings.Repeat("x", maxV1))); !errors.Is(err, errMore) {
+		t.Errorf("a v1 header without an end: %v", err)
+	}
+	if n, err := proxyHeader([]byte("GET / HTTP/1.1\r\n")); n != 0 || err != nil {
+		t.Errorf("no header at all: %d, %v", n, err)
+	}
 }

@@ -110,10 +110,7 @@ func showCheck(env Env, k conformance.Check) error {
 	list("tags", k.Tags)
 	b.WriteString("\nsources\n")
 	for _, cl := range k.Clauses {
-		fmt.Fprintf(&b, "  %s", cl.Doc)
-		if cl.Section != "" {
-			fmt.Fprintf(&b, ", %s", cl.Section)
-		}
+		fmt.Fprintf(&b, "  %s", cl.Name())
 		if cl.URL != "" {
 			fmt.Fprintf(&b, "\n    %s", cl.URL)
 		}

@@ -1,6 +1,6 @@
 // Command gen writes the JSON Schemas that the project publishes, from the Go types they describe (the scenario, the
-// router's and the simulator's configuration, and the result), and the table of what the load balancers do. Run it by
-// "make gen"; CI fails when the tree is then dirty.
+// router's and the simulator's configuration, and the result), the table of what the load balancers do, and that of
+// the simulator's profiles. Run it by "make gen"; CI fails when the tree is then dirty.
 package main
 
 import (
@@ -16,6 +16,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
@@ -75,7 +76,18 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(root, rowsTable), table(rows))
+	if err := write(filepath.Join(root, rowsTable), table(rows)); err != nil {
+		return err
+	}
+	comments, err := knobComments("albsim")
+	if err != nil {
+		return err
+	}
+	page, err := profilesTable(comments)
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(root, profilesPage), page)
 }
 
 func write(file string, data []byte) error {
@@ -88,15 +100,21 @@ func write(file string, data []byte) error {
 // names puts into the scenario's schema what the rooms have registered, so that an editor can offer it.
 func names(schema *jsonschema.Schema) error {
 	for path, values := range map[string][]string{
-		"backends.kind":                  backend.Kinds(),
-		"bench.workloads.name":           bench.WorkloadNames(),
-		"topology.load_balancer.profile": albsim.Profiles(),
-		"topology.router.upgrade.types":  upgrade.Names(),
+		"backends.kind":                   backend.Kinds(),
+		"bench.workloads.name":            bench.WorkloadNames(),
+		"topology.load_balancer.profile":  albsim.Profiles(),
+		"topology.load_balancer.real":     realproxy.Products(),
+		"topology.load_balancers.profile": albsim.Profiles(),
+		"topology.load_balancers.real":    realproxy.Products(),
+		"topology.router.upgrade.types":   upgrade.Names(),
 	} {
 		at := schema
 		for name := range strings.SplitSeq(path, ".") {
 			if at.Items != nil {
 				at = at.Items
+			}
+			if at.AdditionalProperties != nil && at.AdditionalProperties.Properties != nil { // a map: what its values have
+				at = at.AdditionalProperties
 			}
 			next, ok := at.Properties.Get(name)
 			if !ok {

@@ -18,6 +18,7 @@ func TestCommittedFilesAreCurrent(t *testing.T) {
 	}
 	for _, file := range []string{
 		"scenarios/schema/scenario.json", "scenarios/schema/router.json", "scenarios/schema/alb.json", "reports/schema/report.json", rowsTable,
+		profilesPage,
 	} {
 		want, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {

@@ -2,18 +2,21 @@ package lab
 
 import (
 	"errors"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
+	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/route"
 )
 
-// Check says what the router and the load balancer would refuse of a scenario, without building anything: the scenario's
+// Check says what the router and the load balancers would refuse of a scenario, without building anything: the scenario's
 // loader asks it, so that such a fault is found together with all others.
 func Check(sc *scenario.Scenario) []scenario.Problem {
-	return append(checkRoutes(sc), checkAttributes(sc)...)
+	return append(checkRoutes(sc), checkBalancers(sc)...)
 }
 
 func checkRoutes(sc *scenario.Scenario) []scenario.Problem {
@@ -55,29 +58,70 @@ func pointer(list string, index int, field string) []string {
 	return append([]string{list, strconv.Itoa(index)}, strings.Split(path, ".")...)
 }
 
-// checkAttributes asks the simulator about the attributes, in a configuration that has no other fault.
-func checkAttributes(sc *scenario.Scenario) []scenario.Problem {
-	lb := sc.Topology.LoadBalancer
-	if lb == nil {
-		return nil
+// checkBalancers asks the simulator about what it is told, in a configuration that has no other fault, and the real products about
+// their places.
+func checkBalancers(sc *scenario.Scenario) []scenario.Problem {
+	t := &sc.Topology
+	var problems []scenario.Problem
+	place := func(key string) []string {
+		if t.LoadBalancers[key] == t.LoadBalancer {
+			return []string{"topology", "load_balancer"}
+		}
+		return []string{"topology", "load_balancers", key}
+	}
+	for _, key := range slices.Sorted(maps.Keys(t.LoadBalancers)) {
+		if lb := t.LoadBalancers[key]; lb.Real == "" {
+			problems = append(problems, checkSimulated(lb, place(key))...)
+		}
+	}
+	asked := map[string]bool{}
+	for _, path := range t.Paths {
+		legs, err := t.Via(path)
+		if err != nil {
+			continue // that has been said
+		}
+		for i, leg := range legs {
+			if leg.Real == "" {
+				continue
+			}
+			next := realproxy.Next{}
+			if i+1 < len(legs) && legs[i+1].Nodes > 0 {
+				next.Resolver = "asked"
+			}
+			if err := realproxy.Check(leg.Real, realSpec(leg, next)); err != nil && !asked[leg.Key+err.Error()] {
+				asked[leg.Key+err.Error()] = true
+				problems = append(problems, scenario.Problem{At: append(place(leg.Key), "real"), Message: err.Error()})
+			}
+		}
+	}
+	return problems
+}
+
+func checkSimulated(lb *scenario.LoadBalancer, place []string) []scenario.Problem {
+	protocol := lb.Protocol
+	if protocol == scenario.HTTPS {
+		protocol = "HTTP" // without a certificate, which there is none of yet
 	}
 	_, err := albsim.New(albsim.Config{
 		Profile:      lb.Profile,
 		Attributes:   lb.Attributes,
-		Listeners:    []albsim.Listener{{Listen: "127.0.0.1:0", Protocol: "HTTP", Default: albsim.Default{Forward: "router"}}},
-		TargetGroups: []albsim.TargetGroup{{Name: "router", Protocol: "HTTP", Targets: []string{"127.0.0.1:1"}}},
+		Listeners:    []albsim.Listener{{Listen: "127.0.0.1:0", Protocol: protocol, Default: albsim.Default{Forward: "router"}}},
+		TargetGroups: []albsim.TargetGroup{{Name: "router", Protocol: protocol, Targets: []string{"127.0.0.1:1"}}},
 	}, albsim.Options{})
 	faults, ok := errors.AsType[albsim.Faults](err)
 	if err != nil && !ok {
-		return []scenario.Problem{{At: []string{"topology", "load_balancer"}, Message: err.Error()}}
+		return []scenario.Problem{{At: place, Message: err.Error()}}
 	}
 	var problems []scenario.Problem
 	for _, f := range faults {
-		at := []string{"topology", "load_balancer"}
+		at := slices.Clone(place)
 		if key, ok := strings.CutPrefix(f.Path, "attributes["); ok {
 			at = append(at, "attributes", strings.TrimSuffix(key, "]"))
 		}
-		problems = append(problems, scenario.Problem{At: at, Message: f.Message})
+		p := scenario.Problem{At: at, Message: f.Message}
+		if !slices.ContainsFunc(problems, func(q scenario.Problem) bool { return q.Message == p.Message }) {
+			problems = append(problems, p)
+		}
 	}
 	return problems
 }

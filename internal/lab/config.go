@@ -1,9 +1,8 @@
 package lab
 
 import (
-	"maps"
+	"slices"
 
-	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
@@ -24,14 +23,32 @@ func (l *Lab) routerConfig() router.Config {
 	for _, r := range l.scenario.Routes {
 		route := router.Route{
 			Name: r.Name, SNI: r.SNI, ALPN: r.ALPN, Mode: r.Mode,
-			Backend: router.Backend{Address: l.backend(r.Backend).Address},
+			Backend: router.Backend{Address: l.backend(r.Backend).Address, SendProxy: r.SendProxy},
 		}
 		if r.ClientAuth != router.AuthNone {
 			route.ClientAuth = router.ClientAuth{Mode: r.ClientAuth, CA: l.pki.clientCA}
 		}
+		if r.SendProxy != "" && r.SendProxy != router.Off {
+			// Those who may tell of a client: the lab's own load balancers. A client at another loopback address is then told apart.
+			c.ForwardedFor.Trusted = []string{balancerAddress, nodeNetwork.String()}
+		}
 		c.Routes = append(c.Routes, route)
 	}
+	if l.proxyBefore() {
+		c.ProxyProtocol = router.ProxyProtocol{Mode: "optional", Trusted: []string{"127.0.0.0/8"}}
+	}
 	return c
+}
+
+// balancerAddress is where load balancers connect from.
+const balancerAddress = "127.0.0.1/32"
+
+// proxyBefore tells whether a load balancer right before the router sends it PROXY headers.
+func (l *Lab) proxyBefore() bool {
+	return slices.ContainsFunc(l.scenario.Topology.Paths, func(path string) bool {
+		legs, err := l.scenario.Topology.Via(path)
+		return err == nil && len(legs) > 0 && legs[len(legs)-1].SendsProxy() != ""
+	})
 }
 
 func (l *Lab) certificates() []router.Certificate {
@@ -40,34 +57,6 @@ func (l *Lab) certificates() []router.Certificate {
 		list = append(list, router.Certificate{Cert: pair[0], Key: pair[1]})
 	}
 	return list
-}
-
-// albConfig is the simulator's document: one HTTPS listener and one HTTPS target group with one target. Attributes
-// override those of the scenario; a judged load balancer takes a free port whatever the scenario says.
-func (l *Lab) albConfig(target string, attributes map[string]any) albsim.Config {
-	lb := l.scenario.Topology.LoadBalancer
-	listen := listenAddress(lb.Listen)
-	if attributes != nil {
-		listen = listenAddress("")
-	}
-	merged := maps.Clone(lb.Attributes)
-	if merged == nil {
-		merged = map[string]any{}
-	}
-	maps.Copy(merged, attributes)
-	return albsim.Config{
-		Profile:    lb.Profile,
-		Attributes: merged,
-		Listeners: []albsim.Listener{{
-			Listen: listen, Protocol: "HTTPS",
-			Certificates: []albsim.Certificate{{Cert: l.pki.albCert, Key: l.pki.albKey}},
-			SSLPolicy:    "ELBSecurityPolicy-TLS13-1-2-2021-06",
-			Default:      albsim.Default{Forward: "router"},
-		}},
-		TargetGroups: []albsim.TargetGroup{{
-			Name: "router", Protocol: "HTTPS", ProtocolVersion: "HTTP1", Targets: []string{target},
-		}},
-	}
 }
 
 func listenAddress(configured string) string {

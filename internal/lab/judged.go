@@ -5,9 +5,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
-	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
@@ -15,64 +15,114 @@ import (
 )
 
 // judged are the instances that the checks are put to. They are set up as the checks need them, with short timers, so that
-// the scenario's own router and load balancer stay as the user wrote them.
+// the scenario's own router and load balancers stay as the user wrote them.
 type judged struct {
 	router *router.Server
-	alb    *albsim.Server // in front of judged.router
-	lb     *albsim.Server // judged itself: in front of stub
-	stub   net.Listener   // the target of lb, which the checks play
+	before []*chain     // the scenario's paths, to router
+	lbs    []*chain     // load balancers that are judged themselves: before stub
+	stub   net.Listener // the target of lbs and of pairs, which the checks play
+	pairs  []pair
 }
 
 // The timers of judged instances. An ALB's idle timeout is at least one second; pings must come well before it.
 const (
 	judgedHelloTimeout = 2 * time.Second
 	judgedPing         = 500 * time.Millisecond
-	judgedIdleSeconds  = 2
+	judgedIdle         = 2 * time.Second
 	idleAttribute      = "idle_timeout.timeout_seconds"
 )
 
 func (l *Lab) startJudged(ctx context.Context) (err error) {
 	t := l.scenario.Topology.Router
-	l.judged.router, err = l.serveRouter(ctx, "router under test", router.Config{
+	config := router.Config{
 		Listen:       listenAddress(""),
 		Certificates: l.certificates(),
 		Upgrade:      router.Upgrade{Path: t.Upgrade.Path, Types: t.Upgrade.Types, PingInterval: router.Duration(judgedPing)},
 		Routes:       l.fixture.routes(l),
 		Limits:       router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
 		Drain:        router.Drain{Timeout: router.Duration(drainTime)},
-	}, nil)
-	if err != nil || !l.has(scenario.PathALBHTTPS) {
+	}
+	if l.judged.router, err = l.serveRouter(ctx, "router under test", config, nil); err != nil || l.opt.Only == OnlyRouter {
 		return err
 	}
-	idle := map[string]any{idleAttribute: judgedIdleSeconds}
-	l.judged.alb, err = l.serveALB(ctx, "load balancer before the router under test", l.albConfig(l.judged.router.Addr().String(), idle), albsim.Options{})
-	if err != nil {
-		return err
+	for _, path := range l.scenario.Topology.Paths {
+		legs, err := l.scenario.Topology.Via(path)
+		if err != nil || len(legs) == 0 {
+			continue
+		}
+		if len(legs) == 1 && legs[0].Real != "" {
+			if err := l.startPair(ctx, path, legs[0]); err != nil {
+				return err
+			}
+		}
+		if !judgeable(legs) {
+			continue
+		}
+		c, err := l.buildChain(ctx, path, behind{title: "judged", address: l.judged.router.Addr().String(), name: t.Name, idle: judgedIdle})
+		if err != nil {
+			return err
+		}
+		l.judged.before = append(l.judged.before, c)
+		if len(legs) > 1 || legs[0].TargetProtocol != scenario.HTTPS || l.judges(legs[0].Key) {
+			continue
+		}
+		stub, err := l.beforeStub()
+		if err != nil {
+			return err
+		}
+		lb, err := l.buildChain(ctx, path, stub)
+		if err != nil {
+			return err
+		}
+		l.judged.lbs = append(l.judged.lbs, lb)
 	}
-	if l.judged.stub, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-		return fmt.Errorf("target stub: %w", err)
-	}
-	l.judged.lb, err = l.serveALB(ctx, "load balancer under test", l.albConfig(l.judged.stub.Addr().String(), idle), albsim.Options{})
-	return err
+	return nil
 }
 
-// Targets describes what the checks are put to: the router, the client and, when the scenario has one, the load balancer.
-func (l *Lab) Targets(version string) []conformance.Target {
-	if l.fixture == nil {
-		return nil
+// beforeStub is the place before the target that the checks play.
+func (l *Lab) beforeStub() (behind, error) {
+	if l.judged.stub == nil {
+		var err error
+		if l.judged.stub, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return behind{}, fmt.Errorf("target stub: %w", err)
+		}
 	}
+	return behind{title: "judged", address: l.judged.stub.Addr().String(), name: l.scenario.Topology.Router.Name, idle: judgedIdle}, nil
+}
+
+// judgeable tells whether checks of the router are put to it over these load balancers: simulated ones, which do what the checks
+// know of them. What a real product does to a connection is its own affair.
+func judgeable(legs []scenario.Leg) bool {
+	return !slices.ContainsFunc(legs, func(l scenario.Leg) bool { return l.Real != "" })
+}
+
+// judges tells whether a load balancer is judged already.
+func (l *Lab) judges(key string) bool {
+	return slices.ContainsFunc(l.judged.lbs, func(c *chain) bool { return c.nodes[0].Key == key })
+}
+
+// target is what all targets have in common, and how the router under test is asked for a tunnel.
+func (l *Lab) target(version string) (conformance.Target, conformance.UpgradePath) {
 	f := l.fixture.Fixture
 	f.Own = l.scenario.Topology.Router.Name
 	upgrade := conformance.UpgradePath{
 		TLS: true, Roots: l.pki.innerRoots, ServerName: f.Own, Host: f.Own,
 		Path: l.scenario.Topology.Router.Upgrade.Path, Types: l.scenario.Topology.Router.Upgrade.Types, PingInterval: judgedPing,
 	}
-	base := conformance.Target{
+	return conformance.Target{
 		Version: version, Fixture: f, InnerRoots: l.pki.innerRoots, HelloTimeout: judgedHelloTimeout,
 		Witnesses: map[string]conformance.Witness{
 			f.WitnessA: l.backend(f.WitnessA).Witness, f.WitnessB: l.backend(f.WitnessB).Witness,
 		},
+	}, upgrade
+}
+
+// Targets describes what the checks are put to: the router, the client and the simulated load balancers that have a path of their own.
+func (l *Lab) Targets(version string) []conformance.Target {
+	if l.fixture == nil {
+		return nil
 	}
+	base, upgrade := l.target(version)
 	address := l.judged.router.Addr().String()
 	r := base
 	r.Name, r.Role = "tlsroute-bench router", conformance.Router
@@ -81,32 +131,38 @@ func (l *Lab) Targets(version string) []conformance.Target {
 		{Name: scenario.PathDirect, Address: address},
 		{Name: "upgrade-https", Address: address, Upgrade: &upgrade},
 	}
-	targets := []conformance.Target{}
-	if l.judged.alb != nil {
-		behind := upgrade
-		behind.Roots, behind.Intermediary = l.pki.outerRoots, true
-		behind.ServerName = l.scenario.Topology.LoadBalancer.Name
-		behind.Host = behind.ServerName
-		r.Paths = append(r.Paths, conformance.Path{
-			Name: scenario.PathALBHTTPS, Address: l.judged.alb.Addrs()[0].String(), Upgrade: &behind,
-			IdleTimeout: judgedIdleSeconds * time.Second,
-		})
-
-		lb := base
-		front := behind
-		lb.Name, lb.Role = "tlsroute-bench "+l.scenario.Topology.LoadBalancer.Profile, conformance.LoadBalancer
-		lb.Features = []string{l.scenario.Topology.LoadBalancer.Profile} // aws-alb claims to be one
-		lb.Stub, lb.StubCertificate = l.judged.stub, &l.pki.service
-		lb.Paths = []conformance.Path{{
-			Name: scenario.PathALBHTTPS, Address: l.judged.lb.Addrs()[0].String(), Upgrade: &front,
-			IdleTimeout: judgedIdleSeconds * time.Second,
-		}}
-		targets = append(targets, lb)
+	for _, c := range l.judged.before {
+		r.Paths = append(r.Paths, l.judgedPath(c, upgrade))
 	}
 	c := base
 	c.Name, c.Role, c.Dial = "tlsroute-bench client", conformance.Client, dialAsked
 	c.Features = upgrade.Types
-	return append([]conformance.Target{r, c}, targets...)
+	targets := []conformance.Target{r, c}
+	for _, chain := range l.judged.lbs {
+		targets = append(targets, l.balancer(base, chain, upgrade))
+	}
+	return targets
+}
+
+// balancer describes a load balancer before the stub.
+func (l *Lab) balancer(base conformance.Target, c *chain, upgrade conformance.UpgradePath) conformance.Target {
+	profile := c.nodes[0].Profile
+	base.Name, base.Role = "tlsroute-bench "+profile, conformance.LoadBalancer
+	base.Features = []string{profile} // aws-alb claims to be one
+	base.Stub, base.StubCertificate = l.judged.stub, &l.pki.stub
+	base.Paths = []conformance.Path{l.judgedPath(c, upgrade)}
+	return base
+}
+
+// judgedPath describes a chain to those who put checks to it; upgrade is how the router itself is asked for a tunnel.
+func (l *Lab) judgedPath(c *chain, upgrade conformance.UpgradePath) conformance.Path {
+	p := conformance.Path{Name: c.path, Address: c.address(), IdleTimeout: judgedIdle}
+	if front := c.front(); front != nil {
+		upgrade.Roots, upgrade.Intermediary = l.pki.outerRoots, true
+		upgrade.ServerName, upgrade.Host = front.Name, front.Name
+		p.Upgrade = &upgrade
+	}
+	return p
 }
 
 // dialAsked lets the reference client do what a check asks of a client under test.

@@ -1,5 +1,5 @@
 // Package lab builds the topology of a scenario on this machine and takes it down again: certificates, backends, the
-// reference router, the load balancer simulator, and the ways from a client to a route. It is the only room that knows
+// reference router, the load balancers, simulated or real, and the ways from a client to a route. It is the only room that knows
 // refimpl, albsim and the backends; the rooms that judge and measure get addresses, functions and data from it.
 //
 // Everything listens on 127.0.0.1. Everything that is written goes to one private directory, which Close removes.
@@ -15,9 +15,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/capture"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -61,14 +61,16 @@ type Lab struct {
 	backends []*backend.Running // in the order of the scenario; then those of the fixture
 	drivers  map[string]string  // why a driver was chosen, by backend
 	router   *router.Server
-	alb      *albsim.Server
+	chains   []*chain // one a path, in the order of the scenario
 	fixture  *fixture // nil without conformance
 	judged   judged
 	taps     taps
 	capture  func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) // capture.Start but in tests
 	keys     keySwitch
 
-	servers []server
+	mu      sync.Mutex // guards closers: nodes come while the lab is up
+	closers []func(context.Context) error
+	closing atomic.Bool
 	serving sync.WaitGroup
 	life    context.Context //nolint:containedctx // the life of what serves, not of a call: it ends in Close
 	stop    context.CancelFunc
@@ -134,22 +136,21 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if l.router, err = l.serveRouter(ctx, "router", l.routerConfig(), l.taps.routerHello); err != nil {
 		return nil, err
 	}
-	if opt.Only != OnlyRouter && l.has(scenario.PathALBHTTPS) {
-		l.alb, err = l.serveALB(ctx, "load balancer", l.albConfig(l.router.Addr().String(), nil), albsim.Options{
-			OnFrontHello: l.taps.frontHello, OnTargetHello: l.taps.targetHello, TargetKeyLog: &l.keys,
-		})
+	for _, path := range sc.Topology.Paths {
+		if opt.Only == OnlyRouter && path != scenario.PathDirect {
+			continue
+		}
+		c, err := l.buildChain(ctx, path, behind{address: l.router.Addr().String(), name: sc.Topology.Router.Name, taps: &l.taps})
 		if err != nil {
 			return nil, err
 		}
+		l.chains = append(l.chains, c)
 	}
 	if l.fixture != nil {
 		return l, l.startJudged(ctx)
 	}
 	return l, nil
 }
-
-// has says whether the scenario has a path.
-func (l *Lab) has(path string) bool { return slices.Contains(l.scenario.Topology.Paths, path) }
 
 func (l *Lab) startBackends(ctx context.Context) error {
 	list := slices.Clone(l.scenario.Backends)
@@ -212,21 +213,6 @@ func (l *Lab) serveRouter(ctx context.Context, name string, config router.Config
 	return s, nil
 }
 
-// serveALB starts a simulator; its end is waited for by Close.
-func (l *Lab) serveALB(ctx context.Context, name string, config albsim.Config, opt albsim.Options) (*albsim.Server, error) {
-	l.opt.Step(name)
-	opt.Logger = l.log.With("part", name)
-	s, err := albsim.New(config, opt)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	if err := s.Listen(ctx); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	l.serve(name, s)
-	return s, nil
-}
-
 // server is what the router and the simulator have in common.
 type server interface {
 	Serve(ctx context.Context) error
@@ -234,12 +220,19 @@ type server interface {
 }
 
 func (l *Lab) serve(name string, s server) {
-	l.servers = append(l.servers, s)
+	l.onClose(func(ctx context.Context) error { return unlessLate(s.Shutdown(ctx)) })
 	l.serving.Go(func() {
 		if err := s.Serve(l.life); err != nil && l.life.Err() == nil {
 			l.opt.Failed(fmt.Errorf("%s: %w", name, err))
 		}
 	})
+}
+
+// onClose adds something that drains or stops; the last added is the first.
+func (l *Lab) onClose(f func(context.Context) error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closers = append(l.closers, f)
 }
 
 // Close drains the load balancer and the router, stops the backends and removes the private directory. It is safe to call
@@ -248,8 +241,12 @@ func (l *Lab) Close(ctx context.Context) error {
 	var errs []error
 	draining, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	for _, s := range slices.Backward(l.servers) {
-		errs = append(errs, unlessLate(s.Shutdown(draining)))
+	l.closing.Store(true)
+	l.mu.Lock()
+	closers := l.closers
+	l.mu.Unlock()
+	for _, f := range slices.Backward(closers) {
+		errs = append(errs, f(draining))
 	}
 	if l.stop != nil {
 		l.stop()
@@ -298,24 +295,20 @@ func (l *Lab) Backends() []result.Backend {
 // Topology lists the paths with their hops and addresses.
 func (l *Lab) Topology() []result.Path {
 	var paths []result.Path
-	for _, name := range l.scenario.Topology.Paths {
-		switch {
-		case name == scenario.PathDirect && l.router != nil:
-			paths = append(paths, result.Path{Name: name, Hops: []result.Hop{
-				{Name: hopClientRouter, Address: l.router.Addr().String(), TLS: true},
-			}})
-		case name == scenario.PathALBHTTPS && l.alb != nil:
-			paths = append(paths, result.Path{Name: name, Hops: []result.Hop{
-				{Name: hopClientALB, Address: l.albAddress(), TLS: true},
-				{Name: hopALBRouter, Address: l.router.Addr().String(), TLS: true},
-				{Name: hopInner, Address: l.router.Addr().String(), TLS: true},
-			}})
-		}
+	for _, c := range l.chains {
+		paths = append(paths, result.Path{Name: c.path, Hops: c.hops()})
 	}
 	return paths
 }
 
-func (l *Lab) albAddress() string { return l.alb.Addrs()[0].String() }
+// chain returns a path that is built.
+func (l *Lab) chain(path string) (*chain, bool) {
+	i := slices.IndexFunc(l.chains, func(c *chain) bool { return c.path == path })
+	if i < 0 {
+		return nil, false
+	}
+	return l.chains[i], true
+}
 
 // backend returns a running backend by name, or nil.
 func (l *Lab) backend(name string) *backend.Running {

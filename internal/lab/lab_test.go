@@ -50,6 +50,11 @@ func startText(t *testing.T, text string, opt Options) *Lab {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startLab(t, sc, opt)
+}
+
+func startLab(t *testing.T, sc *scenario.Scenario, opt Options) *Lab {
+	t.Helper()
 	opt.Failed = func(err error) { t.Errorf("a component ended by itself: %v", err) }
 	l, err := Start(t.Context(), sc, opt)
 	if err != nil {
@@ -216,11 +221,11 @@ func TestWalkSeesWhatEachHopCarried(t *testing.T) {
 			}
 			for _, w := range wires {
 				wantSNI := map[string]string{"echo": "echo.example.test", "mtls": "mtls.example.test", "pass": "any.pass.example.test"}[w.Route]
-				wantALPN, wantCert, wantSource := []string{"tlsroute-echo"}, w.Route == "mtls" && (w.Hop == hopClientRouter || w.Hop == hopInner), source
+				wantALPN, wantCert, wantSource := []string{"tlsroute-echo"}, w.Route == "mtls" && (w.Hop == "client->router" || w.Hop == hopInner), source
 				if w.Route == "pass" {
 					wantALPN = []string{}
 				}
-				if w.Hop == hopALBRouter {
+				if w.Hop == "alb->router" {
 					wantSNI, wantALPN = "", []string{}
 				}
 				if w.Hop == hopInner {

@@ -1,21 +1,18 @@
 package lab
 
 import (
+	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 )
 
-// The hops of the paths, by the names that DESIGN.md section 6 promises.
-const (
-	hopClientRouter = "client->router"
-	hopClientALB    = "client->alb"
-	hopALBRouter    = "alb->router"
-	hopInner        = "inner"
-)
+// hopInner is the session inside a tunnel; the other hops are named by who is at their ends (DESIGN.md section 6).
+const hopInner = "inner"
 
 // Dialer returns a client for one route over one path, with everything it needs to verify and to present.
 func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
@@ -31,16 +28,19 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 	if r.ClientAuth != "none" {
 		d.Certificates = []tls.Certificate{l.pki.client}
 	}
-	switch {
-	case path == scenario.PathDirect && l.router != nil:
-		d.Address = l.router.Addr().String()
-		d.OuterServerName = l.scenario.Topology.Router.Name
-	case path == scenario.PathALBHTTPS && l.alb != nil:
-		d.Address = l.albAddress()
-		d.OuterServerName = l.scenario.Topology.LoadBalancer.Name
-		d.Types = clientTypes(l.scenario.Topology.Router.Upgrade.Types)
-	default:
+	c, ok := l.chain(path)
+	if !ok {
 		return nil, fmt.Errorf("lab: path %q is not part of this topology", path)
+	}
+	d.Address, d.OuterServerName = c.address(), l.scenario.Topology.Router.Name
+	if front := c.front(); front != nil {
+		d.OuterServerName = front.Name
+		d.Types = clientTypes(l.scenario.Topology.Router.Upgrade.Types)
+	}
+	if len(c.nodes) > 0 && c.nodes[0].Nodes > 0 { // a client resolves the name each time
+		d.NetDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, c.address())
+		}
 	}
 	d.Host = d.OuterServerName
 	return d, nil

@@ -26,17 +26,34 @@ type pki struct {
 	innerRoots            *x509.CertPool
 	client                tls.Certificate
 	service               tls.Certificate // of services behind passthrough routes
+	stub                  tls.Certificate // of the target that checks play: some profiles verify it, by the name they send or by its address
 
 	outerCA, innerCA, clientCA string // files
 	clientCert, clientKey      string
-	albCert, albKey            string
 	routerCerts                [][2]string // certificate and key; the first is the default
+	balancers                  map[balancerKey]balancerCert
+}
+
+// balancerKey is a load balancer and whether the client's own TLS ends there: it then has a certificate of the outer authority. One
+// behind another is not verified, and has a self-signed one.
+type balancerKey struct {
+	name  string
+	front bool
+}
+
+type balancerCert struct {
+	cert              tls.Certificate
+	certFile, keyFile string
+}
+
+func (p *pki) balancer(name string, front bool) balancerCert {
+	return p.balancers[balancerKey{name, front}]
 }
 
 func newPKI(dir string, sc *scenario.Scenario, f *fixture) (*pki, error) {
 	p := &pki{}
 	names := serviceNames(sc, f)
-	var self, services, alb tls.Certificate
+	var self, services tls.Certificate
 	for _, step := range []func() error{
 		func() (err error) { p.outer, err = certs.NewCA("tlsroute-bench outer CA"); return },
 		func() (err error) { p.inner, err = certs.NewCA("tlsroute-bench inner CA"); return },
@@ -54,13 +71,13 @@ func newPKI(dir string, sc *scenario.Scenario, f *fixture) (*pki, error) {
 			return
 		},
 		func() (err error) {
-			p.client, err = p.clients.Issue(certs.Leaf{CommonName: "tlsroute", Client: true})
+			leaf := reachable(sc.Topology.Router.Name)
+			leaf.DNS = append(leaf.DNS, names...)
+			p.stub, err = p.inner.Issue(leaf)
 			return
 		},
 		func() (err error) {
-			if lb := sc.Topology.LoadBalancer; lb != nil {
-				alb, err = p.outer.Issue(reachable(lb.Name))
-			}
+			p.client, err = p.clients.Issue(certs.Leaf{CommonName: "tlsroute", Client: true})
 			return
 		},
 	} {
@@ -101,15 +118,35 @@ func newPKI(dir string, sc *scenario.Scenario, f *fixture) (*pki, error) {
 		}
 		p.routerCerts = append(p.routerCerts, [2]string{cert, key})
 	}
-	if sc.Topology.LoadBalancer != nil {
-		if p.albCert, p.albKey, err = certs.WritePEM(dir, "alb", alb); err != nil {
-			return nil, err
-		}
+	if err := p.issueBalancers(dir, sc); err != nil {
+		return nil, err
 	}
 	if f != nil {
 		return p, f.writeCAs(dir)
 	}
 	return p, nil
+}
+
+func (p *pki) issueBalancers(dir string, sc *scenario.Scenario) error {
+	p.balancers = map[balancerKey]balancerCert{}
+	for name, lb := range sc.Topology.LoadBalancers {
+		for front, issue := range map[bool]func(certs.Leaf) (tls.Certificate, error){true: p.outer.Issue, false: certs.SelfSigned} {
+			file := "balancer-" + name
+			if !front {
+				file += "-self-signed"
+			}
+			var c balancerCert
+			var err error
+			if c.cert, err = issue(reachable(lb.Name)); err != nil {
+				return err
+			}
+			if c.certFile, c.keyFile, err = certs.WritePEM(dir, file, c.cert); err != nil {
+				return err
+			}
+			p.balancers[balancerKey{name, front}] = c
+		}
+	}
+	return nil
 }
 
 // reachable is a certificate for a name and for where the lab's components really are, so that a client which knows nothing

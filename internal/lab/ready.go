@@ -5,12 +5,15 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 )
 
 // Ready is what "serve --ready FILE" writes once everything listens (DESIGN.md, section 6).
 type Ready struct {
 	PID int `json:"pid"`
-	// Addresses are host:port by role (router, alb) and by the name of each backend.
+	// Addresses are host:port: of the router, of each load balancer by its name, with -http behind it of the port that redirects, of
+	// where each path begins by the path's name, and of each backend.
 	Addresses map[string]string `json:"addresses"`
 	CA        ReadyCA           `json:"ca"`
 	Client    ReadyClient       `json:"client"`
@@ -67,8 +70,16 @@ func (l *Lab) Ready() Ready {
 	if l.router != nil {
 		r.Addresses["router"] = l.router.Addr().String()
 	}
-	if l.alb != nil {
-		r.Addresses["alb"] = l.albAddress()
+	for _, c := range l.chains {
+		for _, n := range c.nodes {
+			add(r.Addresses, n.Key, n.addresses()[0])
+			if redirect := n.redirect(); redirect != "" {
+				add(r.Addresses, n.Key+"-http", redirect)
+			}
+		}
+		if c.path != scenario.PathDirect {
+			add(r.Addresses, c.path, c.address())
+		}
 	}
 	for _, route := range l.scenario.Routes {
 		r.Routes = append(r.Routes, ReadyRoute{
@@ -83,6 +94,13 @@ func (l *Lab) Ready() Ready {
 		})
 	}
 	return r
+}
+
+// add keeps what is there: a load balancer that is on several paths goes by its place on the first.
+func add(addresses map[string]string, name, address string) {
+	if _, ok := addresses[name]; !ok {
+		addresses[name] = address
+	}
 }
 
 func orEmpty(list []string) []string {

@@ -9,10 +9,10 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/capture"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -26,45 +26,66 @@ const walkTimeout = 10 * time.Second
 
 // Walk opens one tunnel to each route over each path and reports what the ClientHello of every hop carried: read off the
 // loopback interface where this process may capture, else as the components themselves saw it. What is inside a tunnel is
-// encrypted once more on the wire, so the inner hop is always read where the client writes it. The sentence says which.
+// encrypted once more on the wire, so the inner hop is always read where the client writes it. A hop without TLS has no row. The
+// sentence says which.
 func (l *Lab) Walk(ctx context.Context, progress func(path string)) ([]result.Wire, string, error) {
 	wires := []result.Wire{}
 	source := "ClientHellos were read off the loopback interface by packet capture; those inside a tunnel were tapped where the client writes them."
 	capturing := true
-	for _, path := range l.Topology() {
+	var unseen []string
+	for _, c := range l.chains {
 		for _, route := range l.scenario.Routes {
-			seen, err := l.walkOne(ctx, path, route, capturing)
+			seen, err := l.walkOne(ctx, c, route, capturing)
 			if errors.Is(err, capture.ErrNotPermitted) {
 				capturing = false
 				source = "Tapped inside the process, not captured: " + err.Error() + "."
-				seen, err = l.walkOne(ctx, path, route, false)
+				seen, err = l.walkOne(ctx, c, route, false)
 			}
 			if err != nil {
-				return wires, source, fmt.Errorf("path %s, route %s: %w", path.Name, route.Name, err)
+				return wires, source, fmt.Errorf("path %s, route %s: %w", c.path, route.Name, err)
 			}
 			wires = append(wires, seen...)
 		}
-		progress(path.Name)
+		if !capturing {
+			unseen = append(unseen, c.unseen()...)
+		}
+		progress(c.path)
+	}
+	if len(unseen) > 0 {
+		source += " Between products of others nothing can be tapped: " + strings.Join(unseen, ", ") + "."
 	}
 	return wires, source, nil
 }
 
-func (l *Lab) walkOne(ctx context.Context, path result.Path, route scenario.Route, capturing bool) ([]result.Wire, error) {
-	d, err := l.Dialer(path.Name, route.Name)
+// unseen are the hops that nobody of ours can tap, by path.
+func (c *chain) unseen() []string {
+	var list []string
+	for i, hop := range c.hops() {
+		if hop.Name != hopInner && hop.TLS && !c.tapped(i) {
+			list = append(list, hop.Name+" of "+c.path)
+		}
+	}
+	return list
+}
+
+func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, capturing bool) ([]result.Wire, error) {
+	d, err := l.Dialer(c.path, route.Name)
 	if err != nil {
 		return nil, err
 	}
 	keys := &capture.KeyLog{}
 	d.InnerKeyLog, d.OuterKeyLog = keys, keys
-	var inner helloTap
+	var outer, inner helloTap
 	d.WrapTunnel = inner.wrap
-	l.taps.start()
+	d.NetDial = outer.dial(d.NetDial)
+	hops := c.hops()
+	l.taps.start(hops, len(c.nodes))
 	l.keys.set(keys)
 	defer l.keys.set(nil)
 
 	var session *capture.Session
 	if capturing {
-		if session, err = l.capture(ctx, captureHops(path), keys); err != nil {
+		if session, err = l.capture(ctx, c.captureHops(), keys); err != nil {
 			return nil, err
 		}
 	}
@@ -77,16 +98,16 @@ func (l *Lab) walkOne(ctx context.Context, path result.Path, route scenario.Rout
 		return nil, err
 	}
 	if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
-		l.log.Debug("walk: close", "path", path.Name, "route", route.Name, "error", err)
+		l.log.Debug("walk: close", "path", c.path, "route", route.Name, "error", err)
 	}
-	tapped := l.taps.stop(ctx, path)
+	tapped := l.taps.stop(ctx, hops[len(hops)-1].Name)
 	var captured []capture.Observation
 	if session != nil {
 		if captured, err = session.Stop(); err != nil {
 			return nil, err
 		}
 	}
-	return l.hopsSeen(path, route, captured, tapped, &inner, capturing)
+	return hopsSeen(c, route, captured, tapped, &outer, &inner, capturing)
 }
 
 func dialOnce(ctx context.Context, d *client.Dialer) (*client.Conn, error) {
@@ -95,11 +116,14 @@ func dialOnce(ctx context.Context, d *client.Dialer) (*client.Conn, error) {
 	return d.Dial(ctx)
 }
 
-// hopsSeen puts together one row a hop. A hop of which nothing was seen is an error: an empty capture proves nothing.
-func (l *Lab) hopsSeen(path result.Path, route scenario.Route, captured []capture.Observation, tapped []result.Wire, inner *helloTap, capturing bool) ([]result.Wire, error) {
+// hopsSeen puts together one row a hop that has TLS. A hop of which nothing was seen is an error: an empty capture proves nothing.
+func hopsSeen(c *chain, route scenario.Route, captured []capture.Observation, tapped []result.Wire, outer, inner *helloTap, capturing bool) ([]result.Wire, error) {
 	var rows []result.Wire
-	for _, hop := range path.Hops {
-		row := result.Wire{Path: path.Name, Hop: hop.Name, Route: route.Name, ALPN: []string{}}
+	for i, hop := range c.hops() {
+		if !hop.TLS || !capturing && hop.Name != hopInner && !c.tapped(i) {
+			continue
+		}
+		row := result.Wire{Path: c.path, Hop: hop.Name, Route: route.Name, ALPN: []string{}}
 		switch {
 		case hop.Name == hopInner:
 			hello, ok := inner.hello()
@@ -122,7 +146,7 @@ func (l *Lab) hopsSeen(path result.Path, route scenario.Route, captured []captur
 					row.ALPN = append(row.ALPN[:0], o.ALPN...)
 					row.ClientCert = o.ClientCert
 					if !o.ClientCertKnown { // the flight could not be decrypted: the side that ended it knows
-						row.ClientCert = slices.ContainsFunc(tapped, func(t result.Wire) bool { return sameHop(t.Hop, hop.Name) && t.ClientCert })
+						row.ClientCert = slices.ContainsFunc(tapped, func(t result.Wire) bool { return t.Hop == hop.Name && t.ClientCert })
 					}
 				}
 			}
@@ -132,10 +156,15 @@ func (l *Lab) hopsSeen(path result.Path, route scenario.Route, captured []captur
 		default:
 			found := false
 			for _, t := range tapped {
-				if sameHop(t.Hop, hop.Name) {
+				if t.Hop == hop.Name {
 					found = true
 					row.Source, row.SNI, row.ALPN, row.ClientCert = "tap", t.SNI, t.ALPN, t.ClientCert
 				}
+			}
+			if hello, ok := outer.hello(); ok && i == 0 && !found { // nobody but the client itself can tell
+				found = true
+				row.Source = "tap"
+				fill(&row, hello)
 			}
 			if !found {
 				return nil, fmt.Errorf("hop %s: the tap saw no ClientHello", hop.Name)
@@ -144,11 +173,6 @@ func (l *Lab) hopsSeen(path result.Path, route scenario.Route, captured []captur
 		rows = append(rows, row)
 	}
 	return rows, nil
-}
-
-// sameHop tells whether a tap speaks of a hop: to the router, the load balancer is a client.
-func sameHop(tap, hop string) bool {
-	return tap == hop || tap == hopClientRouter && hop == hopALBRouter
 }
 
 func fill(row *result.Wire, h wire.Hello) {
@@ -160,24 +184,47 @@ func fill(row *result.Wire, h wire.Hello) {
 	row.SHA256 = hex.EncodeToString(sum[:])
 }
 
-// captureHops are the hops that are TCP connections of their own, told apart by their server's address.
-func captureHops(path result.Path) []capture.Hop {
+// captureHops are the hops that are TCP connections of their own and have TLS, told apart by their server's address, or by its port
+// alone where its nodes come and go.
+func (c *chain) captureHops() []capture.Hop {
 	var hops []capture.Hop
-	for _, h := range path.Hops {
-		if h.Name != hopInner {
-			hops = append(hops, capture.Hop{Name: h.Name, Server: netip.MustParseAddrPort(h.Address)})
+	for i, h := range c.hops() {
+		if h.Name == hopInner || !h.TLS {
+			continue
 		}
+		server := netip.MustParseAddrPort(h.Address)
+		if i < len(c.nodes) && c.nodes[i].Nodes > 0 {
+			server = netip.AddrPortFrom(netip.IPv4Unspecified(), server.Port())
+		}
+		hops = append(hops, capture.Hop{Name: h.Name, Server: server})
 	}
 	return hops
 }
 
-// helloTap reads the ClientHello that a client writes into a tunnel.
+// helloTap reads the ClientHello that a client writes to a connection or into a tunnel.
 type helloTap struct {
 	mu      sync.Mutex
 	written []byte
 }
 
 func (t *helloTap) wrap(c net.Conn) net.Conn { return &tappedConn{Conn: c, tap: t} }
+
+// dial taps each connection that is dialled; the last one counts.
+func (t *helloTap) dial(dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		t.mu.Lock()
+		t.written = nil
+		t.mu.Unlock()
+		return t.wrap(conn), nil
+	}
+}
 
 func (t *helloTap) hello() (wire.Hello, bool) {
 	t.mu.Lock()
@@ -207,13 +254,16 @@ func (c *tappedConn) Unwrap() net.Conn { return c.Conn }
 type taps struct {
 	mu   sync.Mutex
 	on   bool
+	last string // the hop that leads to the router
 	seen []result.Wire
 	more chan struct{} // has room for one: something was added
 }
 
-func (t *taps) start() {
+// start begins to listen; hops[last] is the one that leads to the router.
+func (t *taps) start(hops []result.Hop, last int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.last = hops[last].Name
 	t.on, t.seen, t.more = true, nil, make(chan struct{}, 1)
 }
 
@@ -222,8 +272,7 @@ func (t *taps) start() {
 const tapWait = 2 * time.Second
 
 // stop returns what was seen, as soon as the last hop of the path has told, or when tapWait is over.
-func (t *taps) stop(ctx context.Context, path result.Path) []result.Wire {
-	last := path.Hops[len(path.Hops)-1].Name
+func (t *taps) stop(ctx context.Context, last string) []result.Wire {
 	timer := time.NewTimer(tapWait)
 	defer timer.Stop()
 	for {
@@ -267,19 +316,13 @@ func (t *taps) add(w result.Wire, sni string) {
 }
 
 func (t *taps) routerHello(e router.HelloEvent) {
-	hop := hopClientRouter
-	if e.Tunnel {
-		hop = hopInner
+	hop := hopInner
+	if !e.Tunnel {
+		t.mu.Lock()
+		hop = t.last
+		t.mu.Unlock()
 	}
 	t.add(result.Wire{Hop: hop, ALPN: e.ALPN, ClientCert: e.ClientCert}, e.SNI)
-}
-
-func (t *taps) frontHello(e albsim.HelloEvent) {
-	t.add(result.Wire{Hop: hopClientALB, ALPN: e.ALPN, ClientCert: e.ClientCert}, e.SNI)
-}
-
-func (t *taps) targetHello(e albsim.HelloEvent) {
-	t.add(result.Wire{Hop: hopALBRouter, ALPN: e.ALPN, ClientCert: e.ClientCert}, e.SNI)
 }
 
 // keySwitch hands key log lines to whoever is capturing just now.

@@ -47,7 +47,7 @@ type arm struct {
 }
 
 func (a *arm) address(via string) string {
-	if via == viaTLS {
+	if via == viaTLS || via == viaBalancer {
 		return a.term
 	}
 	return a.pass
@@ -105,8 +105,8 @@ func newStage(dir, router string) (*stage, error) {
 	return st, nil
 }
 
-// start starts a router and returns when it takes connections.
-func (st *stage) start(ctx context.Context, name string) (*arm, error) {
+// start starts a router, or the balancer of that name, and returns when it takes connections.
+func (st *stage) start(ctx context.Context, name string, balancer bool) (*arm, error) {
 	dir, err := os.MkdirTemp(st.dir, name+"-")
 	if err != nil {
 		return nil, err
@@ -121,16 +121,24 @@ func (st *stage) start(ctx context.Context, name string) (*arm, error) {
 	var text []byte
 	var argv []string
 	death := syscall.SIGTERM
+	forHAProxy, forNginx := haproxyConfig, nginxConfig
+	if balancer {
+		forHAProxy, forNginx = haproxyBalancer, nginxBalancer
+	}
 	switch name {
 	case ours:
 		a.term = a.pass
-		text, err = st.document(a.pass)
-		argv, death = []string{st.router, "router", "--config", config}, syscall.SIGKILL
+		command, document := "router", st.document
+		if balancer {
+			command, document = "alb", st.balancer
+		}
+		text, err = document(a.pass)
+		argv, death = []string{st.router, command, "--config", config}, syscall.SIGKILL
 	case haproxySplice, haproxyPlain:
-		text, err = st.fill(haproxyConfig, a, name == haproxySplice, "")
+		text, err = st.fill(forHAProxy, a, name == haproxySplice, "")
 		argv = []string{"haproxy", "-db", "-f", config}
 	case nginxPlain, nginx256k:
-		text, err = st.fill(nginxConfig, a, name == nginx256k, dir)
+		text, err = st.fill(forNginx, a, name == nginx256k, dir)
 		argv = []string{"nginx", "-p", dir, "-c", config, "-e", "stderr"}
 	default:
 		err = fmt.Errorf("unknown router %q", name)
@@ -209,7 +217,7 @@ func (st *stage) document(listen string) ([]byte, error) {
 	}
 	return json.Marshal(object{
 		"listen": listen, "certificates": []object{{"cert": st.Cert, "key": st.Key}}, "routes": routes,
-		"tls": object{"min_version": "1.3", "curves": []string{"X25519"}, "session_tickets": "off"},
+		"tls":     object{"min_version": "1.3", "curves": []string{"X25519"}, "session_tickets": "off"},
 		"upgrade": object{"path": upgradePath}, "drain": object{"timeout": "1s"},
 	})
 }
@@ -231,75 +239,3 @@ func (st *stage) fill(config string, a *arm, tuned bool, dir string) ([]byte, er
 	}{st, a.pass, a.term, passDomain, termDomain, alpn, dir, tuned, workers})
 	return b.Bytes(), err
 }
-
-// HAProxy refuses to start when its pipes and twice maxconn exceed the limit of descriptors. TLS 1.3 has no tickets and one
-// curve, so that every handshake is a full one and like the others'.
-const haproxyConfig = `global
-    nbthread {{.Workers}}
-    maxconn 7500
-    {{- if .Tuned}}
-    maxpipes 1000
-    tune.pipesize 1048576
-    {{- end}}
-    ssl-default-bind-options ssl-min-ver TLSv1.3 no-tls-tickets
-defaults
-    mode tcp
-    timeout connect 5s
-    timeout client 10m
-    timeout server 10m
-    {{- if .Tuned}}
-    option splice-request
-    option splice-response
-    {{- end}}
-frontend pass
-    bind {{.Pass}}
-    tcp-request inspect-delay 5s
-    tcp-request content accept if { req.ssl_hello_type 1 }
-    {{- range $name, $addr := .Services}}
-    use_backend {{$name}} if { req.ssl_sni -i {{$name}}{{$.PassDomain}} }
-    {{- end}}
-frontend term
-    bind {{.Term}} ssl crt {{.Both}} alpn {{.ALPN}} curves X25519
-    {{- range $name, $addr := .Services}}
-    use_backend {{$name}} if { ssl_fc_sni -i {{$name}}{{$.TermDomain}} }
-    {{- end}}
-{{- range $name, $addr := .Services}}
-backend {{$name}}
-    server one {{$addr}}
-{{- end}}
-`
-
-const nginxConfig = `load_module /usr/lib/nginx/modules/ngx_stream_module.so;
-daemon off;
-pid {{.Dir}}/pid;
-worker_processes {{.Workers}};
-events { worker_connections 16000; }
-stream {
-    {{- if .Tuned}}
-    proxy_buffer_size 256k;
-    {{- end}}
-    proxy_timeout 10m;
-    map $ssl_preread_server_name $pass {
-        {{- range $name, $addr := .Services}}
-        {{$name}}{{$.PassDomain}} {{$addr}};
-        {{- end}}
-    }
-    map $ssl_server_name $term {
-        {{- range $name, $addr := .Services}}
-        {{$name}}{{$.TermDomain}} {{$addr}};
-        {{- end}}
-    }
-    server { listen {{.Pass}}; ssl_preread on; proxy_pass $pass; }
-    server {
-        listen {{.Term}} ssl;
-        proxy_pass $term;
-        ssl_certificate {{.Cert}};
-        ssl_certificate_key {{.Key}};
-        ssl_protocols TLSv1.3;
-        ssl_session_tickets off;
-        ssl_session_cache off;
-        ssl_ecdh_curve X25519;
-        ssl_alpn {{.ALPN}};
-    }
-}
-`

@@ -22,13 +22,16 @@ const (
 	kindConnect  = "connect"   // connection after connection, one echo each
 	kindIdle     = "idle"      // what Conns tunnels cost that do nothing
 	kindHeld     = "held"      // Conns tunnels, an echo each over the time and at its end
+	kindRequests = "requests"  // HTTP request after request on each of Conns connections
+	kindEchoes   = "echoes"    // 64 bytes there and back on each tunnel, again and again
 )
 
 // The ways in.
 const (
 	viaPassthrough = "passthrough"
-	viaUpgrade     = "upgrade" // Upgrade: alpn over plaintext, and a passthrough ClientHello inside
-	viaTLS         = "tls"     // the router terminates
+	viaUpgrade     = "upgrade"  // Upgrade: alpn over plaintext, and a passthrough ClientHello inside
+	viaTLS         = "tls"      // the router terminates
+	viaBalancer    = "balancer" // HTTPS to a load balancer; a tunnel is a WebSocket upgrade through it
 )
 
 // job is what a load process is told on its standard input.
@@ -73,7 +76,7 @@ func loadMain(ctx context.Context, in io.Reader, out io.Writer) error {
 	}
 	do := map[string]func(context.Context, job) (sample, error){
 		kindUpload: bulk, kindDownload: bulk, kindTransfer: transfer, kindPingPong: pingPong,
-		kindConnect: connect, kindIdle: idle, kindHeld: held,
+		kindConnect: connect, kindIdle: idle, kindHeld: held, kindRequests: requests, kindEchoes: echoes,
 	}[j.Kind]
 	if do == nil {
 		return fmt.Errorf("job: unknown kind %q", j.Kind)
@@ -128,7 +131,7 @@ type opener struct {
 
 func newOpener(j job) (*opener, error) {
 	name := j.Service + passDomain
-	if j.Via == viaTLS {
+	if j.Via != viaPassthrough && j.Via != viaUpgrade {
 		name = j.Service + termDomain
 	}
 	// X25519 is pinned: Go prefers a hybrid that OpenSSL 3.0 does not have and that costs half as much again.
@@ -143,8 +146,11 @@ func newOpener(j job) (*opener, error) {
 
 // open connects and, where the service is echo, returns only after the first bytes came back: the tunnel stands.
 func (o *opener) open() (tunnel, error) {
-	if o.Via == viaTLS {
+	switch o.Via {
+	case viaTLS:
 		return o.openTLS()
+	case viaBalancer:
+		return o.openUpgraded()
 	}
 	s, err := dial(o.Addr)
 	if err != nil {
@@ -159,7 +165,7 @@ func (o *opener) open() (tunnel, error) {
 
 func (o *opener) greet(s socket) error {
 	if o.Via == viaUpgrade {
-		if err := upgrade(s); err != nil {
+		if err := upgrade(s, "bench.test", "alpn"); err != nil {
 			return fmt.Errorf("upgrade: %w", err)
 		}
 	}
@@ -176,8 +182,9 @@ func (o *opener) greet(s socket) error {
 }
 
 // upgrade reads the head of the answer byte by byte: what follows is the tunnel's.
-func upgrade(s socket) error {
-	const request = "GET " + upgradePath + " HTTP/1.1\r\nHost: bench.test\r\nConnection: Upgrade\r\nUpgrade: alpn\r\n\r\n"
+func upgrade(s io.ReadWriter, host, token string) error {
+	request := "GET " + upgradePath + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: " + token + "\r\n" +
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" // the key of RFC 6455; alpn does without
 	if _, err := s.Write([]byte(request)); err != nil {
 		return err
 	}
@@ -200,21 +207,32 @@ func upgrade(s socket) error {
 // tlsTunnel bounds each read and write as a socket does.
 type tlsTunnel struct{ *tls.Conn }
 
+// openTLS has the router end TLS, and returns when the tunnel stands.
 func (o *opener) openTLS() (tunnel, error) {
-	raw, err := net.DialTimeout("tcp", o.Addr, patience)
+	t, err := o.handshake()
 	if err != nil {
 		return nil, err
 	}
+	if o.Service == serviceEcho {
+		// The client's handshake is over before the router's; an echo says that both are, and that there is a backend.
+		if err := echoOne(t, make([]byte, 1)); err != nil {
+			t.close()
+			return nil, fmt.Errorf("handshake: %w", err)
+		}
+	}
+	return t, nil
+}
+
+func (o *opener) handshake() (tlsTunnel, error) {
+	raw, err := net.DialTimeout("tcp", o.Addr, patience)
+	if err != nil {
+		return tlsTunnel{}, err
+	}
 	t := tlsTunnel{tls.Client(raw, o.config)}
 	raw.SetDeadline(time.Now().Add(patience))
-	err = t.Handshake()
-	if err == nil && o.Service == serviceEcho {
-		// The client's handshake is over before the router's; an echo says that both are, and that there is a backend.
-		err = echoOne(t, make([]byte, 1))
-	}
-	if err != nil {
+	if err := t.Handshake(); err != nil {
 		raw.Close()
-		return nil, fmt.Errorf("handshake: %w", err)
+		return tlsTunnel{}, fmt.Errorf("handshake: %w", err)
 	}
 	return t, nil
 }

@@ -71,7 +71,7 @@ func begin(t *testing.T) *arm {
 		t.Fatal(err)
 	}
 	t.Cleanup(st.sink.stop)
-	a, err := st.start(t.Context(), ours)
+	a, err := st.start(t.Context(), ours, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +145,7 @@ func TestARouterThatDoesNotStartSaysWhy(t *testing.T) {
 	}
 	t.Cleanup(st.sink.stop)
 	st.Cert = filepath.Join(dir, "absent.pem")
-	if _, err := st.start(t.Context(), ours); err == nil || !strings.Contains(err.Error(), "absent.pem") {
+	if _, err := st.start(t.Context(), ours, false); err == nil || !strings.Contains(err.Error(), "absent.pem") {
 		t.Errorf("%v", err)
 	}
 }

@@ -91,34 +91,13 @@ func (v *volley) play() error {
 
 // connect opens a tunnel after another, Conns at a time, each closed after its first echo.
 func connect(ctx context.Context, j job) (sample, error) {
-	o, err := newOpener(j)
-	if err != nil {
-		return sample{}, err
-	}
-	var opened atomic.Int64
-	failed := make(chan error, j.Conns)
-	for range j.Conns {
-		go func() { // ends with the process, unless a tunnel fails
-			for {
-				t, err := o.open()
-				if err != nil {
-					failed <- err
-					return
-				}
+	return closedLoop(ctx, j, func(o *opener) (func() error, error) {
+		return func() error {
+			t, err := o.open()
+			if err == nil {
 				t.close()
-				opened.Add(1)
 			}
-		}()
-	}
-	from, to, s, err := window(ctx, j, opened.Load)
-	s.Ops = to - from
-	select {
-	case broken := <-failed:
-		err = errors.Join(err, broken)
-	default:
-	}
-	if err == nil && s.Ops == 0 {
-		err = errors.New("no connection opened in the window")
-	}
-	return s, err
+			return err
+		}, nil
+	})
 }

@@ -1,6 +1,7 @@
 //go:build linux
 
-// Command peers measures the reference router against HAProxy and nginx on loopback: "make bench-router". It is a tool for
+// Command peers measures the reference router, or the load balancer simulator, against HAProxy and nginx on loopback: "make
+// bench-router" and "make bench-alb". It is a tool for
 // whoever works on the data path; nothing of it is linked into the product.
 //
 // Every router is a process of its own, and so are the backend behind them and the load in front of them, both of which are
@@ -63,6 +64,7 @@ type options struct {
 	json     string
 	profile  string
 	check    bool
+	table    func(options) []row
 }
 
 func measureMain(ctx context.Context) error {
@@ -78,7 +80,11 @@ func measureMain(ctx context.Context) error {
 	flag.StringVar(&o.json, "json", "", "write every sample to `FILE` as well")
 	flag.StringVar(&o.profile, "profile", "", "leave a profile of our router at each row in `DIR`, for perf report")
 	flag.BoolVar(&o.check, "check", false, "exit status 1 when a target is missed")
+	alb := flag.Bool("alb", false, "measure the load balancer simulator instead, against HAProxy and nginx as load balancers")
 	flag.Parse()
+	if o.table = table; *alb {
+		o.table = balancerTable
+	}
 	if flag.NArg() > 0 {
 		return fmt.Errorf("unexpected argument %q", flag.Arg(0))
 	}
@@ -90,7 +96,7 @@ func measureMain(ctx context.Context) error {
 		return fmt.Errorf("-rows: %w", err)
 	}
 	if *list {
-		for _, r := range table(o) {
+		for _, r := range o.table(o) {
 			for _, f := range r.figures {
 				fmt.Printf("%-22s %-14s %s\n", r.name, f.unit, f.target)
 			}

@@ -32,7 +32,7 @@ func measure(ctx context.Context, o options) (results []result, err error) {
 		return nil, err
 	}
 	defer st.sink.stop()
-	for _, r := range table(o) {
+	for _, r := range o.table(o) {
 		if !o.rows.MatchString(r.name) || ctx.Err() != nil {
 			continue
 		}
@@ -67,7 +67,7 @@ func (st *stage) row(ctx context.Context, r row) (map[string][]sample, error) {
 			a := arms[name]
 			if a == nil {
 				var err error
-				if a, err = st.start(ctx, name); err != nil {
+				if a, err = st.start(ctx, name, r.balancer); err != nil {
 					return samples, err
 				}
 				arms[name] = a
@@ -96,7 +96,7 @@ func (st *stage) row(ctx context.Context, r row) (map[string][]sample, error) {
 
 // record leaves a profile of our router at the row's work, which is not one of the row's samples.
 func (st *stage) record(ctx context.Context, r row, file string) error {
-	a, err := st.start(ctx, ours)
+	a, err := st.start(ctx, ours, r.balancer)
 	if err != nil {
 		return err
 	}

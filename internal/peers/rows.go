@@ -19,8 +19,10 @@ type row struct {
 	fresh bool
 	// counted has the system calls counted meanwhile.
 	counted bool
-	job     job
-	figures []figure
+	// balancer has load balancers for arms.
+	balancer bool
+	job      job
+	figures  []figure
 }
 
 // figure is one number of a sample.

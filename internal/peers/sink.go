@@ -18,7 +18,7 @@ const (
 	serviceSource  = "source"  // sends without end from the first byte that comes
 )
 
-var services = []string{serviceEcho, serviceDiscard, serviceSource}
+var services = []string{serviceEcho, serviceDiscard, serviceSource, serviceHTTP}
 
 // sinkMain is the backend of all routers: it writes the address of each service to out and serves until in ends.
 func sinkMain(in io.Reader, out io.Writer) error {
@@ -30,8 +30,8 @@ func sinkMain(in io.Reader, out io.Writer) error {
 			return fmt.Errorf("sink: %w", err)
 		}
 		addresses[name] = addr
-		if name == serviceEcho {
-			go func() { failed <- echo(l) }()
+		if name == serviceEcho || name == serviceHTTP {
+			go func() { failed <- answer(l, name == serviceHTTP) }()
 			continue
 		}
 		serve := discard
@@ -86,8 +86,8 @@ func source(s socket) {
 	}
 }
 
-// echo serves all its connections in one thread, which ten thousand idle ones and the fastest ping-pong both want.
-func echo(l socket) error {
+// answer echoes, or speaks HTTP, on all its connections in one thread, which ten thousand idle ones and the fastest ping-pong both want.
+func answer(l socket, speaksHTTP bool) error {
 	if err := unix.SetNonblock(int(l), true); err != nil {
 		return fmt.Errorf("sink: %w", err)
 	}
@@ -99,6 +99,7 @@ func echo(l socket) error {
 		return fmt.Errorf("sink: %w", err)
 	}
 	b := make([]byte, chunk)
+	states := map[socket]*httpState{}
 	for {
 		ready, err := poll.wait()
 		if err != nil {
@@ -112,11 +113,19 @@ func echo(l socket) error {
 				continue
 			}
 			n, err := s.Read(b)
-			if err == nil {
-				_, err = s.Write(b[:n])
+			out := b[:max(n, 0)]
+			if speaksHTTP && err == nil {
+				if states[s] == nil {
+					states[s] = &httpState{}
+				}
+				out = states[s].answer(out)
+			}
+			if err == nil && len(out) > 0 {
+				_, err = s.Write(out)
 			}
 			// A message that does not fit into the socket is not an echo's, and ends it.
 			if err != nil && !errors.Is(err, unix.EAGAIN) || err != nil && n > 0 {
+				delete(states, s)
 				s.close()
 			}
 		}

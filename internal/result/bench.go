@@ -13,6 +13,8 @@ type Workload struct {
 	Backend     string       `json:"backend"`
 	Arms        []Arm        `json:"arms"`
 	Comparisons []Comparison `json:"comparisons"`
+	// Steps compare each arm with the one before it in the list, as a difference: for arms of one hop more each, what that hop adds.
+	Steps []Step `json:"steps,omitempty"`
 	// Windows is the number of measured windows per arm, WindowNS the length of each.
 	Windows  int   `json:"windows"`
 	WindowNS int64 `json:"window_ns"`
@@ -93,6 +95,19 @@ type Comparison struct {
 	// Verdict is "slower", "faster", "equivalent" or "inconclusive". A difference is claimed only when CI95 excludes 1 and
 	// PAdjusted is below 0.05.
 	Verdict string `json:"verdict"`
+}
+
+// Step is what one arm adds to the one before it, from windows paired in time.
+type Step struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+	// Metric is "connect.p50" or "steady_rtt.p50".
+	Metric string `json:"metric"`
+	// AddedNS is the Hodges-Lehmann estimate of the difference over pairs of windows, negative when To is the faster.
+	AddedNS int64 `json:"added_ns"`
+	// CI95NS is its 95 per cent interval by paired bootstrap over windows, for this one difference alone.
+	CI95NS [2]int64 `json:"ci95_ns"`
+	Pairs  int      `json:"pairs"`
 }
 
 // Limit is a condition the user set on the measurement.

@@ -60,7 +60,27 @@ type CheckResult struct {
 type Clause struct {
 	Doc     string `json:"doc"`
 	Section string `json:"section,omitempty"`
-	URL     string `json:"url,omitempty"`
+	// Grade is how sure it is that a product behaves so, where no standard says it: see [Grades]. Empty for a standard.
+	Grade string `json:"grade,omitempty"`
+	URL   string `json:"url,omitempty"`
+}
+
+// Grades are how sure it is what a product does.
+var Grades = map[string]string{
+	"D": "documented by the vendor", "O": "observed by a third party", "S": "read in its source code", "I": "inferred from these",
+	"A": "assumed", "unknown": "not known: a default",
+}
+
+// Name is the clause in one line.
+func (c Clause) Name() string {
+	text := c.Doc
+	if c.Section != "" {
+		text += ", " + c.Section
+	}
+	if c.Grade != "" {
+		text += " (" + c.Grade + ": " + Grades[c.Grade] + ")"
+	}
+	return text
 }
 
 // Count fills Totals from Results.

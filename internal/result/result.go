@@ -30,11 +30,15 @@ type Run struct {
 	// Reasons says in words what led to the verdict, the weightiest first.
 	Reasons []string `json:"reasons"`
 	// Partial is set when the run was interrupted: what follows is true as far as it goes.
-	Partial     bool         `json:"partial"`
-	Backends    []Backend    `json:"backends"`
-	Topology    []Path       `json:"topology"`
-	Conformance *Conformance `json:"conformance,omitempty"`
-	Wire        []Wire       `json:"wire"`
+	Partial  bool      `json:"partial"`
+	Backends []Backend `json:"backends"`
+	// LoadBalancers are those of the paths, each once.
+	LoadBalancers []LoadBalancer `json:"load_balancers,omitempty"`
+	Topology      []Path         `json:"topology"`
+	Conformance   *Conformance   `json:"conformance,omitempty"`
+	// Likeness says how far the simulator did, with the profiles of products, what the products themselves do.
+	Likeness []Likeness `json:"likeness,omitempty"`
+	Wire     []Wire     `json:"wire"`
 	// WireSource says how Wire was read, in a sentence: a packet capture, or a tap in the process and why.
 	WireSource string `json:"wire_source,omitempty"`
 	Bench      *Bench `json:"bench,omitempty"`
@@ -87,11 +91,35 @@ type Backend struct {
 	Note string `json:"note,omitempty"`
 }
 
+// LoadBalancer is one product that stands on a path.
+type LoadBalancer struct {
+	// Name is that of the hops.
+	Name string `json:"name"`
+	// Driver is simulator, and Product its profile, or real.
+	Driver  string `json:"driver"`
+	Product string `json:"product"`
+	Version string `json:"version,omitempty"`
+	// Knobs are what a simulator's profile takes for granted of the product; none of a real one.
+	Knobs []Knob `json:"knobs,omitempty"`
+}
+
+// Knob is one behaviour of a simulated product, and how sure it is.
+type Knob struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+	// Grade is one of [Grades].
+	Grade  string `json:"grade"`
+	Source string `json:"source"`
+}
+
 // Path is one way from the client to the router.
 type Path struct {
 	Name string `json:"name"`
 	// Hops in order, such as "client->alb", "alb->router".
 	Hops []Hop `json:"hops"`
+	// TLSConnections is how many TLS sessions a connection over the path consists of, counted from the ClientHellos that were seen: one
+	// that passes several hops unchanged is one session. 0 when nothing was seen.
+	TLSConnections int `json:"tls_connections,omitempty"`
 }
 
 // Hop is one TCP connection of a path.
@@ -115,4 +143,29 @@ type Wire struct {
 	Source string `json:"source"`
 	// SHA256 is the hash of the ClientHello handshake message, in hex.
 	SHA256 string `json:"client_hello_sha256,omitempty"`
+}
+
+// CountTLS fills TLSConnections of every path from the ClientHellos in Wire. Where the routes of a path differ, the least counts.
+func (r *Run) CountTLS() {
+	for i := range r.Topology {
+		p := &r.Topology[i]
+		routes := map[string]int{}
+		seen := map[[2]string]bool{} // route and hash
+		for _, w := range r.Wire {
+			if w.Path != p.Name {
+				continue
+			}
+			key := [2]string{w.Route, w.SHA256}
+			if w.SHA256 == "" || !seen[key] {
+				routes[w.Route]++
+			}
+			seen[key] = true
+		}
+		p.TLSConnections = 0
+		for _, n := range routes {
+			if p.TLSConnections == 0 || n < p.TLSConnections {
+				p.TLSConnections = n
+			}
+		}
+	}
 }

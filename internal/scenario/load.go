@@ -66,7 +66,6 @@ func Parse(file string, data []byte, v Vocabulary, overrides ...document.Overrid
 // Defaults that the schema documents.
 const (
 	DefaultRouterName  = "router.example.test"
-	DefaultALBName     = "alb.example.test"
 	DefaultProfile     = "aws-alb"
 	DefaultUpgradePath = "/webapi/connectionupgrade"
 	DefaultPing        = Duration(30 * time.Second)
@@ -86,10 +85,7 @@ func (s *Scenario) fill() {
 	if len(r.Upgrade.Types) == 0 {
 		r.Upgrade.Types = []string{"websocket", "alpn", "alpn-ping"}
 	}
-	if lb := s.Topology.LoadBalancer; lb != nil {
-		setDefault(&lb.Name, DefaultALBName)
-		setDefault(&lb.Profile, DefaultProfile)
-	}
+	s.Topology.fill()
 	for i := range s.Routes {
 		setDefault(&s.Routes[i].ClientAuth, "none")
 	}
@@ -129,16 +125,12 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 			d.Faultf(at(path...), "%s", err)
 		}
 	}
-	// What the schema refused has been left out: an empty name has been reported already.
-	for i, p := range s.Topology.Paths {
-		switch {
-		case p == "":
-		case slices.Contains(s.Topology.Paths[:i], p):
-			d.Faultf(at("topology", "paths", i), "path %q is given twice", p)
-		case p == PathALBHTTPS && s.Topology.LoadBalancer == nil:
-			d.Faultf(at("topology", "paths", i), "path %q needs topology.load_balancer", p)
-		}
+	kinds := map[string]string{}
+	for _, b := range s.Backends {
+		kinds[b.Name] = b.Kind
 	}
+	delete(kinds, "")
+	s.Topology.check(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) }, kinds)
 	backends := map[string]bool{}
 	for i, b := range s.Backends {
 		if b.Name != "" && backends[b.Name] {

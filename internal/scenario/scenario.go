@@ -27,20 +27,6 @@ type Scenario struct {
 	SHA256 string `json:"-"`
 }
 
-// Topology is who stands between the client and the router.
-type Topology struct {
-	// Paths are the ways to the router that the run uses: direct, alb-https.
-	Paths        []string      `json:"paths" jsonschema:"required,minItems=1,enum=direct,enum=alb-https"`
-	Router       Router        `json:"router,omitzero"`
-	LoadBalancer *LoadBalancer `json:"load_balancer,omitempty"`
-}
-
-// The paths this version can build.
-const (
-	PathDirect   = "direct"
-	PathALBHTTPS = "alb-https"
-)
-
 // Router configures the reference router of the lab.
 type Router struct {
 	// Name is the router's own name, for which it answers with its HTTP endpoint; router.example.test when empty.
@@ -65,22 +51,10 @@ type Upgrade struct {
 	RequireConnection bool `json:"require_connection,omitempty"`
 }
 
-// LoadBalancer configures the simulator.
-type LoadBalancer struct {
-	// Profile is a load balancer profile by name, aws-alb when empty.
-	Profile string `json:"profile,omitempty"`
-	// Name is the DNS name that the outer certificate carries; alb.example.test when empty.
-	Name string `json:"name,omitempty"`
-	// Listen is host:port of the listener; 127.0.0.1 with a free port when empty.
-	Listen string `json:"listen,omitempty"`
-	// Attributes are AWS's own, by their full key.
-	Attributes map[string]any `json:"attributes,omitempty"`
-}
-
 // Backend is one service behind the router.
 type Backend struct {
 	Name string `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]*$"`
-	// Kind is witness, postgres, mysql or ssh.
+	// Kind is witness, postgres, mysql, ssh or http.
 	Kind string `json:"kind" jsonschema:"required"`
 	// Driver overrides --backends for this one.
 	Driver string `json:"driver,omitempty" jsonschema:"enum=embedded,enum=local,enum=auto"`
@@ -97,6 +71,8 @@ type Route struct {
 	ClientAuth string `json:"client_auth,omitempty" jsonschema:"enum=none,enum=request,enum=require"`
 	// Backend is the name of an entry of backends.
 	Backend string `json:"backend" jsonschema:"required"`
+	// SendProxy tells the backend the client's address in a PROXY header of that version; off when empty.
+	SendProxy string `json:"send_proxy,omitempty" jsonschema:"enum=off,enum=v1,enum=v2"`
 }
 
 // Conformance chooses the checks.

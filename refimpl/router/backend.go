@@ -24,7 +24,7 @@ func (f *faults) upstream(path string, b Backend) *upstream {
 	for _, hostport := range b.List() {
 		a := &address{hostport: hostport}
 		if ip, err := netip.ParseAddrPort(hostport); err == nil && ip.Addr().Zone() == "" {
-			a.ip = ip
+			a.ip = netip.AddrPortFrom(ip.Addr().Unmap(), ip.Port())
 		}
 		u.addresses = append(u.addresses, a)
 	}

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -48,8 +49,11 @@ func (l *Loop) dial(client net.Conn, d Dial) *Taken {
 	} else {
 		_, held = peel(client)
 	}
-	x.ends[0].pending = append(d.Before, held...)
-	x.opening.before = len(d.Before)
+	x.ends[0].pending = held
+	if before := len(d.Before); before > 0 {
+		x.ends[0].pending = slices.Concat(d.Before, held)
+		x.ends[0].moved, x.opening.before = -int64(before), before // it is none of the client's bytes
+	}
 	tcp.Close()
 	return &Taken{poller: p, pair: x}
 }

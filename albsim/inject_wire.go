@@ -1,0 +1,216 @@
+package albsim
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// board has the faults of a server, and the connections that they can strike.
+type board struct {
+	on      atomic.Bool // there is a fault: all that a connection looks at while there is none
+	observe func(Event) // may be nil
+
+	mu     sync.Mutex // guards what follows
+	faults []*standing
+	wires  map[*wire]struct{}
+	begun  map[string]uint64    // connections so far, by hop
+	dead   map[string]time.Time // targets that refuse connections, and until when
+	timers []*time.Timer        // of deaths to come
+}
+
+// standing is an injection that has been made.
+type standing struct {
+	Injection
+	since time.Time
+}
+
+func newBoard(observe func(Event)) *board {
+	return &board{observe: observe, wires: map[*wire]struct{}{}, begun: map[string]uint64{}, dead: map[string]time.Time{}}
+}
+
+func (b *board) inject(i Injection, now time.Time) {
+	f := &standing{i, now}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.on.Store(true)
+	if i.Kind == "target-death" {
+		b.timers = append(b.timers, time.AfterFunc(time.Duration(i.At), func() { b.kill(f) }))
+		return
+	}
+	b.faults = append(b.faults, f)
+	for w := range b.wires {
+		w.meet(f)
+	}
+}
+
+// kill is target-death.
+func (b *board) kill(f *standing) {
+	until := time.Now().Add(time.Duration(f.For))
+	if f.For == 0 {
+		until = time.Now().Add(forever)
+	}
+	b.mu.Lock()
+	b.dead[f.Target] = until
+	var struck []*wire
+	for w := range b.wires {
+		if w.hop == "target" && w.address == f.Target {
+			struck = append(struck, w)
+		}
+	}
+	b.mu.Unlock()
+	for _, w := range struck {
+		w.strike(f, nil)
+	}
+}
+
+// refuses tells whether a target is dead.
+func (b *board) refuses(address string) error {
+	if !b.on.Load() {
+		return nil
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if time.Now().Before(b.dead[address]) {
+		return &net.OpError{Op: "dial", Net: "tcp", Err: syscall.ECONNREFUSED}
+	}
+	return nil
+}
+
+// close ends what is still to come.
+func (b *board) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, t := range b.timers {
+		t.Stop()
+	}
+}
+
+// wire is one connection as faults see it.
+type wire struct {
+	b       *board
+	conn    net.Conn
+	hop     string // client or target
+	address string // of a target
+	number  uint64 // of the hop's connections
+	born    time.Time
+	in, out lane // what we read, what we write
+
+	timers []*time.Timer // guarded by board.mu
+}
+
+// wire puts a connection on the board; its end is told by gone.
+func (b *board) wire(hop, address string, conn net.Conn) *wire {
+	w := &wire{b: b, conn: conn, hop: hop, address: address, born: time.Now()}
+	w.in.w, w.out.w = w, w
+	w.in.direction, w.out.direction = "up", "down"
+	if hop == "target" {
+		w.in.direction, w.out.direction = "down", "up"
+	}
+	b.mu.Lock()
+	b.begun[hop]++
+	w.number = b.begun[hop]
+	b.wires[w] = struct{}{}
+	for _, f := range b.faults {
+		w.meet(f)
+	}
+	b.mu.Unlock()
+	w.tell(Event{Kind: EventOpen})
+	return w
+}
+
+// meet has a fault wait for the connection. The board is locked.
+func (w *wire) meet(f *standing) {
+	if f.Hop != w.hop {
+		return
+	}
+	w.in.add(f)
+	w.out.add(f)
+	if f.ends() && f.AtByte == 0 {
+		wait := time.Duration(f.At)
+		if f.since.Before(w.born) {
+			wait -= time.Since(w.born)
+		}
+		w.timers = append(w.timers, time.AfterFunc(max(wait, 0), func() { w.strike(f, nil) }))
+	}
+}
+
+// gone takes the connection off the board, and wakes whoever waits in it.
+func (w *wire) gone() {
+	w.b.mu.Lock()
+	delete(w.b.wires, w)
+	for _, t := range w.timers {
+		t.Stop()
+	}
+	w.b.mu.Unlock()
+	w.in.finish(net.ErrClosed)
+	w.out.finish(net.ErrClosed)
+	w.tell(Event{Kind: EventClose})
+}
+
+// strike ends the connection, or a direction of it: that of the lane which has come to the place, those that the fault names
+// when the time had come.
+func (w *wire) strike(f *standing, at *lane) {
+	w.tell(Event{Kind: EventFault, Detail: f.Kind})
+	switch f.Kind {
+	case "half-close":
+		for _, l := range []*lane{&w.in, &w.out} {
+			if l == at || at == nil && (f.Direction == "" || f.Direction == l.direction) {
+				w.endOf(l)
+			}
+		}
+	case "truncate":
+		w.endOf(&w.in)
+		w.endOf(&w.out)
+	default:
+		w.in.finish(syscall.ECONNRESET)
+		w.out.finish(syscall.ECONNRESET)
+		reset(w.conn)
+	}
+}
+
+// endOf ends a direction cleanly.
+func (w *wire) endOf(l *lane) {
+	if l == &w.out {
+		l.finish(syscall.EPIPE)
+		if err := closeWrite(w.conn); err != nil && !errors.Is(err, net.ErrClosed) {
+			reset(w.conn) // the other end has left already
+		}
+		return
+	}
+	l.finish(io.EOF)
+	w.conn.SetReadDeadline(longAgo) // for a Read at work: it will look why
+}
+
+func (w *wire) read(p []byte) (int, error) {
+	if !w.b.on.Load() {
+		n, err := w.conn.Read(p)
+		w.passed(&w.in, p[:n])
+		return n, w.in.why(err)
+	}
+	n, err := w.in.read(p)
+	w.passed(&w.in, p[:n])
+	return n, err
+}
+
+func (w *wire) write(p []byte) (int, error) {
+	if !w.b.on.Load() {
+		n, err := w.conn.Write(p)
+		w.passed(&w.out, p[:n])
+		return n, w.out.why(err)
+	}
+	n, err := w.out.write(p)
+	w.passed(&w.out, p[:n])
+	return n, err
+}
+
+func addressOf(c net.Conn) string {
+	if a := c.RemoteAddr(); a != nil {
+		return a.String()
+	}
+	return ""
+}

@@ -1,0 +1,114 @@
+package albsim
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"hash/fnv"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// flow is one connection through a network load balancer.
+type flow struct {
+	s           *Server
+	c           *connState
+	client      *meteredConn
+	target      *meteredConn // nil until there is one
+	lease       *lease
+	peer, local netip.AddrPort // of the connection in front
+
+	// of a TLS listener
+	tls      *tls.ConnectionState // nil on a TCP listener
+	offered  []string             // the client's ALPN list
+	shaken   time.Duration        // the handshake's; 0 when it failed
+	backALPN string
+	alert    int // that the client sent; -1 for none
+}
+
+// serveNetwork is what a TCP or TLS listener does with a connection.
+func (s *Server) serveNetwork(ctx context.Context, c *connState, raw *rawConn) {
+	f := &flow{
+		s: s, c: c, client: &meteredConn{Conn: raw}, alert: -1,
+		peer: addrPort(raw.RemoteAddr()), local: addrPort(raw.LocalAddr()),
+	}
+	defer f.log()
+	if c.l.plan.secure && !f.handshake(ctx, raw) {
+		return
+	}
+	if !s.setIdle(c, false) {
+		return
+	}
+	g := c.l.plan.network.group
+	var ok bool
+	if f.lease, ok = g.pick(pickRequest{client: f.peer, flow: flowHash(s.opt.Seed, f.peer, f.local)}); !ok {
+		s.log.Debug("no target", "group", g.name)
+		f.refuse()
+		return
+	}
+	defer f.lease.release()
+	if !f.dial(ctx) {
+		return
+	}
+	s.count.flows.begin(f.tls != nil)
+	defer s.count.flows.end(f.tls != nil)
+	f.relay(ctx)
+}
+
+// handshake ends the client's TLS, and never asks for a certificate.
+func (f *flow) handshake(ctx context.Context, raw *rawConn) bool {
+	conn := tls.Server(raw, f.c.l.tls)
+	handshake, cancel := context.WithTimeout(ctx, f.idle())
+	err := conn.HandshakeContext(handshake)
+	cancel()
+	state := conn.ConnectionState()
+	f.tls = &state
+	f.s.frontHello(raw, &state, err)
+	if raw.hello != nil {
+		f.offered = raw.hello.SupportedProtos
+		raw.hello = nil
+	}
+	if err != nil {
+		f.alert = alertOf(err)
+		f.s.count.clientTLSErrors.Add(1)
+		f.s.log.Debug("front handshake failed", "client", f.peer, "err", err)
+		return false
+	}
+	f.shaken = time.Since(f.c.established)
+	f.client = &meteredConn{Conn: conn}
+	return true
+}
+
+func (f *flow) idle() time.Duration { return f.s.scaled(f.c.l.plan.network.idle) }
+
+// refuse is the balancer's own RST. A real one gives it, or the target does, in place of the SYN's answer; here the
+// connection is there already.
+func (f *flow) refuse() {
+	f.s.count.flows.elbResets.Add(1)
+	reset(f.client)
+}
+
+// flowHash stands for the one over the 5-tuple and the sequence number, which a socket does not tell: alb.md section 11.
+func flowHash(seed uint64, client, balancer netip.AddrPort) uint64 {
+	h := fnv.New64a()
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], seed)
+	h.Write(b[:])
+	for _, a := range []netip.AddrPort{client, balancer} {
+		ip := a.Addr().As16()
+		h.Write(ip[:])
+		h.Write(binary.BigEndian.AppendUint16(b[:0], a.Port()))
+	}
+	sum := h.Sum64()
+	return sum ^ sum>>32 // the low bits of FNV depend on low bits only
+}
+
+// addrPort is the zero value for what is no IP address and port.
+func addrPort(a net.Addr) netip.AddrPort {
+	p, err := netip.ParseAddrPort(a.String())
+	if err != nil {
+		return netip.AddrPort{}
+	}
+	return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+}

@@ -1,0 +1,188 @@
+package albsim
+
+import (
+	"crypto/rsa"
+	"reflect"
+	"strconv"
+	"time"
+)
+
+// networkListener is what a listener of a network load balancer has besides.
+type networkListener struct {
+	group *group
+	alpn  []string
+	idle  time.Duration
+}
+
+// networkGroup is what a target group of one has besides.
+type networkGroup struct {
+	preserve, proxy bool   // the client's address as source, and in front as PROXY v2
+	endpoint        string // the id of a VPC endpoint, for the PROXY header
+}
+
+type networkListenerSettings struct{ idle time.Duration }
+
+// The attributes are of alb.md section 11: N-LB, N-IDLE, N-TG.
+var (
+	networkAttributes = attributeSet[struct{}]{foreign: []string{
+		"access_logs.s3.bucket", "access_logs.s3.enabled", "access_logs.s3.prefix", "deletion_protection.enabled",
+		"dns_record.client_routing_policy", "ipv6.deny_all_igw_traffic", "load_balancing.cross_zone.enabled",
+		"zonal_shift.config.enabled",
+	}}
+	networkListenerAttributes = attributeSet[networkListenerSettings]{simulated: []attribute[networkListenerSettings]{
+		{"tcp.idle_timeout.seconds", 350, seconds(60, 6000, func(s *networkListenerSettings) *time.Duration { return &s.idle })},
+	}}
+	networkGroupAttributes = attributeSet[networkGroup]{
+		simulated: []attribute[networkGroup]{
+			{"preserve_client_ip.enabled", false, boolean(func(s *networkGroup) *bool { return &s.preserve })},
+			{"proxy_protocol_v2.enabled", false, boolean(func(s *networkGroup) *bool { return &s.proxy })},
+		},
+		foreign: []string{
+			"deregistration_delay.connection_termination.enabled", "deregistration_delay.timeout_seconds",
+			"load_balancing.cross_zone.enabled", "stickiness.enabled", "stickiness.type",
+			"target_group_health.dns_failover.minimum_healthy_targets.count",
+			"target_group_health.dns_failover.minimum_healthy_targets.percentage",
+			"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
+			"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
+			"target_health_state.unhealthy.connection_termination.enabled",
+			"target_health_state.unhealthy.draining_interval_seconds",
+		},
+	}
+)
+
+const (
+	noNetwork = "%s belongs to a network load balancer, and %s is an application load balancer; use HTTP or HTTPS, or profile aws-nlb-tcp"
+	noUDP     = "%s is of a network load balancer, and not simulated: this one has TCP and TLS"
+	noHTTP    = "%q: must be TCP or TLS, since profile %s is a network load balancer"
+)
+
+func (p *plan) planNetworkListener(l Listener, out *listenerPlan, path string, faults *Faults) {
+	out.serve = (*Server).serveNetwork
+	n := &networkListener{}
+	out.network = n
+	for _, one := range []struct {
+		given bool
+		field string
+	}{
+		{len(l.Rules) > 0, "rules"},
+		{!reflect.DeepEqual(l.MutualAuthentication, MutualAuthentication{}), "mutual_authentication"},
+		{l.Protocol == "TCP" && len(l.Certificates) > 0, "certificates"},
+		{l.Protocol == "TCP" && l.SSLPolicy != "", "ssl_policy"},
+		{l.Protocol == "TCP" && l.ALPNPolicy != "", "alpn_policy"},
+	} {
+		if one.given {
+			faults.add(path+"."+one.field, "a %s listener has none", l.Protocol)
+		}
+	}
+	switch l.Protocol {
+	case "TCP":
+		n.idle = networkListenerAttributes.read(l.Attributes, path+".attributes", faults).idle
+	case "TLS":
+		p.planNetworkTLS(l, out, path, faults)
+	case "UDP", "TCP_UDP", "QUIC", "TCP_QUIC":
+		faults.add(path+".protocol", noUDP, l.Protocol)
+	default:
+		faults.add(path+".protocol", noHTTP, l.Protocol, p.profile.Name)
+	}
+	n.group = p.planNetworkDefault(l, path+".default", faults)
+}
+
+func (p *plan) planNetworkTLS(l Listener, out *listenerPlan, path string, faults *Faults) {
+	for key := range l.Attributes {
+		faults.add(path+".attributes["+key+"]", "a TLS listener has none: its idle timeout cannot be changed")
+	}
+	out.secure = true
+	out.network.idle = p.profile.TLSIdle
+	l.MutualAuthentication = MutualAuthentication{} // refused already
+	p.planTLS(l, out, path, faults)
+	for i, c := range out.certs {
+		key, isRSA := c.Leaf.PublicKey.(*rsa.PublicKey)
+		if !p.profile.LargeCertificates && (!isRSA || key.N.BitLen() > 2048) {
+			faults.add(path+".certificates["+strconv.Itoa(i)+"]", "profile %s takes RSA keys of at most 2048 bits", p.profile.Name)
+		}
+	}
+	policy := l.ALPNPolicy
+	if policy == "" {
+		policy = "None"
+	}
+	var ok bool
+	if out.network.alpn, ok = alpnPolicies[policy]; !ok {
+		faults.add(path+".alpn_policy", "%s: no such policy%s", l.ALPNPolicy, didYouMean(l.ALPNPolicy, ALPNPolicies()))
+	}
+}
+
+// planNetworkDefault is the listener's one target group.
+func (p *plan) planNetworkDefault(l Listener, path string, faults *Faults) *group {
+	name := l.Default.Forward
+	if a := l.Default.Actions; len(a) > 0 {
+		if name != "" || len(a) > 1 || a[0].Type != "forward" || len(a[0].TargetGroups) > 0 {
+			faults.add(path, "a network load balancer forwards to one target group, and does nothing else")
+			return nil
+		}
+		name = a[0].TargetGroup
+		path += ".actions[0].target_group"
+	} else {
+		path += ".forward"
+	}
+	g := p.groups[name]
+	switch {
+	case g == nil:
+		faults.add(path, "%q: no such target group", name)
+	case l.Protocol == "TCP" && g.secure:
+		faults.add(path, "%s: a TCP listener passes bytes on as they are, and cannot forward to a TLS group", name)
+	case l.Protocol == "TLS" && g.targetType == "alb":
+		faults.add(path, "%s: target type alb goes with TCP listeners only", name)
+	}
+	return g
+}
+
+func planNetworkGroup(g TargetGroup, path string, faults *Faults) *group {
+	if g.Name == "" {
+		faults.add(path+".name", "is missing")
+		return nil
+	}
+	out := &group{name: g.Name, secure: g.Protocol == "TLS", targetType: g.TargetType}
+	switch g.Protocol {
+	case "TCP", "TLS":
+	case "UDP", "TCP_UDP", "GENEVE", "QUIC", "TCP_QUIC":
+		faults.add(path+".protocol", noUDP, g.Protocol)
+	default:
+		faults.add(path+".protocol", "%q: must be TCP or TLS behind a network load balancer", g.Protocol)
+	}
+	if g.ProtocolVersion != "" {
+		faults.add(path+".protocol_version", "a %s target group has none", g.Protocol)
+	}
+	if g.HealthCheck.Enabled {
+		faults.add(path+".health_check.enabled", "true: this version makes no health checks of a network load balancer; every target counts as healthy")
+	}
+	set := networkGroupAttributes.read(g.Attributes, path+".attributes", faults)
+	out.set = groupAttributes.read(nil, path+".attributes", faults) // the defaults, which both kinds share
+	out.network = &set
+	switch g.TargetType {
+	case "", "instance":
+		if _, given := g.Attributes["preserve_client_ip.enabled"]; !given {
+			set.preserve = true
+		}
+	case "ip":
+	case "alb":
+		set.preserve = true
+		if g.Protocol == "TLS" {
+			faults.add(path+".target_type", "target type alb is not supported for target groups with the TLS protocol")
+		}
+		if len(g.Targets) > 1 {
+			faults.add(path+".targets", "a target group of type alb has one load balancer")
+		}
+		if len(g.Attributes) > 0 {
+			faults.add(path+".attributes", "those of a target group of type alb cannot be changed")
+		}
+	default:
+		faults.add(path+".target_type", "%q: must be instance, ip or alb behind a network load balancer", g.TargetType)
+	}
+	if set.endpoint = g.VPCEndpointID; len(set.endpoint) > maxEndpointID {
+		faults.add(path+".vpc_endpoint_id", "must have %d characters at most", maxEndpointID)
+	}
+	out.planTargets(g, path, faults)
+	return out
+}
+
+// refuseNetwork refuses what a target group of an application load balancer has no use for.

@@ -1,0 +1,92 @@
+package backend
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+)
+
+func init() { register(driver{kind: HTTP, name: Embedded, start: startHTTP}) }
+
+// Seen is what a backend of kind http answers with, as JSON: the request as it arrived.
+type Seen struct {
+	// Backend is the backend's name in the scenario.
+	Backend string `json:"backend"`
+	Method  string `json:"method"`
+	// Path is the request target, query included.
+	Path   string      `json:"path"`
+	Proto  string      `json:"proto"`
+	Host   string      `json:"host"`
+	Header http.Header `json:"header"`
+	// Remote is the other end of the TCP connection, host:port.
+	Remote string `json:"remote"`
+}
+
+// maxBody is how much of a request's body is read; more is an error of the request.
+const maxBody = 1 << 20
+
+func startHTTP(ctx context.Context, spec Spec, r *Running) error {
+	r.Info.Product, r.Info.Version = "tlsroute-bench http", "1"
+	r.Info.Note = "answers every request with the request as it arrived, in JSON, over plaintext HTTP; there is no other driver for it"
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	r.Address = ln.Addr().String()
+	if spec.WrapListener != nil {
+		ln = spec.WrapListener(ln)
+	}
+	server := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { answerSeen(w, req, spec.Name) }),
+		ReadHeaderTimeout: loginTimeout, IdleTimeout: idleTimeout, ReadTimeout: idleTimeout, WriteTimeout: idleTimeout,
+		ErrorLog: slog.NewLogLogger(spec.Logger.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln) }()
+	r.onClose(func(context.Context) error {
+		err := server.Close()
+		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
+			err = errors.Join(err, ended)
+		}
+		return err
+	})
+	return probeHTTP(ctx, r.Address)
+}
+
+func answerSeen(w http.ResponseWriter, r *http.Request, name string) {
+	if _, err := io.Copy(io.Discard, http.MaxBytesReader(w, r.Body, maxBody)); err != nil {
+		http.Error(w, err.Error(), http.StatusRequestEntityTooLarge)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(Seen{ // who has left gets no answer
+		Backend: name, Method: r.Method, Path: r.RequestURI, Proto: r.Proto, Host: r.Host, Header: r.Header, Remote: r.RemoteAddr,
+	})
+}
+
+// probeHTTP asks once.
+func probeHTTP(ctx context.Context, address string) error {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/", nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("ask it: %w", err)
+	}
+	defer resp.Body.Close()
+	var seen Seen
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxBody)).Decode(&seen); err != nil || resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("it answers %s: %w", resp.Status, err)
+	}
+	return nil
+}

@@ -1,0 +1,48 @@
+package backend
+
+import (
+	"context"
+	"errors"
+	"syscall"
+
+	"github.com/tlsroute/tlsroute-bench/internal/process"
+)
+
+// MissingError says which program a local driver lacks.
+type MissingError = process.MissingError
+
+const instead = "use --backends embedded"
+
+func missing(program, pkg string) error {
+	return &MissingError{Program: program, Package: pkg, Instead: instead}
+}
+
+// program finds a server program, or says what to do without it.
+func program(pkg string, patterns []string, names ...string) (string, error) {
+	path, err := process.Find(pkg, patterns, names...)
+	if m, ok := errors.AsType[*MissingError](err); ok {
+		m.Instead = instead
+	}
+	return path, err
+}
+
+// privateDir makes a directory of the account's own (0700) under spec.Dir; r removes it at the end.
+func privateDir(a process.Account, spec Spec, r *Running) (string, error) {
+	dir, err := a.PrivateDir(spec.Dir, "tlsroute-bench-"+spec.Kind+"-", spec.Logger)
+	if err != nil {
+		return "", err
+	}
+	r.onClose(func(context.Context) error { return process.RemoveAll(dir) })
+	return dir, nil
+}
+
+// listenOn is process.Listen with the stop added to r.
+func listenOn(ctx context.Context, spec Spec, r *Running, polite syscall.Signal, at func(port int) process.Command, probe func(ctx context.Context, address string) error) error {
+	ch, address, err := process.Listen(ctx, spec.Logger, at, probe)
+	if err != nil {
+		return err
+	}
+	r.Address = address
+	r.onClose(func(ctx context.Context) error { return ch.Stop(ctx, polite) })
+	return nil
+}

@@ -1,0 +1,237 @@
+package lab
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/albsim"
+	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+)
+
+// chain is a path that is built: load balancers from the client inwards, and who is behind the last of them.
+type chain struct {
+	path  string
+	nodes []*node
+	inner string // host:port of the router, or of who plays the target
+}
+
+// node is one load balancer of a chain: a simulator or a real product.
+type node struct {
+	scenario.Leg
+	alb  *cluster
+	real *realproxy.Running
+}
+
+// addresses are where the node listens just now, host:port; a client goes to the first.
+func (n *node) addresses() []string {
+	if n.alb != nil {
+		return n.alb.addresses(0)
+	}
+	return []string{n.real.Address}
+}
+
+// redirect is the port that redirects to HTTPS, empty without one.
+func (n *node) redirect() string {
+	switch {
+	case !n.RedirectHTTP:
+		return ""
+	case n.alb != nil:
+		return n.alb.addresses(1)[0]
+	}
+	return n.real.Redirect
+}
+
+// behind is what stands at the end of a chain, and what differs between a scenario's own chains and those that checks are put to.
+type behind struct {
+	title   string // goes before the name of a load balancer in what is said of it
+	address string
+	name    string        // who is there, for a load balancer that sends SNI
+	idle    time.Duration // of every load balancer; 0 leaves the scenario's
+	taps    *taps         // told of ClientHellos; nil for none
+}
+
+// buildChain starts the load balancers of a path from the router outwards, since each is told the address of the next.
+func (l *Lab) buildChain(ctx context.Context, path string, b behind) (*chain, error) {
+	legs, err := l.scenario.Topology.Via(path)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	return l.buildLegs(ctx, path, legs, b)
+}
+
+func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b behind) (_ *chain, err error) {
+	c := &chain{path: path, nodes: make([]*node, len(legs)), inner: b.address}
+	next := realproxy.Next{Address: b.address, Name: b.name}
+	for i, leg := range slices.Backward(legs) {
+		p := place{
+			behind: b, leg: leg, next: next,
+			hop: hopName(legs, i), nextHop: hopName(legs, i+1),
+			front:       !slices.ContainsFunc(legs[:i], func(l scenario.Leg) bool { return l.EndsTLS() }),
+			acceptProxy: i > 0 && legs[i-1].SendsProxy() != "",
+		}
+		p.next.TLS = leg.TargetTLS()
+		l.opt.Step(strings.TrimSpace(b.title + " load balancer " + leg.Key + " on the way " + path))
+		if c.nodes[i], err = l.startNode(ctx, p); err != nil {
+			return nil, fmt.Errorf("load balancer %s: %w", leg.Key, err)
+		}
+		next = realproxy.Next{Address: c.nodes[i].addresses()[0], Name: leg.Name}
+		if alb := c.nodes[i].alb; alb != nil && alb.dns != nil {
+			next.Resolver, next.Nodes = alb.dns.Addr(), leg.Nodes
+		}
+	}
+	return c, nil
+}
+
+// place is a load balancer's place in a chain.
+type place struct {
+	behind
+	leg          scenario.Leg
+	next         realproxy.Next
+	hop, nextHop string
+	front        bool // the client's own TLS ends here
+	acceptProxy  bool
+}
+
+func (l *Lab) startNode(ctx context.Context, p place) (*node, error) {
+	if p.leg.Real == "" {
+		alb, err := l.startCluster(ctx, p)
+		return &node{Leg: p.leg, alb: alb}, err
+	}
+	spec := realSpec(p.leg, p.next)
+	spec.AcceptProxy = p.acceptProxy
+	if p.leg.EndsTLS() {
+		spec.Certificate = l.pki.balancer(p.leg.Key, p.front).cert
+	}
+	for _, app := range p.leg.Apps {
+		spec.Apps = append(spec.Apps, realproxy.App{Prefix: strings.TrimSuffix(app.Path, "*"), Address: l.backend(app.Backend).Address})
+	}
+	if p.idle > 0 { // a judged one, beside the scenario's own
+		spec.Idle, spec.Listen = p.idle, ""
+	}
+	spec.Dir, spec.Logger = l.dir, l.log.With("part", strings.TrimSpace(p.title+" "+p.leg.Key))
+	real, err := realproxy.Start(ctx, p.leg.Real, spec)
+	if err != nil {
+		return nil, err
+	}
+	l.watch(p.leg.Key, real)
+	return &node{Leg: p.leg, real: real}, nil
+}
+
+// realIdle is for how long nothing may move on a real product: as long as an AWS load balancer waits.
+const realIdle = 60 * time.Second
+
+// realSpec is what the scenario says of a real product.
+func realSpec(leg scenario.Leg, next realproxy.Next) realproxy.Spec {
+	return realproxy.Spec{
+		Name: leg.Name, Listen: leg.Listen, Protocol: leg.Protocol, RedirectHTTP: leg.RedirectHTTP, SendProxy: leg.SendsProxy(),
+		PreserveClientIP: leg.PreserveClientIP, Next: next, Idle: realIdle,
+	}
+}
+
+// watch tells of a product that ends by itself, and has it stopped by Close.
+func (l *Lab) watch(name string, real *realproxy.Running) {
+	l.onClose(real.Close)
+	l.serving.Go(func() {
+		<-real.Done()
+		if !l.closing.Load() {
+			l.opt.Failed(fmt.Errorf("load balancer %s: %s ended by itself", name, real.Product))
+		}
+	})
+}
+
+// hopName is the name of the hop that leads to leg i; the router is behind the last.
+func hopName(legs []scenario.Leg, i int) string {
+	from, to := "client", "router"
+	if i > 0 {
+		from = legs[i-1].Key
+	}
+	if i < len(legs) {
+		to = legs[i].Key
+	}
+	return from + "->" + to
+}
+
+// legs are those of the nodes.
+func (c *chain) legs() []scenario.Leg {
+	legs := make([]scenario.Leg, len(c.nodes))
+	for i, n := range c.nodes {
+		legs[i] = n.Leg
+	}
+	return legs
+}
+
+// front is the load balancer that ends the client's TLS, nil when the router does.
+func (c *chain) front() *node {
+	for _, n := range c.nodes {
+		if n.EndsTLS() {
+			return n
+		}
+	}
+	return nil
+}
+
+// address is where a client goes.
+func (c *chain) address() string {
+	if len(c.nodes) == 0 {
+		return c.inner
+	}
+	return c.nodes[0].addresses()[0]
+}
+
+// hops lists the TCP connections of the path, and the session inside the tunnel where there is one.
+func (c *chain) hops() []result.Hop {
+	var hops []result.Hop
+	tls := true // the client begins with TLS
+	for i, n := range c.nodes {
+		hops = append(hops, result.Hop{Name: hopName(c.legs(), i), Address: n.addresses()[0], TLS: tls})
+		if n.EndsTLS() {
+			tls = n.TargetTLS()
+		}
+	}
+	hops = append(hops, result.Hop{Name: hopName(c.legs(), len(c.nodes)), Address: c.inner, TLS: tls})
+	if c.front() != nil {
+		hops = append(hops, result.Hop{Name: hopInner, Address: c.inner, TLS: true})
+	}
+	return hops
+}
+
+// tapped tells whether the client or a component of ours is at one end of hop i, so that it can say what it saw.
+func (c *chain) tapped(i int) bool {
+	return i == 0 || i == len(c.nodes) || c.nodes[i-1].alb != nil || c.nodes[i].alb != nil
+}
+
+// LoadBalancers says which products stand on the paths.
+func (l *Lab) LoadBalancers() []result.LoadBalancer {
+	list := []result.LoadBalancer{}
+	for _, c := range l.chains {
+		for _, n := range c.nodes {
+			if slices.ContainsFunc(list, func(b result.LoadBalancer) bool { return b.Name == n.Key }) {
+				continue
+			}
+			b := result.LoadBalancer{Name: n.Key, Driver: "simulator", Product: n.Profile}
+			if n.real != nil {
+				b.Driver, b.Product, b.Version = "real", n.real.Product, n.real.Version
+			} else if profile, ok := albsim.LookupProfile(n.Profile); ok {
+				for _, k := range profile.Knobs() {
+					b.Knobs = append(b.Knobs, result.Knob{Name: k.Name, Value: k.Value, Grade: k.Grade, Source: k.Source})
+				}
+			}
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
+// sameHost is an address on the same host with a free port.
+func sameHost(address string) string {
+	host, _, _ := net.SplitHostPort(address)
+	return net.JoinHostPort(host, "0")
+}
+
+var _ server = (*albsim.Server)(nil)
