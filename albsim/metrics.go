@@ -57,7 +57,11 @@ func (g *group) measure(out map[string]int64) {
 func (s *Server) Metrics() map[string]int64 {
 	c := &s.count
 	if s.plan.profile.Kind == network {
-		return c.ofFlows()
+		out := c.ofFlows()
+		for _, g := range s.plan.order {
+			g.measure(out)
+		}
+		return out
 	}
 	out := map[string]int64{
 		"ActiveConnectionCount":                           c.activeConnections.Load(),

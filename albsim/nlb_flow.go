@@ -15,7 +15,9 @@ func (f *flow) relay(ctx context.Context) {
 	dog.arm(func() { j.stop(endIdle) })
 	alive := f.watchKeepAlives(dog)
 	cut := context.AfterFunc(ctx, func() { j.stop(endCut) })
-	lost := context.AfterFunc(f.lease.target.ctx(), func() { j.stop(endDeregistered) })
+	n := f.lease.group.network
+	lost := stopWhen(f.lease.target.ctx(), n.endDeregistered, j)
+	unfit := stopWhen(f.lease.fit, n.endUnhealthy, j)
 	upstream := make(chan struct{})
 	go func() {
 		defer close(upstream)
@@ -25,9 +27,18 @@ func (f *flow) relay(ctx context.Context) {
 	<-upstream
 	cut()
 	lost()
+	unfit()
 	alive.stop()
 	dog.disarm()
 	f.finish(ctx, tunnelEnd(j.cause.Load()))
+}
+
+// stopWhen has the flow end with ctx, if that is so set.
+func stopWhen(ctx context.Context, set bool, j *join) (stop func() bool) {
+	if !set {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(ctx, func() { j.stop(endDeregistered) })
 }
 
 func (f *flow) finish(ctx context.Context, cause tunnelEnd) {

@@ -47,5 +47,6 @@ func (c *counters) ofFlows() map[string]int64 {
 		"PortAllocationErrorCount":       f.portErrors.Load(),
 		"ClientTLSNegotiationErrorCount": c.clientTLSErrors.Load(),
 		"TargetTLSNegotiationErrorCount": c.targetTLSErrors.Load(),
+		"UnhealthyRoutingFlowCount":      c.unhealthyRouting.Load(),
 	}
 }
