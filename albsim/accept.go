@@ -16,6 +16,7 @@ type connState struct {
 	cancel      context.CancelFunc // cuts it
 	established time.Time
 	traceID     string
+	cert        string // the ARN of the certificate that was presented, once the handshake is over
 	idle        bool   // no request under way; guarded by Server.mu
 	goAway      func() // ends an h2 connection behind its last stream; nil for HTTP/1; guarded by Server.mu
 }

@@ -9,7 +9,7 @@ type Listener struct {
 	// NodesInService is how many of them there are at a time, all when 0; the others wait for a rotation.
 	NodesInService int    `json:"nodes_in_service,omitempty"`
 	Protocol       string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS,enum=TCP,enum=TLS"`
-	// Certificates are for HTTPS and TLS; the first is the default, which answers no SNI and an unknown one.
+	// Certificates are for HTTPS and TLS. The default answers no SNI and an unknown one: the one that says so, or the first.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// SSLPolicy is ELBSecurityPolicy-2016-08 when empty, which is what AWS's interface defaults to.
 	SSLPolicy string `json:"ssl_policy,omitempty"`
@@ -26,6 +26,8 @@ type Listener struct {
 type Certificate struct {
 	Cert string `json:"cert" jsonschema:"required"`
 	Key  string `json:"key" jsonschema:"required"`
+	// Default makes it the listener's default; one can.
+	Default bool `json:"default,omitempty"`
 }
 
 // MutualAuthentication is what an HTTPS listener does about client certificates.

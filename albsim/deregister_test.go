@@ -1,8 +1,10 @@
 package albsim
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -75,6 +77,25 @@ func TestALB_DRN_01_AfterTheDelayItIs502(t *testing.T) {
 		t.Error("the target got a byte, want its end")
 	}
 	m.settled() // unused: not there any more
+}
+
+func TestALB_DRN_01_TheDelayEndsAConnectToo(t *testing.T) {
+	dialing := make(chan struct{})
+	m := start(t, leaving(1, "127.0.0.1:1"), Options{
+		TimeScale: 0.1,
+		DialTarget: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			close(dialing)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	})
+	c := m.dial()
+	c.send(plainGet)
+	<-dialing
+	m.deregister("127.0.0.1:1")
+	if status, head, _ := c.response(); status != 502 {
+		t.Errorf("got %q, want 502", head)
+	}
 }
 
 func TestALB_DRN_01_ATargetThatClosesEarlyIs502(t *testing.T) {

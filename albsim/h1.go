@@ -47,6 +47,9 @@ func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionS
 		br: bufio.NewReaderSize(m, 8<<10), bw: bufio.NewWriterSize(m, 4<<10),
 	}
 	m.dog.Store(f.dog)
+	if raw, ok := below[*rawConn](conn); ok && s.opt.Observe != nil {
+		f.dog.told = func() { raw.wire.tell(Event{Kind: EventTimer, Detail: "idle timeout"}) }
+	}
 	return f
 }
 

@@ -351,7 +351,11 @@ func TestInjectStrikesWhatStands(t *testing.T) {
 	} {
 		target := newStub(t, nil, switching("", rest))
 		events := make(chan Event, 10)
-		m := start(t, plain(target.addr), Options{Observe: func(e Event) { events <- e }})
+		m := start(t, plain(target.addr), Options{Observe: func(e Event) {
+			if e.Kind == EventFault {
+				events <- e
+			}
+		}})
 		cl := m.dial()
 		cl.send(upgradeRequest("alpn"))
 		cl.head()

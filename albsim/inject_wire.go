@@ -112,13 +112,14 @@ func (b *board) wire(hop, address string, conn net.Conn) *wire {
 		w.in.direction, w.out.direction = "down", "up"
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.begun[hop]++
 	w.number = b.begun[hop]
 	b.wires[w] = struct{}{}
 	for _, f := range b.faults {
 		w.meet(f)
 	}
+	b.mu.Unlock()
+	w.tell(Event{Kind: EventOpen})
 	return w
 }
 
@@ -148,12 +149,13 @@ func (w *wire) gone() {
 	w.b.mu.Unlock()
 	w.in.finish(net.ErrClosed)
 	w.out.finish(net.ErrClosed)
+	w.tell(Event{Kind: EventClose})
 }
 
 // strike ends the connection, or a direction of it: that of the lane which has come to the place, those that the fault names
 // when the time had come.
 func (w *wire) strike(f *standing, at *lane) {
-	w.b.tell(Event{Kind: EventFault, Hop: w.hop, Remote: addressOf(w.conn), Detail: f.Kind})
+	w.tell(Event{Kind: EventFault, Detail: f.Kind})
 	switch f.Kind {
 	case "half-close":
 		for _, l := range []*lane{&w.in, &w.out} {
@@ -185,19 +187,25 @@ func (w *wire) endOf(l *lane) {
 }
 
 func (w *wire) read(p []byte) (int, error) {
-	if w.b.on.Load() {
-		return w.in.read(p)
+	if !w.b.on.Load() {
+		n, err := w.conn.Read(p)
+		w.passed(&w.in, p[:n])
+		return n, w.in.why(err)
 	}
-	n, err := w.conn.Read(p)
-	return n, w.in.why(err)
+	n, err := w.in.read(p)
+	w.passed(&w.in, p[:n])
+	return n, err
 }
 
 func (w *wire) write(p []byte) (int, error) {
-	if w.b.on.Load() {
-		return w.out.write(p)
+	if !w.b.on.Load() {
+		n, err := w.conn.Write(p)
+		w.passed(&w.out, p[:n])
+		return n, w.out.why(err)
 	}
-	n, err := w.conn.Write(p)
-	return n, w.out.why(err)
+	n, err := w.out.write(p)
+	w.passed(&w.out, p[:n])
+	return n, err
 }
 
 func addressOf(c net.Conn) string {

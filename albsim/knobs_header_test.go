@@ -90,7 +90,7 @@ func TestPageStyles(t *testing.T) {
 			"<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n</body>\r\n</html>\r\n"},
 		"nginx": {"text/html", "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n" +
 			"<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n<hr><center>one</center>\r\n</body>\r\n</html>\r\n"},
-		"haproxy": {"text/html", "<html><body><h1>503 Service Temporarily Unavailable</h1>\n</body></html>\n"},
+		"haproxy": {"text/html", "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n"},
 		"text":    {"text/plain; charset=utf-8", "Service Temporarily Unavailable\n"},
 		"empty":   {"", ""},
 	} {

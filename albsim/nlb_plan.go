@@ -42,19 +42,25 @@ var (
 			{"preserve_client_ip.enabled", false, boolean(func(s *networkGroup) *bool { return &s.preserve })},
 			{"proxy_protocol_v2.enabled", false, boolean(func(s *networkGroup) *bool { return &s.proxy })},
 			{
+				"target_group_health.dns_failover.minimum_healthy_targets.count", 1,
+				ofGroup(threshold(maxTargets, true, func(s *groupSettings, n int64) { s.dns.count = n })),
+			},
+			{
+				"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off",
+				ofGroup(threshold(100, true, func(s *groupSettings, n int64) { s.dns.percentage = n })),
+			},
+			{
 				"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", 1,
-				ofGroup(threshold(maxTargets, false, func(s *groupSettings, n int64) { s.healthyCount = n })),
+				ofGroup(threshold(maxTargets, false, func(s *groupSettings, n int64) { s.routing.count = n })),
 			},
 			{
 				"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off",
-				ofGroup(threshold(100, true, func(s *groupSettings, n int64) { s.healthyPart = n })),
+				ofGroup(threshold(100, true, func(s *groupSettings, n int64) { s.routing.percentage = n })),
 			},
 			{"target_health_state.unhealthy.connection_termination.enabled", true, boolean(func(s *networkGroup) *bool { return &s.endUnhealthy })},
 		},
 		foreign: []string{
 			"load_balancing.cross_zone.enabled", "stickiness.enabled", "stickiness.type",
-			"target_group_health.dns_failover.minimum_healthy_targets.count",
-			"target_group_health.dns_failover.minimum_healthy_targets.percentage",
 			"target_health_state.unhealthy.draining_interval_seconds",
 		},
 	}

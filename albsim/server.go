@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -39,6 +40,9 @@ type Options struct {
 	TimeScale float64
 	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.
 	Seed uint64
+	// Admin makes the handler of the admin port: admin.New. It is injected so that this package does not pull in a metrics
+	// library; nil refuses a document with an admin port.
+	Admin func(*Server) http.Handler
 	// AdvertisedPort is the port that clients are taken to have used, for X-Forwarded-Port and Host; 0 is the real one.
 	AdvertisedPort int
 	// DNSName is the balancer's own name, used where a request has no Host; the default certificate's first, or the
@@ -53,6 +57,8 @@ type Server struct {
 	plan      *plan
 	opt       Options
 	log       *slog.Logger
+	config    Config
+	admin     adminPort
 	pool      *pool
 	jar       jar
 	checks    checks
@@ -67,11 +73,10 @@ type Server struct {
 	stopped chan struct{} // closed by Shutdown
 	wg      sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
-	conns    map[*connState]struct{}
-	draining bool
-	serving  bool
-	begin    func(*listener, *node) // accepts on a node; nil when nobody serves
+	mu                           sync.Mutex // guards what follows
+	conns                        map[*connState]struct{}
+	listening, serving, draining bool
+	begin                        func(*listener, *node) // accepts on a node; nil when nobody serves
 }
 
 // listener is one bound port, on every node that is in service.
@@ -92,7 +97,10 @@ func New(cfg Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{plan: p, opt: opt, log: opt.Logger, stopped: make(chan struct{}), conns: map[*connState]struct{}{}}
+	if cfg.Admin != "" && opt.Admin == nil {
+		return nil, Faults{{"admin", "this program was built without an admin handler (albsim.Options.Admin)"}}
+	}
+	s := &Server{plan: p, config: cfg, opt: opt, log: opt.Logger, stopped: make(chan struct{}), conns: map[*connState]struct{}{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -109,6 +117,9 @@ func New(cfg Config, opt Options) (*Server, error) {
 	s.jar = newJar()
 	for _, g := range p.order {
 		g.begin(s)
+	}
+	for _, note := range s.Notes() {
+		s.log.Warn(note)
 	}
 	return s, nil
 }
@@ -131,9 +142,7 @@ func (s *Server) Listen(ctx context.Context) error {
 		port := lp.port
 		for range lp.inService {
 			if err := s.bind(ctx, l, port); err != nil {
-				s.closeListeners()
-				s.listeners = nil
-				return errors.Join(fmt.Errorf("listeners[%d].listen: %w", i, err), s.access.close(), s.connLog.close())
+				return s.notListening(fmt.Errorf("listeners[%d].listen: %w", i, err))
 			}
 			if _, bound, err := net.SplitHostPort(l.nodes[0].Addr().String()); err == nil {
 				port = bound
@@ -150,7 +159,20 @@ func (s *Server) Listen(ctx context.Context) error {
 	for _, i := range slices.Concat(s.plan.profile.Faults, s.plan.faults) {
 		s.board.inject(i, time.Now())
 	}
+	if err := s.openAdmin(ctx); err != nil {
+		return s.notListening(fmt.Errorf("admin: %w", err))
+	}
+	s.mu.Lock()
+	s.listening = true
+	s.mu.Unlock()
 	return nil
+}
+
+// notListening gives back what Listen had.
+func (s *Server) notListening(err error) error {
+	s.closeListeners()
+	s.listeners = nil
+	return errors.Join(err, s.access.close(), s.connLog.close())
 }
 
 func (s *Server) ownName(l *listener) string {
@@ -204,6 +226,7 @@ func (s *Server) Serve(ctx context.Context) error {
 	s.endGroups()
 	s.closeTargets()
 	s.board.close()
+	s.closeAdmin()
 	var err error
 	select {
 	case err = <-failed:
@@ -233,6 +256,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.closeListeners()
 	if !serving {
+		s.closeAdmin()
 		return errors.Join(s.access.close(), s.connLog.close())
 	}
 	ended := make(chan struct{})
@@ -254,6 +278,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.endGroups()
 	s.closeTargets()
+	s.closeAdmin()
 	return err
 }
 

@@ -2,6 +2,8 @@ package albsim
 
 import (
 	"encoding/base64"
+	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -52,9 +54,7 @@ func sticky(t *testing.T, attributes map[string]any, fields ...string) Config {
 		g.Targets = append(g.Targets, namedTarget(t, name, fields...).addr)
 	}
 	g.Attributes = map[string]any{"stickiness.enabled": true}
-	for k, v := range attributes {
-		g.Attributes[k] = v
-	}
+	maps.Copy(g.Attributes, attributes)
 	return cfg
 }
 
@@ -270,7 +270,7 @@ func TestStickinessThatAWSRefuses(t *testing.T) {
 		"target_groups[0].attributes[stickiness.type]":                   sticky(t, map[string]any{"stickiness.type": "source_ip"}),
 	} {
 		_, err := New(cfg, Options{})
-		if faults, ok := err.(Faults); !ok || len(faults) != 1 || faults[0].Path != path {
+		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || faults[0].Path != path {
 			t.Errorf("error %v, want one at %s", err, path)
 		}
 	}

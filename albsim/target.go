@@ -62,7 +62,7 @@ func (s *Server) reach(ctx context.Context, address, sni string, secure bool, fr
 	p := &s.plan.profile
 	connectCtx, cancel := context.WithTimeout(ctx, s.scaled(p.ConnectTimeout))
 	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address)
-	late := connectCtx.Err() != nil
+	late := connectCtx.Err() != nil && ctx.Err() == nil // the time to connect is over, not the target's (ALB-DRN-01)
 	cancel()
 	if err != nil {
 		s.count.targetConnErrors.Add(1)

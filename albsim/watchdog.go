@@ -10,6 +10,7 @@ import (
 // lent to the target connection of the moment, since the idle timeout is one for both legs.
 type watchdog struct {
 	timeout time.Duration
+	told    func()       // of its striking; nil for nobody
 	last    atomic.Int64 // of the last byte, in nanoseconds since epoch
 
 	mu     sync.Mutex // guards what follows
@@ -53,6 +54,9 @@ func (w *watchdog) check() {
 		return
 	}
 	w.armed, w.fired = false, true
+	if w.told != nil {
+		w.told()
+	}
 	w.onIdle()
 }
 

@@ -62,6 +62,10 @@ func (l *Lab) buildChain(ctx context.Context, path string, b behind) (*chain, er
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
+	return l.buildLegs(ctx, path, legs, b)
+}
+
+func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b behind) (_ *chain, err error) {
 	c := &chain{path: path, nodes: make([]*node, len(legs)), inner: b.address}
 	next := realproxy.Next{Address: b.address, Name: b.name}
 	for i, leg := range slices.Backward(legs) {

@@ -26,6 +26,7 @@ type pki struct {
 	innerRoots            *x509.CertPool
 	client                tls.Certificate
 	service               tls.Certificate // of services behind passthrough routes
+	stub                  tls.Certificate // of the target that checks play: some profiles verify it, by the name they send or by its address
 
 	outerCA, innerCA, clientCA string // files
 	clientCert, clientKey      string
@@ -67,6 +68,12 @@ func newPKI(dir string, sc *scenario.Scenario, f *fixture) (*pki, error) {
 		},
 		func() (err error) {
 			p.service, err = p.inner.Issue(certs.Leaf{CommonName: "passed-through service", DNS: names})
+			return
+		},
+		func() (err error) {
+			leaf := reachable(sc.Topology.Router.Name)
+			leaf.DNS = append(leaf.DNS, names...)
+			p.stub, err = p.inner.Issue(leaf)
 			return
 		},
 		func() (err error) {
