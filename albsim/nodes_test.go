@@ -78,7 +78,11 @@ func TestALB_DNS_01_TheNameHasTheNodesOfTheMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer dns.Close()
+	defer func() {
+		if err := dns.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	port := addrPort(m.Addrs()[0]).Port()
 	at := func(ip string) *sim {
 		return &sim{t: t, addr: netip.AddrPortFrom(netip.MustParseAddr(ip), port).String()}
