@@ -10,6 +10,7 @@ import (
 func (f *flow) relay(ctx context.Context) {
 	j := &join{p: &f.s.plan.profile, client: f.client, target: f.target}
 	dog := &watchdog{timeout: f.idle()}
+	f.s.watch(dog, f.client)
 	f.client.dog.Store(dog)
 	f.target.dog.Store(dog)
 	dog.arm(func() { j.stop(endIdle) })

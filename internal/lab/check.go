@@ -99,8 +99,11 @@ func checkBalancers(sc *scenario.Scenario) []scenario.Problem {
 
 func checkSimulated(lb *scenario.LoadBalancer, place []string) []scenario.Problem {
 	protocol := lb.Protocol
-	if protocol == scenario.HTTPS {
-		protocol = "HTTP" // without a certificate, which there is none of yet
+	switch protocol { // without a certificate, which there is none of yet
+	case scenario.HTTPS:
+		protocol = "HTTP"
+	case scenario.TLS:
+		protocol = scenario.TCP
 	}
 	_, err := albsim.New(albsim.Config{
 		Profile:      lb.Profile,
