@@ -21,7 +21,7 @@ type connState struct {
 	goAway      func() // ends an h2 connection behind its last stream; nil for HTTP/1; guarded by Server.mu
 }
 
-func (s *Server) accept(ctx context.Context, l *listener) error {
+func (s *Server) accept(ctx context.Context, l *listener, n *node) error {
 	for {
 		select {
 		case s.slots <- struct{}{}:
@@ -30,7 +30,7 @@ func (s *Server) accept(ctx context.Context, l *listener) error {
 		case <-s.stopped:
 			return nil
 		}
-		conn, err := l.net.Accept()
+		conn, err := n.Accept()
 		if err != nil {
 			<-s.slots
 			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil || s.isDraining() {
@@ -45,7 +45,7 @@ func (s *Server) accept(ctx context.Context, l *listener) error {
 					return nil
 				}
 			}
-			return fmt.Errorf("accept on %s: %w", l.net.Addr(), err)
+			return fmt.Errorf("accept on %s: %w", n.Addr(), err)
 		}
 		s.wg.Go(func() {
 			defer func() { <-s.slots }()

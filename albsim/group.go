@@ -39,6 +39,7 @@ type target struct {
 
 	life context.Context //nolint:containedctx // it is the target's own, not a call's: what holds a lease ends with it
 	end  context.CancelCauseFunc
+	fit  fitness // guarded by the group's mu
 
 	// Guarded by the group's mu.
 	state     healthState
@@ -54,7 +55,7 @@ type target struct {
 }
 
 func newTarget(address string) *target {
-	t := &target{address: address, id: newTargetID(address), state: initial, reason: reasonRegistering}
+	t := &target{address: address, id: newTargetID(address), state: initial, reason: reasonRegistering, fit: newFitness()}
 	t.life, t.end = context.WithCancelCause(context.Background())
 	return t
 }
@@ -73,6 +74,7 @@ type pickRequest struct {
 type lease struct {
 	group  *group
 	target *target
+	fit    context.Context //nolint:containedctx // the target's, as it was when it was chosen
 }
 
 // pick chooses a target: the one that the client's cookie names, else by the group's algorithm; a flow's by its hash. It is
@@ -97,7 +99,7 @@ func (g *group) pick(q pickRequest) (*lease, bool) {
 	}
 	t.requests++
 	t.outstanding.Add(1)
-	return &lease{group: g, target: t}, true
+	return &lease{group: g, target: t, fit: t.fit.ctx}, true
 }
 
 func (l *lease) release() {

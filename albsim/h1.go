@@ -47,10 +47,15 @@ func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionS
 		br: bufio.NewReaderSize(m, 8<<10), bw: bufio.NewWriterSize(m, 4<<10),
 	}
 	m.dog.Store(f.dog)
-	if raw, ok := below[*rawConn](conn); ok && s.opt.Observe != nil {
-		f.dog.told = func() { raw.wire.tell(Event{Kind: EventTimer, Detail: "idle timeout"}) }
-	}
+	s.watch(f.dog, conn)
 	return f
+}
+
+// watch has Options.Observe told when the timeout of a front connection strikes.
+func (s *Server) watch(dog *watchdog, front net.Conn) {
+	if raw, ok := below[*rawConn](front); ok && s.opt.Observe != nil {
+		dog.told = func() { raw.wire.tell(Event{Kind: EventTimer, Detail: "idle timeout"}) }
+	}
 }
 
 // one serves a request and tells whether the connection can take another.

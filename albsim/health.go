@@ -130,6 +130,8 @@ func (g *group) judge(ctx context.Context, t *target, reason string) {
 	t.streak, t.warmFrom = 0, time.Time{}
 	if t.state == healthy {
 		g.warm(t, time.Now())
+	} else {
+		t.turnUnhealthy()
 	}
 	g.s.log.Info("target health", "group", g.name, "target", t.address, "state", t.state, "reason", t.reason)
 	g.settle()

@@ -17,7 +17,9 @@ type healthCheck struct {
 	healthyThreshold   int
 	unhealthyThreshold int
 	codes              []codeRange
-	multiplexed        bool // h2
+	multiplexed        bool                       // h2
+	preface            []byte                     // in front of everything else
+	host               func(node net.Addr) string // nil for the target's own
 	ask                func(ctx context.Context, h *healthCheck, conn net.Conn, host string, limit int) (code int, err error)
 }
 

@@ -50,6 +50,11 @@ func (h *healthCheck) code(ctx context.Context, s *Server, address string) (int,
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
+	if len(h.preface) > 0 {
+		if _, err := conn.Write(h.preface); err != nil {
+			return 0, err
+		}
+	}
 	standard := "80"
 	if h.secure {
 		standard = "443"
@@ -64,7 +69,9 @@ func (h *healthCheck) code(ctx context.Context, s *Server, address string) (int,
 		}
 		conn = secured
 	}
-	if port != standard {
+	if h.host != nil {
+		host = h.host(conn.LocalAddr())
+	} else if port != standard {
 		host = net.JoinHostPort(host, port)
 	}
 	return h.ask(ctx, h, conn, host, s.plan.profile.MaxResponseHeaders)

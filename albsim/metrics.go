@@ -35,7 +35,13 @@ func (c *counters) answered(balancer, target int) {
 func (s *Server) Metrics() map[string]int64 {
 	c := &s.count
 	if s.plan.profile.Kind == network {
-		return c.ofFlows()
+		out := c.ofFlows()
+		for _, g := range s.GroupMetrics() {
+			for name, n := range g {
+				out[name] += int64(n)
+			}
+		}
+		return out
 	}
 	out := map[string]int64{
 		"ActiveConnectionCount":                           c.activeConnections.Load(),

@@ -25,7 +25,9 @@ func (c *groupCounters) answered(status int, after time.Duration) {
 func (s *Server) GroupMetrics() map[string]map[string]float64 {
 	out := map[string]map[string]float64{}
 	for _, g := range s.plan.order {
-		out[g.name] = g.metrics()
+		if out[g.name] = g.metrics(); g.network != nil {
+			out[g.name] = flowMetrics(out[g.name])
+		}
 	}
 	return out
 }

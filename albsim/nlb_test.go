@@ -97,7 +97,7 @@ func TestFlowHashIsReplayable(t *testing.T) {
 	}
 }
 
-func TestProxyHeaderStandsInFrontOfWhatTheClientSends(t *testing.T) {
+func TestNLB_PP_01_HeaderInFrontOfWhatTheClientSends(t *testing.T) {
 	got := make(chan []byte, 1)
 	at := sink(t, func(c *client) {
 		b := make([]byte, 16+84+len("PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello"))
@@ -256,15 +256,4 @@ func TestTCPWithoutATargetIsReset(t *testing.T) {
 	m = start(t, throughTCP(), Options{})
 	m.refused()
 	m.counted(map[string]int64{"TCP_ELB_Reset_Count": 1, "NewFlowCount": 0})
-}
-
-func TestNLB_TCP_05_AnUnhealthyTargetsFlowsAreReset(t *testing.T) {
-	at, conns := holding(t)
-	m := start(t, throughTCP(at.addr), Options{})
-	c := m.dial()
-	behind := <-conns
-	m.first().end(errors.New("unhealthy"))
-	c.isReset()
-	behind.isReset()
-	m.counted(map[string]int64{"TCP_ELB_Reset_Count": 2, "ActiveFlowCount": 0})
 }

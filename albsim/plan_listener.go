@@ -9,8 +9,10 @@ import (
 
 // listenerPlan is a listener that was found good.
 type listenerPlan struct {
-	address string
-	secure  bool
+	hosts     []string // of the nodes
+	inService int      // of them, at a time
+	port      string
+	secure    bool
 	// serve has one connection of the listener from its accept to its end; who calls it closes the connection.
 	serve  func(s *Server, ctx context.Context, c *connState, raw *rawConn)
 	certs  []tls.Certificate
@@ -26,10 +28,11 @@ type listenerPlan struct {
 }
 
 func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPlan {
-	out := &listenerPlan{address: l.Listen, secure: l.Protocol == "HTTPS", mutual: "off"}
+	out := &listenerPlan{secure: l.Protocol == "HTTPS", mutual: "off"}
 	if msg := checkAddress(l.Listen, true); msg != "" {
 		faults.add(path+".listen", "%q: %s", l.Listen, msg)
 	}
+	planNodes(l, out, path, faults)
 	if p.profile.Kind == network {
 		p.planNetworkListener(l, out, path, faults)
 		return out

@@ -54,3 +54,6 @@ func proxyHeader(client, destination netip.AddrPort, endpoint string) []byte {
 	binary.BigEndian.PutUint32(b[sum:], crc32.Checksum(b, crc32.MakeTable(crc32.Castagnoli)))
 	return b
 }
+
+// localProxyHeader says that the balancer speaks for itself, as health checks do; that it is LOCAL is inferred.
+func localProxyHeader() []byte { return append([]byte(proxySignature), 0x20, 0, 0, 0) }

@@ -76,13 +76,16 @@ type Server struct {
 	mu                           sync.Mutex // guards what follows
 	conns                        map[*connState]struct{}
 	listening, serving, draining bool
+	begin                        func(*listener, *node) // accepts on a node; nil when nobody serves
 }
 
-// listener is one bound port.
+// listener is one bound port, on every node that is in service.
 type listener struct {
 	plan    *listenerPlan
-	net     net.Listener
-	port    int // as advertised
+	nodes   []*node  // in service, the oldest first; guarded by Server.mu as what follows
+	leaving []*node  // out of service, and still accepting
+	spare   []string // the addresses of the others
+	port    int      // as advertised
 	dnsName string
 	tls     *tls.Config
 	overH2  *h2Targets
@@ -134,26 +137,24 @@ func (s *Server) Listen(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("open connection log: %w", err), s.access.close())
 	}
 	for i, lp := range s.plan.listeners {
-		var lc net.ListenConfig
-		if lp.network != nil {
-			lc.KeepAlive = -1 // NLB-TCP-04: only what we mean to send
+		l := &listener{plan: lp, spare: lp.hosts, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
+		s.listeners = append(s.listeners, l)
+		port := lp.port
+		for range lp.inService {
+			if err := s.bind(ctx, l, port); err != nil {
+				return s.notListening(fmt.Errorf("listeners[%d].listen: %w", i, err))
+			}
+			if _, bound, err := net.SplitHostPort(l.nodes[0].Addr().String()); err == nil {
+				port = bound
+			}
 		}
-		ln, err := lc.Listen(ctx, "tcp", lp.address)
-		if err != nil {
-			return s.notListening(fmt.Errorf("listeners[%d].listen: %w", i, err))
-		}
-		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
-		if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil && l.port == 0 {
+		if l.port == 0 {
 			l.port, _ = strconv.Atoi(port)
 		}
 		l.dnsName = s.ownName(l)
-		if s.opt.Wrap != nil {
-			l.net = s.opt.Wrap(ln)
-		}
 		if lp.secure {
 			l.tls = s.frontTLS(lp)
 		}
-		s.listeners = append(s.listeners, l)
 	}
 	for _, i := range slices.Concat(s.plan.profile.Faults, s.plan.faults) {
 		s.board.inject(i, time.Now())
@@ -181,15 +182,15 @@ func (s *Server) ownName(l *listener) string {
 	if len(l.plan.certs) > 0 && l.plan.certs[0].Leaf != nil && len(l.plan.certs[0].Leaf.DNSNames) > 0 {
 		return l.plan.certs[0].Leaf.DNSNames[0]
 	}
-	host, _, _ := net.SplitHostPort(l.net.Addr().String())
+	host, _, _ := net.SplitHostPort(l.nodes[0].Addr().String())
 	return host
 }
 
-// Addrs are the bound addresses, in the order of the document's listeners.
+// Addrs are the bound addresses, in the order of the document's listeners; of one with several nodes that of the oldest.
 func (s *Server) Addrs() []net.Addr {
 	out := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
-		out[i] = l.net.Addr()
+	for i := range s.listeners {
+		out[i] = s.Nodes(i)[0]
 	}
 	return out
 }
@@ -199,19 +200,26 @@ func (s *Server) Addrs() []net.Addr {
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	release := context.AfterFunc(ctx, func() { s.closeListeners() })
-	defer release()
-	failed := make(chan error, len(s.listeners))
+	failed := make(chan error, 1)
 	s.mu.Lock() // a Shutdown that sees serving must find the accept loops to wait for
 	s.serving = true
-	for _, l := range s.listeners {
+	s.begin = func(l *listener, n *node) {
 		s.wg.Go(func() {
-			if err := s.accept(ctx, l); err != nil {
-				failed <- err
+			if err := s.accept(ctx, l, n); err != nil {
+				select {
+				case failed <- err:
+				default: // one is enough
+				}
 				cancel()
 			}
 		})
 	}
+	for _, l := range s.listeners {
+		for _, n := range l.nodes {
+			s.begin(l, n)
+		}
+	}
+	s.wg.Go(func() { s.closeWhenOver(ctx) })
 	s.beginChecks(ctx)
 	s.mu.Unlock()
 	s.wg.Wait()
@@ -282,9 +290,22 @@ func (s *Server) closeTargets() {
 	}
 }
 
+// closeWhenOver closes the listeners when nothing is to be accepted any more. While it runs a node may be added: the count of
+// goroutines cannot have come to nothing before.
+func (s *Server) closeWhenOver(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.stopped:
+	}
+	s.closeListeners()
+}
+
 func (s *Server) closeListeners() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin = nil
 	for _, l := range s.listeners {
-		l.net.Close()
+		l.close()
 	}
 }
 
