@@ -16,11 +16,12 @@ type connState struct {
 	cancel      context.CancelFunc // cuts it
 	established time.Time
 	traceID     string
+	cert        string // the ARN of the certificate that was presented, once the handshake is over
 	idle        bool   // no request under way; guarded by Server.mu
 	goAway      func() // ends an h2 connection behind its last stream; nil for HTTP/1; guarded by Server.mu
 }
 
-func (s *Server) accept(ctx context.Context, l *listener) error {
+func (s *Server) accept(ctx context.Context, l *listener, n *node) error {
 	for {
 		select {
 		case s.slots <- struct{}{}:
@@ -29,7 +30,7 @@ func (s *Server) accept(ctx context.Context, l *listener) error {
 		case <-s.stopped:
 			return nil
 		}
-		conn, err := l.net.Accept()
+		conn, err := n.Accept()
 		if err != nil {
 			<-s.slots
 			if errors.Is(err, net.ErrClosed) || ctx.Err() != nil || s.isDraining() {
@@ -44,7 +45,7 @@ func (s *Server) accept(ctx context.Context, l *listener) error {
 					return nil
 				}
 			}
-			return fmt.Errorf("accept on %s: %w", l.net.Addr(), err)
+			return fmt.Errorf("accept on %s: %w", n.Addr(), err)
 		}
 		s.wg.Go(func() {
 			defer func() { <-s.slots }()

@@ -11,7 +11,7 @@ import (
 const (
 	elbName  = "app/albsim/0000000000000000"
 	groupARN = "arn:aws:elasticloadbalancing:albsim:000000000000:targetgroup/%s/0000000000000000"
-	certARN  = "arn:aws:acm:albsim:000000000000:certificate/default"
+	certARN  = "arn:aws:acm:albsim:000000000000:certificate/%x" // the beginning of its SHA-256
 )
 
 // line writes the line of the access log.
@@ -21,16 +21,16 @@ func (r *record) line(sent int64) {
 	}
 	q := r.req
 	total := time.Since(q.received)
-	targetTime, rest := "-1", "-1"
+	requestTime, targetTime, rest := "-1", "-1", "-1"
 	if r.targetStatus != 0 {
-		targetTime, rest = secs(r.targetTime), "0.000"
+		requestTime, targetTime, rest = secs(r.requestTime), secs(r.targetTime), "0.000"
 		if !r.tunnel {
-			rest = secs(max(0, total-r.targetTime))
+			rest = secs(max(0, total-r.requestTime-r.targetTime))
 		}
 	}
 	cipher, protocol, domain, arn := "-", "-", "-", "-"
 	if q.tls != nil {
-		cipher, protocol, arn = suiteName(q.tls.CipherSuite), versionName(q.tls.Version), certARN
+		cipher, protocol, arn = suiteName(q.tls.CipherSuite), versionName(q.tls.Version), r.state.cert
 		if q.tls.ServerName != "" && named(r.l.plan.certs, q.tls.ServerName) {
 			domain = q.tls.ServerName
 		}
@@ -42,7 +42,7 @@ func (r *record) line(sent int64) {
 	agent, _ := q.get("User-Agent")
 	err := r.s.access.line(
 		r.kind(), time.Now().UTC().Format(logTime), elbName, q.client.String(), dash(r.target),
-		"0.000", targetTime, rest, status(r.status), status(r.targetStatus),
+		requestTime, targetTime, rest, status(r.status), status(r.targetStatus),
 		strconv.FormatInt(r.received, 10), strconv.FormatInt(sent, 10),
 		quote(r.requestLine()), quote(agent), cipher, protocol, group,
 		quote(r.trace), quote(domain), quote(arn), strconv.Itoa(r.priority), q.received.UTC().Format(logTime),

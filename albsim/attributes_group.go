@@ -14,11 +14,20 @@ type groupSettings struct {
 	mitigate       bool   // anomaly_mitigation
 	slowStart      time.Duration
 
-	sticky                    bool
-	stickyType                string // lb_cookie or app_cookie
-	lbCookieLife, appLife     time.Duration
-	appCookie                 string
-	healthyCount, healthyPart int64 // below either, requests go to every target; a part of 0 is off
+	sticky                bool
+	stickyType            string // lb_cookie or app_cookie
+	lbCookieLife, appLife time.Duration
+	appCookie             string
+
+	routing, dns healthyTargets // below routing, requests go to every target
+}
+
+// healthyTargets are a group's minimum as a number and as a percentage of its targets; 0 is off.
+type healthyTargets struct{ count, percentage int64 }
+
+// below tells whether there are too few by either.
+func (h healthyTargets) below(healthy, all int) bool {
+	return int64(healthy) < h.count || int64(healthy)*100 < h.percentage*int64(all)
 }
 
 // groupAttributes are of alb.md sections 5, 9 and 11 (TG, STK, TGH, N-TG). Spelling, ranges and defaults are those of AWS's
@@ -32,7 +41,7 @@ var groupAttributes = attributeSet[groupSettings]{
 			"load_balancing.algorithm.type", "round_robin",
 			words(func(s *groupSettings, v string) { s.algorithm = v }, "round_robin", "least_outstanding_requests", "weighted_random"),
 		},
-		// There is one zone: neither this nor dns_failover changes what a client or a target sees.
+		// There is one zone: this changes nothing, and dns_failover no more than a metric.
 		{"load_balancing.cross_zone.enabled", "use_load_balancer_configuration", crossZone},
 		{"slow_start.duration_seconds", 0, slowStart},
 		{"stickiness.app_cookie.cookie_name", "", cookieName},
@@ -40,15 +49,15 @@ var groupAttributes = attributeSet[groupSettings]{
 		{"stickiness.enabled", false, boolean(func(s *groupSettings) *bool { return &s.sticky })},
 		{"stickiness.lb_cookie.duration_seconds", 86400, seconds(1, 604800, func(s *groupSettings) *time.Duration { return &s.lbCookieLife })},
 		{"stickiness.type", "lb_cookie", words(func(s *groupSettings, v string) { s.stickyType = v }, "lb_cookie", "app_cookie")},
-		{"target_group_health.dns_failover.minimum_healthy_targets.count", 1, threshold(maxTargets, true, func(*groupSettings, int64) {})},
-		{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", threshold(100, true, func(*groupSettings, int64) {})},
+		{"target_group_health.dns_failover.minimum_healthy_targets.count", 1, threshold(maxTargets, true, func(s *groupSettings, n int64) { s.dns.count = n })},
+		{"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off", threshold(100, true, func(s *groupSettings, n int64) { s.dns.percentage = n })},
 		{
 			"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", 1,
-			threshold(maxTargets, false, func(s *groupSettings, n int64) { s.healthyCount = n }),
+			threshold(maxTargets, false, func(s *groupSettings, n int64) { s.routing.count = n }),
 		},
 		{
 			"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off",
-			threshold(100, true, func(s *groupSettings, n int64) { s.healthyPart = n }),
+			threshold(100, true, func(s *groupSettings, n int64) { s.routing.percentage = n }),
 		},
 	},
 	foreign: []string{
@@ -60,14 +69,12 @@ var groupAttributes = attributeSet[groupSettings]{
 		"target_failover.on_unhealthy",
 		"target_health_state.unhealthy.connection_termination.enabled",
 		"target_health_state.unhealthy.draining_interval_seconds",
+		"waf.http2.traffic_inspection_behavior",
 	},
 }
 
 // GroupAttributes lists a target group's keys that a document may set, with their defaults.
 func GroupAttributes() map[string]any { return groupAttributes.defaults() }
-
-// maxTargets is AWS's quota of targets a load balancer: alb.md section 9 (LIM).
-const maxTargets = 1000
 
 // planGroupSettings reads a group's attributes and refuses what AWS refuses of them together.
 func planGroupSettings(given map[string]any, path string, faults *Faults) groupSettings {

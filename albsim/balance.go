@@ -12,7 +12,7 @@ func (g *group) choose(now time.Time) *target {
 	case "least_outstanding_requests":
 		return g.leastOutstanding()
 	case "weighted_random":
-		return g.routable[rand.IntN(len(g.routable))]
+		return g.atRandom()
 	}
 	return g.inTurn(now)
 }
@@ -61,6 +61,21 @@ func (g *group) warm(t *target, now time.Time) {
 			return
 		}
 	}
+}
+
+// atRandom draws by weight: alike, but for what anomaly mitigation has cut.
+func (g *group) atRandom() *target {
+	total := 0.0
+	for _, t := range g.routable {
+		total += 1 - t.account.cut
+	}
+	at := rand.Float64() * total
+	for _, t := range g.routable {
+		if at -= 1 - t.account.cut; at < 0 {
+			return t
+		}
+	}
+	return g.routable[len(g.routable)-1] // rounding
 }
 
 // leastOutstanding takes turns among those that are equally busy.

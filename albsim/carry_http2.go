@@ -49,7 +49,7 @@ func (o overHTTP2) carry(ctx context.Context, x *exchange, l *lease, fields []fi
 		req.Body = body
 	}
 	x.rec.target = l.target.address
-	begun := time.Now()
+	begun := x.rec.sent()
 	resp, err := x.l.overH2.RoundTrip(req.WithContext(ctx))
 	x.rec.targetTime = time.Since(begun)
 	if err != nil {

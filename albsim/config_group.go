@@ -23,13 +23,13 @@ type TargetGroup struct {
 type HealthCheck struct {
 	// Enabled is false when left out, unlike AWS's: every target is then sent requests, in state unavailable.
 	Enabled bool `json:"enabled,omitempty"`
-	// Protocol is HTTP when empty.
-	Protocol string `json:"protocol,omitempty" jsonschema:"enum=HTTP,enum=HTTPS"`
+	// Protocol is HTTP when empty; behind a network load balancer TCP, which is a connect, but for target type alb.
+	Protocol string `json:"protocol,omitempty" jsonschema:"enum=HTTP,enum=HTTPS,enum=TCP"`
 	// Port is traffic-port when empty: the target's own.
 	Port string `json:"port,omitempty"`
 	// Path is / when empty, and /AWS.ALB/healthcheck for a group of protocol version GRPC.
 	Path string `json:"path,omitempty"`
-	// IntervalSeconds is 30 when 0, TimeoutSeconds 5.
+	// IntervalSeconds is 30 when 0, TimeoutSeconds 5, or behind a network load balancer 10, and 6 for HTTP.
 	IntervalSeconds int `json:"interval_seconds,omitempty" jsonschema:"minimum=5,maximum=300"`
 	TimeoutSeconds  int `json:"timeout_seconds,omitempty" jsonschema:"minimum=2,maximum=120"`
 	// HealthyThresholdCount is 5 when 0, UnhealthyThresholdCount 2.
@@ -40,7 +40,7 @@ type HealthCheck struct {
 
 // Matcher says which codes a healthy target answers with: values and ranges, as in 200,301-302.
 type Matcher struct {
-	// HTTPCode is 200 when empty; from 200 to 499.
+	// HTTPCode is 200 when empty, behind a network load balancer 200-399; from 200 to 499.
 	HTTPCode string `json:"http_code,omitempty"`
 	// GRPCCode is 12 when empty; from 0 to 99, and only for a group of protocol version GRPC.
 	GRPCCode string `json:"grpc_code,omitempty"`

@@ -3,9 +3,13 @@ package albsim
 // Listener is one port in front.
 type Listener struct {
 	// Listen is host:port; port 0 picks one.
-	Listen   string `json:"listen" jsonschema:"required"`
-	Protocol string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS,enum=TCP,enum=TLS"`
-	// Certificates are for HTTPS and TLS; the first is the default, which answers no SNI and an unknown one.
+	Listen string `json:"listen" jsonschema:"required"`
+	// Nodes are IP addresses, one for each node of the balancer, that go before the port of Listen, which then has no host.
+	Nodes []string `json:"nodes,omitempty"`
+	// NodesInService is how many of them there are at a time, all when 0; the others wait for a rotation.
+	NodesInService int    `json:"nodes_in_service,omitempty"`
+	Protocol       string `json:"protocol" jsonschema:"required,enum=HTTP,enum=HTTPS,enum=TCP,enum=TLS"`
+	// Certificates are for HTTPS and TLS. The default answers no SNI and an unknown one: the one that says so, or the first.
 	Certificates []Certificate `json:"certificates,omitempty"`
 	// SSLPolicy is ELBSecurityPolicy-2016-08 when empty, which is what AWS's interface defaults to.
 	SSLPolicy string `json:"ssl_policy,omitempty"`
@@ -22,6 +26,8 @@ type Listener struct {
 type Certificate struct {
 	Cert string `json:"cert" jsonschema:"required"`
 	Key  string `json:"key" jsonschema:"required"`
+	// Default makes it the listener's default; one can.
+	Default bool `json:"default,omitempty"`
 }
 
 // MutualAuthentication is what an HTTPS listener does about client certificates.

@@ -130,6 +130,14 @@ func TestEveryProfileStatesItsEvidence(t *testing.T) {
 			if !slices.Contains([]string{"D", "O", "S", "I", "A", "unknown"}, k.Grade) {
 				t.Errorf("%s: %s has grade %q", name, k.Name, k.Grade)
 			}
+			if k.Source == "" {
+				t.Errorf("%s: %s has no source", name, k.Name)
+			}
+			for word := range strings.FieldsSeq(k.Value) {
+				if k.Words != nil && !slices.Contains(k.Words, word) {
+					t.Errorf("%s: %s is %q, want one of %q", name, k.Name, word, k.Words)
+				}
+			}
 		}
 	}
 }

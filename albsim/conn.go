@@ -17,6 +17,7 @@ type rawConn struct {
 	net.Conn
 	wire   *wire
 	hello  *tls.ClientHelloInfo
+	chosen *tls.Certificate // what a TLS server answered that with
 	eof    atomic.Bool
 	muted  atomic.Bool // what is written is dropped: crypto/tls cannot fail a handshake without an alert
 	closed func()      // called once, by the first Close; nil for nothing
@@ -142,7 +143,7 @@ func reset(c net.Conn) {
 		}
 	}
 	if raw, ok := below[*rawConn](c); ok {
-		raw.Close() // nothing that a fault holds back is waited for
+		_ = raw.Close() // nothing that a fault holds back is waited for
 	}
 	c.Close()
 }

@@ -36,6 +36,9 @@ func (s *Server) Register(group, address string) error {
 	if err != nil {
 		return err
 	}
+	if _, function := g.carrier.(overLambda); function {
+		return fmt.Errorf("register %q: the function of target group %s cannot be changed", address, group)
+	}
 	if msg := checkAddress(address, false); msg != "" {
 		return fmt.Errorf("register %q: %s", address, msg)
 	}
@@ -98,7 +101,7 @@ func (g *group) leave(t *target) {
 		g.mu.Unlock()
 		if over {
 			t.end(errDeregistered)
-			g.s.pool.drop(t.address)
+			g.s.forget(t.address)
 		}
 	})
 	t.drain = timer
@@ -111,7 +114,20 @@ func (g *group) rested(t *target) {
 	over := t.outstanding.Load() == 0 && t.state == draining
 	g.mu.Unlock()
 	if over {
-		g.s.pool.drop(t.address)
+		g.s.forget(t.address)
+	}
+}
+
+// forget closes the idle connections to a target; net/http, which has those of h2, knows no better than to close all idle ones.
+func (s *Server) forget(address string) {
+	s.pool.drop(address)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.listening {
+		return
+	}
+	for _, l := range s.listeners {
+		l.overH2.CloseIdleConnections()
 	}
 }
 

@@ -1,8 +1,10 @@
 package albsim
 
 import (
+	"context"
 	"errors"
 	"io"
+	"net"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -75,6 +77,25 @@ func TestALB_DRN_01_AfterTheDelayItIs502(t *testing.T) {
 		t.Error("the target got a byte, want its end")
 	}
 	m.settled() // unused: not there any more
+}
+
+func TestALB_DRN_01_TheDelayEndsAConnectToo(t *testing.T) {
+	dialing := make(chan struct{})
+	m := start(t, leaving(1, "127.0.0.1:1"), Options{
+		TimeScale: 0.1,
+		DialTarget: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			close(dialing)
+			<-ctx.Done()
+			return nil, ctx.Err()
+		},
+	})
+	c := m.dial()
+	c.send(plainGet)
+	<-dialing
+	m.deregister("127.0.0.1:1")
+	if status, head, _ := c.response(); status != 502 {
+		t.Errorf("got %q, want 502", head)
+	}
 }
 
 func TestALB_DRN_01_ATargetThatClosesEarlyIs502(t *testing.T) {
@@ -150,7 +171,8 @@ func TestALB_DRN_02_TunnelAtTheEndOfTheDelay(t *testing.T) {
 
 func TestRegisterTakesADrainingTargetBack(t *testing.T) {
 	target, release := held(t)
-	m := start(t, leaving(20, target.addr), Options{TimeScale: 0.01})
+	after := closedPort(t)
+	m := start(t, leaving(20, target.addr, after), Options{TimeScale: 0.01})
 	c := m.dial()
 	c.send(plainGet)
 	target.head(t)
@@ -158,8 +180,8 @@ func TestRegisterTakesADrainingTargetBack(t *testing.T) {
 	if err := m.Register("t", target.addr); err != nil {
 		t.Fatal(err)
 	}
-	m.settled("unavailable Target.HealthCheckDisabled")
-	<-time.After(300 * time.Millisecond) // the delay would be over
+	m.deregister(after)
+	m.settled("unavailable Target.HealthCheckDisabled") // the one that left later is gone, so the first's delay would be over
 	release()
 	if status, head, _ := c.response(); status != 200 {
 		t.Errorf("the request under way got %q", head)

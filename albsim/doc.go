@@ -1,5 +1,6 @@
-// Package albsim simulates an application load balancer as the real ones are documented and observed to behave: it ends
-// TLS, speaks HTTP/1.1 and h2 in front and HTTP/1.1, h2 or gRPC to its targets, and turns a 101 into an opaque tunnel.
+// Package albsim simulates load balancers as the real ones are documented and observed to behave. An application load
+// balancer ends TLS, speaks HTTP/1.1 and h2 in front and HTTP/1.1, h2 or gRPC to its targets, and turns a 101 into an opaque
+// tunnel; a network load balancer passes bytes on, or ends TLS and knows no HTTP.
 //
 // A [Config] is the simulator's document of DESIGN.md section 5, in AWS's vocabulary. A [Profile] is what a product does
 // where the document has no word: data, one file each, every knob with the grade and source of its value. The facts are
@@ -26,12 +27,52 @@
 // The idle timeout counts plaintext bytes of either direction on either leg. TCP keep-alive, TLS records without content
 // and h2 PING do not count. [Options.TimeScale] multiplies every timer, since the document has whole seconds only.
 //
+// # Targets
+//
+// A target group chooses by the client's stickiness cookie, else by its algorithm, among its healthy targets, and among all of
+// them when too few are healthy. [Server.Register] and [Server.Deregister] change a group while it runs, [Server.Targets] tells
+// AWS's state and reason of each. Health checks are off where a document does not ask for them. Anomaly mitigation's shape is not
+// documented; [GroupAttributes] has the keys and what is known of them.
+//
+// # Network load balancers
+//
+// A document whose profile is aws-nlb-tcp or aws-nlb-tls has listeners and target groups of protocol TCP and TLS, and no others.
+// A TCP listener passes bytes on as they are, to one target for a connection's life; a TLS listener ends TLS, by the policies of
+// alpn_policy, without ever asking for a certificate. An idle connection is forgotten in silence, and the next byte of either
+// end gets a RST. This is done with sockets, and packets cannot be seen, so that these differ from a real one:
+//
+//   - A client is accepted before the target has. Where a real one would hold back the SYN's answer, or pass the target's RST
+//     on, the connection is reset behind its establishment.
+//   - What comes to a forgotten connection is acknowledged by the kernel before its RST goes out. After two idle timeouts more the
+//     RST goes out unasked, and at once for more than a quarter of all connections: the sockets are needed.
+//   - A TCP keep-alive is answered here and not passed on. It is found by counting segments, on Linux alone, a twentieth of the
+//     timeout late, at most 5 seconds. The interval of those that a TLS listener sends is in whole seconds.
+//   - The client's address is the source towards a target only if it is one of this machine's, such as 127.0.0.2, and never
+//     together with its port. Any other is refused, logged and counted as PortAllocationErrorCount, unless
+//     preserve_client_ip.enabled is false. A target may be its own client, which AWS's cannot. [Options.DialTarget] takes no source.
+//   - The flow hash takes [Options.Seed] where AWS takes the TCP sequence number.
+//   - What is behind a RST that a target sends with data before it may be lost on the way, as in any relay.
+//
+// UDP and QUIC listeners are refused. Metrics that count packets or capacity units are not there.
+//
+// # Nodes
+//
+// A listener may have several addresses, one for each node, of which [Server.Nodes] tells those that the balancer's name has now;
+// [Server.Rotate] replaces the oldest. Who answers for the name is not part of this package.
+//
+// # Faults
+//
+// An [Injection] disturbs the bytes of either hop, below TLS: from a connection's beginning when it stands in the document or
+// the profile, from the moment of [Server.Inject] on those that stand. The same seed cuts the same connection at the same
+// offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
+// fault and an observer a read or write pays for one look at a flag.
+//
 // # What it does not do, and says so
 //
-// New refuses with a sentence: NLB protocols, authenticate actions, health checks and TLS policies that crypto/tls cannot keep. Trailers pass between h2
-// and h2 only, those of a request if they were announced. An h2 target
-// gets the fields in no order, because net/http takes them as a map. A request of h2 with Connection, Upgrade or another field
-// that HTTP/2 forbids gets 400 and a line in the log; what AWS does with it is unknown (alb.md 16.8).
+// New refuses with a sentence: authenticate actions and TLS policies that crypto/tls cannot keep. Trailers pass
+// between h2 and h2 only, those of a request if they were announced. An h2 target gets the fields in no order, because net/http
+// takes them as a map. A request of h2 with Connection, Upgrade or another field that HTTP/2 forbids gets 400 and a line in the
+// log; what AWS does with it is unknown (alb.md 16.8).
 //
 // A request goes to a second connection only if it may be repeated and the first, from the pool, gave no byte; anything else
 // that a target breaks off is 502. A client of HTTP/1.1 that leaves in the middle of a response is noticed by the next write

@@ -146,6 +146,7 @@ func (x *exchange) forward(ctx context.Context, a *action) *targetConn {
 	x.s.count.requests.Add(1)
 	x.lease = l
 	c := x.deliver(ctx, l)
+	l.settleAccount(x.rec.failed())
 	if c == nil {
 		l.release()
 	}

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -32,7 +34,11 @@ func (s *Server) baseTLS(l *listenerPlan) *tls.Config {
 	cfg := &tls.Config{
 		KeyLogWriter: s.opt.FrontKeyLog,
 		GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return chooseCertificate(l.certs, hello), nil
+			chosen := chooseCertificate(l.certs, hello)
+			if raw, ok := hello.Conn.(*rawConn); ok {
+				raw.chosen = chosen
+			}
+			return chosen, nil
 		},
 	}
 	l.policy.apply(cfg)
@@ -49,6 +55,7 @@ func (s *Server) serveTLS(ctx context.Context, c *connState, raw *rawConn) {
 	state := conn.ConnectionState()
 	s.frontHello(raw, &state, err)
 	raw.hello = nil
+	c.cert = chosenARN(raw.chosen, state.DidResume)
 	if err == nil {
 		s.connectionLog(c, &state, time.Since(c.established), "Success")
 	} else {
@@ -66,6 +73,18 @@ func (s *Server) serveTLS(ctx context.Context, c *connState, raw *rawConn) {
 		return
 	}
 	s.serveH1(ctx, c, conn, &state)
+}
+
+// chosenARN is the access log's word for the certificate of a connection.
+func chosenARN(c *tls.Certificate, resumed bool) string {
+	switch {
+	case resumed:
+		return "session-reused"
+	case c == nil:
+		return ""
+	}
+	sum := sha256.Sum256(c.Certificate[0])
+	return fmt.Sprintf(certARN, sum[:8])
 }
 
 func (s *Server) frontHello(raw *rawConn, state *tls.ConnectionState, err error) {

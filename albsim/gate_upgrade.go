@@ -27,8 +27,12 @@ func (p *Profile) crossing(r *request) (tokens []string, refused bool) {
 	if len(tokens) == 0 || p.ConnectionRequired && !hasToken(list(r.fields, "Connection"), "upgrade") {
 		return nil, false
 	}
-	if p.UpgradeList == "first" {
+	switch p.UpgradeList {
+	case "first":
 		tokens = tokens[:1]
+	case "first-field":
+		value, _ := r.get("Upgrade")
+		tokens = list([]field{{name: "Upgrade", value: value}}, "Upgrade")
 	}
 	switch {
 	case len(tokens) > 1 && p.UpgradeList == "refuse",
@@ -57,8 +61,14 @@ func (s *Server) upgradeFields(r *request) (upgrade, connection []field) {
 			}
 		}
 	}
-	if p.UpgradeList == "first" {
+	switch p.UpgradeList {
+	case "first":
 		upgrade = []field{{name: upgrade[0].name, value: tokens[0]}}
+	case "first-field":
+		upgrade = upgrade[:1]
+	}
+	if p.AddConnection && len(connection) == 0 {
+		connection = []field{{name: "Connection", value: "Upgrade"}}
 	}
 	return upgrade, connection
 }
@@ -70,11 +80,17 @@ func (p *Profile) maySwitch(r *request, answer *response) bool {
 	switch {
 	case len(asked) == 0:
 		return p.SwitchWithoutUpgrade == "pass"
-	case p.MatchSwitchToken && !hasToken(asked, strings.Join(got, ",")):
+	case p.MatchSwitchToken && !strings.EqualFold(strings.Join(asked, ","), strings.Join(got, ",")):
 		return false
-	case p.WebSocketKeys == "both" && hasToken(got, "websocket"):
-		key, _ := r.get("Sec-WebSocket-Key")
-		accept, _ := get(answer.fields, "Sec-WebSocket-Accept")
+	case !hasToken(got, "websocket"):
+		return true
+	}
+	key, _ := r.get("Sec-WebSocket-Key")
+	accept, there := get(answer.fields, "Sec-WebSocket-Accept")
+	switch p.WebSocketKeys {
+	case "present":
+		return there
+	case "both":
 		return accept == acceptOf(key)
 	}
 	return true

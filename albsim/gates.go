@@ -7,7 +7,7 @@ var gates = []func(x *exchange) int{methodGate, forwardedForGate, upgradeGate}
 func methodGate(x *exchange) int {
 	switch x.req.method {
 	case "TRACE":
-		return 405
+		return x.s.plan.profile.TraceStatus
 	case "CONNECT":
 		return x.s.plan.profile.ConnectStatus
 	}

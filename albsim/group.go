@@ -18,12 +18,14 @@ type group struct {
 	check   *healthCheck // nil: every target counts as healthy
 	used    bool         // a listener leads to it
 	s       *Server      // set by New
+	count   groupCounters
 
 	mu       sync.Mutex // guards what follows, and what is guarded in its targets
 	targets  []*target  // registered and draining ones, in order of registration
 	routable []*target  // those that requests may go to
 	failOpen bool       // too few are healthy: routable has the others as well
 	turn     uint64     // counts choices
+	assessed time.Time  // when the accounts were
 
 	targetType string
 	network    *networkGroup // nil for an application load balancer's
@@ -37,6 +39,7 @@ type target struct {
 
 	life context.Context //nolint:containedctx // it is the target's own, not a call's: what holds a lease ends with it
 	end  context.CancelCauseFunc
+	fit  fitness // guarded by the group's mu
 
 	// Guarded by the group's mu.
 	state     healthState
@@ -48,10 +51,11 @@ type target struct {
 	credit    float64            // of its turn; see inTurn
 	drain     *time.Timer        // runs while it drains
 	requests  int64              // that it was chosen for
+	account   account
 }
 
 func newTarget(address string) *target {
-	t := &target{address: address, id: newTargetID(address), state: initial, reason: reasonRegistering}
+	t := &target{address: address, id: newTargetID(address), state: initial, reason: reasonRegistering, fit: newFitness()}
 	t.life, t.end = context.WithCancelCause(context.Background())
 	return t
 }
@@ -70,6 +74,7 @@ type pickRequest struct {
 type lease struct {
 	group  *group
 	target *target
+	fit    context.Context //nolint:containedctx // the target's, as it was when it was chosen
 }
 
 // pick chooses a target: the one that the client's cookie names, else by the group's algorithm; a flow's by its hash. It is
@@ -80,18 +85,21 @@ func (g *group) pick(q pickRequest) (*lease, bool) {
 	if len(g.routable) == 0 {
 		return nil, false
 	}
+	now := time.Now()
+	g.assess(now)
 	var t *target
 	if g.network != nil {
 		t = g.routable[q.flow%uint64(len(g.routable))]
 	} else if t = g.stuck(q); t == nil {
-		t = g.choose(time.Now())
+		t = g.choose(now)
 	}
+	g.count.requests.Add(1)
 	if g.failOpen {
-		g.s.count.unhealthyRouting.Add(1)
+		g.count.openly.Add(1)
 	}
 	t.requests++
 	t.outstanding.Add(1)
-	return &lease{group: g, target: t}, true
+	return &lease{group: g, target: t, fit: t.fit.ctx}, true
 }
 
 func (l *lease) release() {
@@ -123,8 +131,7 @@ func (g *group) settle() {
 			fit = append(fit, t)
 		}
 	}
-	n, all := int64(len(fit)), int64(len(registered))
-	g.routable, g.failOpen = fit, n < g.set.healthyCount || n*100 < g.set.healthyPart*all
+	g.routable, g.failOpen = fit, g.set.routing.below(len(fit), len(registered))
 	if g.failOpen {
 		g.routable = registered
 	}

@@ -43,11 +43,19 @@ func (s *Server) serveH1(ctx context.Context, state *connState, conn net.Conn, t
 func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionState) *h1 {
 	m := &meteredConn{Conn: conn}
 	f := &h1{
-		s: s, l: state.l, state: state, conn: m, tls: tlsState, dog: &watchdog{timeout: s.scaled(s.plan.set.idle), tell: s.idleTimer(conn)},
+		s: s, l: state.l, state: state, conn: m, tls: tlsState, dog: &watchdog{timeout: s.scaled(s.plan.set.idle)},
 		br: bufio.NewReaderSize(m, 8<<10), bw: bufio.NewWriterSize(m, 4<<10),
 	}
 	m.dog.Store(f.dog)
+	s.watch(f.dog, conn)
 	return f
+}
+
+// watch has Options.Observe told when the timeout of a front connection strikes.
+func (s *Server) watch(dog *watchdog, front net.Conn) {
+	if raw, ok := below[*rawConn](front); ok && s.opt.Observe != nil {
+		dog.told = func() { raw.wire.tell(Event{Kind: EventTimer, Detail: "idle timeout"}) }
+	}
 }
 
 // one serves a request and tells whether the connection can take another.

@@ -117,7 +117,8 @@ func (s *Server) oneH2(
 	req := h2Request(r, tlsState)
 	req.port, req.mutual, req.set = state.l.port, state.l.plan.mutual, &state.l.plan.set
 	refused := req.checkH2(r, &s.plan.profile, &s.plan.set)
-	dog := &watchdog{timeout: s.scaled(s.plan.set.idle), tell: s.idleTimer(state.conn)}
+	dog := &watchdog{timeout: s.scaled(s.plan.set.idle)}
+	s.watch(dog, state.conn)
 	defer dog.disarm()
 	if req.body != nil {
 		req.body = touching{req.body, dog}

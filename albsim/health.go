@@ -42,6 +42,9 @@ type TargetState struct {
 	Reason string `json:"reason,omitempty"`
 	// Outstanding counts the requests and tunnels that it is at work on.
 	Outstanding int64 `json:"outstanding"`
+	// Anomalous is a target that fails more often than the others; Mitigated one that is sent less for it.
+	Anomalous bool `json:"anomalous,omitempty"`
+	Mitigated bool `json:"mitigated,omitempty"`
 }
 
 // Targets tells of every target, by the document's order of groups and in order of registration. One whose deregistration
@@ -51,7 +54,9 @@ func (s *Server) Targets() []TargetState {
 	for _, g := range s.plan.order {
 		g.mu.Lock()
 		for _, t := range g.targets {
-			out = append(out, TargetState{g.name, t.address, string(t.state), t.reason, t.outstanding.Load()})
+			out = append(out, TargetState{
+				g.name, t.address, string(t.state), t.reason, t.outstanding.Load(), t.account.anomalous, t.account.cut > 0,
+			})
 		}
 		g.mu.Unlock()
 	}
@@ -125,6 +130,8 @@ func (g *group) judge(ctx context.Context, t *target, reason string) {
 	t.streak, t.warmFrom = 0, time.Time{}
 	if t.state == healthy {
 		g.warm(t, time.Now())
+	} else {
+		t.turnUnhealthy()
 	}
 	g.s.log.Info("target health", "group", g.name, "target", t.address, "state", t.state, "reason", t.reason)
 	g.settle()

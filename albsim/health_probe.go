@@ -11,8 +11,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-
-	"golang.org/x/net/http2"
 )
 
 // healthAgent names the load balancer to the targets that it checks (ALB-HC-01).
@@ -52,6 +50,11 @@ func (h *healthCheck) code(ctx context.Context, s *Server, address string) (int,
 	if deadline, ok := ctx.Deadline(); ok {
 		conn.SetDeadline(deadline)
 	}
+	if len(h.preface) > 0 {
+		if _, err := conn.Write(h.preface); err != nil {
+			return 0, err
+		}
+	}
 	standard := "80"
 	if h.secure {
 		standard = "443"
@@ -66,7 +69,9 @@ func (h *healthCheck) code(ctx context.Context, s *Server, address string) (int,
 		}
 		conn = secured
 	}
-	if port != standard {
+	if h.host != nil {
+		host = h.host(conn.LocalAddr())
+	} else if port != standard {
 		host = net.JoinHostPort(host, port)
 	}
 	return h.ask(ctx, h, conn, host, s.plan.profile.MaxResponseHeaders)
@@ -96,28 +101,20 @@ func askHTTP1(_ context.Context, h *healthCheck, conn net.Conn, host string, lim
 }
 
 func askHTTP2(ctx context.Context, h *healthCheck, conn net.Conn, host string, limit int) (int, error) {
-	resp, err := roundTripH2(ctx, h, conn, host, limit, http.MethodGet, http.Header{})
-	if err != nil {
-		return 0, err
-	}
-	return resp.StatusCode, nil
+	status, _, err := h.roundTrip(ctx, conn, host, limit, http.MethodGet, http.Header{})
+	return status, err
 }
 
-// askGRPC calls the method that the path names with an empty message. The code is gRPC's, from the trailers; an answer that is
-// no gRPC has none.
+// askGRPC calls the method that the path names with an empty message. The code is gRPC's; an answer that is no gRPC has none.
 func askGRPC(ctx context.Context, h *healthCheck, conn net.Conn, host string, limit int) (int, error) {
-	resp, err := roundTripH2(ctx, h, conn, host, limit, http.MethodPost, http.Header{
+	status, text, err := h.roundTrip(ctx, conn, host, limit, http.MethodPost, http.Header{
 		"Content-Type": {"application/grpc"}, "Te": {"trailers"},
 	})
 	if err != nil {
 		return 0, err
 	}
-	text := resp.Trailer.Get("Grpc-Status")
-	if text == "" {
-		text = resp.Header.Get("Grpc-Status") // trailers alone
-	}
 	code, err := strconv.Atoi(text)
-	if err != nil || resp.StatusCode != http.StatusOK {
+	if err != nil || status != http.StatusOK {
 		return -1, nil //nolint:nilerr // an answer, and none that fits: a mismatch
 	}
 	return code, nil
@@ -126,34 +123,45 @@ func askGRPC(ctx context.Context, h *healthCheck, conn net.Conn, host string, li
 // emptyMessage is gRPC's frame of a message of no bytes.
 var emptyMessage = []byte{0, 0, 0, 0, 0}
 
-// roundTripH2 sends one request over h2 with prior knowledge and reads the answer to its end.
-func roundTripH2(ctx context.Context, h *healthCheck, conn net.Conn, host string, limit int, method string, header http.Header) (*http.Response, error) {
+// roundTrip sends one request over h2, with prior knowledge where there is no TLS, and reads the answer to its end. grpc is its
+// grpc-status, from the trailers or, where there is nothing else, from the head.
+func (h *healthCheck) roundTrip(ctx context.Context, conn net.Conn, host string, limit int, method string, header http.Header,
+) (status int, grpc string, err error) {
+	dial := func(context.Context, string, string) (net.Conn, error) { return conn, nil }
+	transport := &http.Transport{
+		DialContext: dial, DialTLSContext: dial, DisableCompression: true, MaxResponseHeaderBytes: int64(limit),
+		Protocols: new(http.Protocols),
+	}
+	defer transport.CloseIdleConnections()
 	scheme := "http"
 	if h.secure {
 		scheme = "https"
+		if c, ok := conn.(*tls.Conn); !ok || c.ConnectionState().NegotiatedProtocol != "h2" {
+			return 0, "", errBadCheck
+		}
 	}
+	transport.Protocols.SetHTTP2(h.secure)
+	transport.Protocols.SetUnencryptedHTTP2(!h.secure)
 	var body io.Reader
 	if method == http.MethodPost {
 		body = bytes.NewReader(emptyMessage)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+host+h.path, body)
 	if err != nil {
-		return nil, err
+		return 0, "", err
 	}
 	header.Set("User-Agent", healthAgent)
 	req.Header = header
-	transport := &http2.Transport{AllowHTTP: true, DisableCompression: true, MaxHeaderListSize: uint32(limit)}
-	cc, err := transport.NewClientConn(conn)
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		return nil, err
-	}
-	resp, err := cc.RoundTrip(req)
-	if err != nil {
-		return nil, err
+		return 0, "", err
 	}
 	defer resp.Body.Close()
 	if _, err := io.CopyN(io.Discard, resp.Body, drainLimit); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+		return 0, "", err
 	}
-	return resp, nil
+	if grpc = resp.Trailer.Get("Grpc-Status"); grpc == "" {
+		grpc = resp.Header.Get("Grpc-Status")
+	}
+	return resp.StatusCode, grpc, nil
 }

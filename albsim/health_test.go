@@ -3,6 +3,7 @@ package albsim
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -12,9 +13,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"golang.org/x/net/http2"
-	"golang.org/x/net/http2/h2c"
 )
 
 // hurried makes a check of every 30 seconds one of every 200 milliseconds.
@@ -60,7 +58,7 @@ func TestALB_HC_01_WhatATargetSeesOfACheck(t *testing.T) {
 		if head := target.head(t); head != want {
 			t.Errorf("check %d is %q, want %q", i, head, want)
 		}
-		if err := <-ended; err != io.EOF {
+		if err := <-ended; !errors.Is(err, io.EOF) {
 			t.Errorf("check %d: the connection ended with %v, want EOF", i, err)
 		}
 		if n := target.accepts.Load(); n != i+1 {
@@ -223,7 +221,10 @@ func TestH2AndGRPCChecks(t *testing.T) {
 		w.Header().Set("Content-Type", "application/grpc")
 		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "12")
 	})
-	clear := httptest.NewServer(h2c.NewHandler(handler, &http2.Server{}))
+	clear := httptest.NewUnstartedServer(handler)
+	clear.Config.Protocols = new(http.Protocols)
+	clear.Config.Protocols.SetUnencryptedHTTP2(true)
+	clear.Start()
 	t.Cleanup(clear.Close)
 	secured := httptest.NewUnstartedServer(handler)
 	secured.EnableHTTP2 = true

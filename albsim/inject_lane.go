@@ -16,7 +16,6 @@ type lane struct {
 	wake      atomic.Pointer[chan struct{}] // for whoever pauses; nil while nobody has
 	end       atomic.Pointer[error]         // nothing passes any more
 	more      atomic.Pointer[[]*standing]   // faults that have not been taken in
-	records   records                       // for the observer
 
 	mu      sync.Mutex // one Read, or Write, at a time; guards what follows
 	strands []*strand

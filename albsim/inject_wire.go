@@ -135,7 +135,6 @@ func (b *board) wire(hop, address string, conn net.Conn) *wire {
 	w := &wire{b: b, conn: conn, hop: hop, address: address, born: time.Now()}
 	if b.observe != nil {
 		w.local, w.remote = textOf(conn.LocalAddr()), textOf(conn.RemoteAddr())
-		w.tell(Event{Kind: EventOpen})
 	}
 	w.in.w, w.out.w = w, w
 	w.in.direction, w.out.direction = "up", "down"
@@ -143,7 +142,6 @@ func (b *board) wire(hop, address string, conn net.Conn) *wire {
 		w.in.direction, w.out.direction = "down", "up"
 	}
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.begun[hop]++
 	w.number = b.begun[hop]
 	b.wires[w] = struct{}{}
@@ -152,6 +150,8 @@ func (b *board) wire(hop, address string, conn net.Conn) *wire {
 			w.meet(f)
 		}
 	}
+	b.mu.Unlock()
+	w.tell(Event{Kind: EventOpen})
 	return w
 }
 
@@ -222,31 +222,25 @@ func (w *wire) endOf(l *lane) {
 }
 
 func (w *wire) read(p []byte) (int, error) {
-	n, err := w.readLane(p)
-	w.moved(&w.in, p[:n])
-	return n, err
-}
-
-func (w *wire) readLane(p []byte) (int, error) {
-	if w.b.on.Load() {
-		return w.in.read(p)
+	if !w.b.on.Load() {
+		n, err := w.conn.Read(p)
+		w.passed(&w.in, p[:n])
+		return n, w.in.why(err)
 	}
-	n, err := w.conn.Read(p)
-	return n, w.in.why(err)
+	n, err := w.in.read(p)
+	w.passed(&w.in, p[:n])
+	return n, err
 }
 
 func (w *wire) write(p []byte) (int, error) {
-	n, err := w.writeLane(p)
-	w.moved(&w.out, p[:n])
-	return n, err
-}
-
-func (w *wire) writeLane(p []byte) (int, error) {
-	if w.b.on.Load() {
-		return w.out.write(p)
+	if !w.b.on.Load() {
+		n, err := w.conn.Write(p)
+		w.passed(&w.out, p[:n])
+		return n, w.out.why(err)
 	}
-	n, err := w.conn.Write(p)
-	return n, w.out.why(err)
+	n, err := w.out.write(p)
+	w.passed(&w.out, p[:n])
+	return n, err
 }
 
 func textOf(a net.Addr) string {

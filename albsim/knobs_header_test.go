@@ -90,7 +90,7 @@ func TestPageStyles(t *testing.T) {
 			"<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n</body>\r\n</html>\r\n"},
 		"nginx": {"text/html", "<html>\r\n<head><title>503 Service Temporarily Unavailable</title></head>\r\n<body>\r\n" +
 			"<center><h1>503 Service Temporarily Unavailable</h1></center>\r\n<hr><center>one</center>\r\n</body>\r\n</html>\r\n"},
-		"haproxy": {"text/html", "<html><body><h1>503 Service Temporarily Unavailable</h1>\n</body></html>\n"},
+		"haproxy": {"text/html", "<html><body><h1>503 Service Unavailable</h1>\nNo server is available to handle this request.\n</body></html>\n"},
 		"text":    {"text/plain; charset=utf-8", "Service Temporarily Unavailable\n"},
 		"empty":   {"", ""},
 	} {
@@ -103,6 +103,21 @@ func TestPageStyles(t *testing.T) {
 				t.Errorf("got %q %q", head, body)
 			}
 		})
+	}
+}
+
+func TestConnectAndTraceCanPass(t *testing.T) {
+	target := newStub(t, nil, ok)
+	cfg := plain(target.addr)
+	cfg.Profile = withKnobs(t, func(p *Profile) { p.ConnectStatus, p.TraceStatus = 0, 0 })
+	m := start(t, cfg, Options{})
+	for _, request := range []string{"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"} {
+		if status, head, _ := m.request(request); status != 200 {
+			t.Errorf("got %q", head)
+		}
+		if head := target.head(t); !strings.HasPrefix(head, strings.Fields(request)[0]+" ") {
+			t.Errorf("target got %q", head)
+		}
 	}
 }
 

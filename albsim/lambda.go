@@ -81,7 +81,7 @@ func (overLambda) carry(ctx context.Context, x *exchange, l *lease, fields []fie
 			cancel()
 		})
 	}
-	begun := time.Now()
+	begun := x.rec.sent()
 	answer, fault, err := x.s.invoke(ctx, l.target.address, event(x.req, fields, l.group.name, body))
 	x.rec.targetTime = time.Since(begun)
 	stopWatch()

@@ -61,7 +61,7 @@ func makeKeyCert(t testing.TB, key crypto.Signer, edit func(*x509.Certificate), 
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	c := Certificate{filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")}
+	c := Certificate{Cert: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem")}
 	write := func(path, kind string, b []byte) {
 		if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: b}), 0o600); err != nil {
 			t.Fatal(err)
@@ -319,7 +319,8 @@ func (m *sim) logLines(n int) [][]string {
 		if err != nil {
 			m.t.Fatal(err)
 		}
-		if lines = strings.Split(strings.TrimSpace(string(b)), "\n"); len(b) > 0 && len(lines) >= n {
+		// A line that lies across two pages of the file can be read before it is whole.
+		if lines = strings.Split(strings.TrimSpace(string(b)), "\n"); bytes.HasSuffix(b, []byte("\n")) && len(lines) >= n {
 			var out [][]string
 			for _, l := range lines {
 				out = append(out, strings.Fields(l))

@@ -15,7 +15,7 @@ type counters struct {
 	ruleEvaluations                                      atomic.Int64 // the default is none
 	fixedResponses, redirects                            atomic.Int64
 	processedBytes                                       atomic.Int64 // of the clients' side
-	unhealthyRouting, nonSticky                          atomic.Int64 // requests sent by fail-open; without a cookie to go by
+	ipv6Requests, ipv6Bytes                              atomic.Int64
 	byBalancer, byTarget                                 [600]atomic.Int64
 	flows                                                flowCounters // of a network load balancer
 }
@@ -30,34 +30,18 @@ func (c *counters) answered(balancer, target int) {
 	}
 }
 
-// measure adds what CloudWatch has about a target group at the moment. There is one zone, so a group counts as one.
-func (g *group) measure(out map[string]int64) {
-	if g.check == nil || !g.used { // AWS reports these if health checks are enabled
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, t := range g.targets {
-		switch t.state {
-		case healthy:
-			out["HealthyHostCount"]++
-		case unhealthy:
-			out["UnHealthyHostCount"]++
-		}
-	}
-	if g.failOpen {
-		out["UnhealthyStateRouting"]++
-	} else {
-		out["HealthyStateRouting"]++
-	}
-}
-
-// Metrics are the counters since New under CloudWatch's names; ActiveConnectionCount is of the moment, ProcessedBytes in
-// bytes. Names that are not there are not counted.
+// Metrics are the counters since New under CloudWatch's names; ActiveConnectionCount, and what counts hosts and zones, is of
+// the moment, ProcessedBytes in bytes. Names that are not there are not counted. What is of target groups is summed up.
 func (s *Server) Metrics() map[string]int64 {
 	c := &s.count
 	if s.plan.profile.Kind == network {
-		return c.ofFlows()
+		out := c.ofFlows()
+		for _, g := range s.GroupMetrics() {
+			for name, n := range g {
+				out[name] += int64(n)
+			}
+		}
+		return out
 	}
 	out := map[string]int64{
 		"ActiveConnectionCount":                           c.activeConnections.Load(),
@@ -73,11 +57,18 @@ func (s *Server) Metrics() map[string]int64 {
 		"HTTP_Fixed_Response_Count":                       c.fixedResponses.Load(),
 		"HTTP_Redirect_Count":                             c.redirects.Load(),
 		"ProcessedBytes":                                  c.processedBytes.Load(),
+		"IPv6RequestCount":                                c.ipv6Requests.Load(),
+		"IPv6ProcessedBytes":                              c.ipv6Bytes.Load(),
 	}
-	out["UnhealthyRoutingRequestCount"] = c.unhealthyRouting.Load()
-	out["NonStickyRequestCount"] = c.nonSticky.Load()
-	for _, g := range s.plan.order {
-		g.measure(out)
+	for _, g := range s.GroupMetrics() {
+		for _, name := range []string{
+			"HealthyHostCount", "UnHealthyHostCount", "UnhealthyRoutingRequestCount", "NonStickyRequestCount",
+			"HealthyStateRouting", "UnhealthyStateRouting", "HealthyStateDNS", "UnhealthyStateDNS", "AnomalousHostCount", "MitigatedHostCount",
+		} {
+			if n, ok := g[name]; ok {
+				out[name] += int64(n)
+			}
+		}
 	}
 	for _, status := range []int{500, 502, 503, 504} {
 		out["HTTPCode_ELB_"+strconv.Itoa(status)+"_Count"] = c.byBalancer[status].Load()

@@ -32,13 +32,13 @@ func (v *verifyFailure) Unwrap() error { return v.err }
 
 func planMutual(m MutualAuthentication, out *listenerPlan, path string, faults *Faults) {
 	switch m.Mode {
-	case "", "off": // what goes with verify may stand there, switched off: DESIGN.md section 5 has it so
+	case "", "off": // with whatever stands beside it: DESIGN.md section 5 has it so
 		return
 	case "passthrough":
-		if m.TrustStore != "" || len(m.Revocations) > 0 || m.IgnoreClientCertificateExpiry || m.AdvertiseTrustStoreCANames == "on" {
-			faults.add(path+".mode", "%s: only verify has a trust store, and what goes with it", m.Mode)
-		}
 		out.mutual = m.Mode
+		if m.TrustStore != "" || len(m.Revocations) > 0 || m.IgnoreClientCertificateExpiry || m.AdvertiseTrustStoreCANames == "on" {
+			faults.add(path+".mode", "passthrough: only verify has a trust store, and what goes with it")
+		}
 		return
 	case "verify":
 		out.mutual = m.Mode
@@ -133,6 +133,7 @@ func verifyCode(err error) string {
 			return "ClientCertMaxChainDepthExceeded"
 		case x509.Expired:
 			return "ClientCertExpired"
+		default:
 		}
 	}
 	return "ClientCertInvalid"

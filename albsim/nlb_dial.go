@@ -55,7 +55,7 @@ func (f *flow) dial(ctx context.Context) bool {
 	return true
 }
 
-func (f *flow) dialTLS(ctx context.Context, raw *rawConn) bool {
+func (f *flow) dialTLS(ctx context.Context, raw net.Conn) bool {
 	var offer []string
 	if f.s.plan.profile.TargetALPN == "selected" && f.tls.NegotiatedProtocol != "" {
 		offer = []string{f.tls.NegotiatedProtocol}

@@ -9,13 +9,16 @@ import (
 // relay passes bytes both ways until the flow ends, and ends both connections.
 func (f *flow) relay(ctx context.Context) {
 	j := &join{p: &f.s.plan.profile, client: f.client, target: f.target}
-	dog := &watchdog{timeout: f.idle(), tell: f.s.idleTimer(f.client)}
+	dog := &watchdog{timeout: f.idle()}
+	f.s.watch(dog, f.client)
 	f.client.dog.Store(dog)
 	f.target.dog.Store(dog)
 	dog.arm(func() { j.stop(endIdle) })
 	alive := f.watchKeepAlives(dog)
 	cut := context.AfterFunc(ctx, func() { j.stop(endCut) })
-	lost := context.AfterFunc(f.lease.target.ctx(), func() { j.stop(endDeregistered) })
+	n := f.lease.group.network
+	lost := stopWhen(f.lease.target.ctx(), n.endDeregistered, j)
+	unfit := stopWhen(f.lease.fit, n.endUnhealthy, j)
 	upstream := make(chan struct{})
 	go func() {
 		defer close(upstream)
@@ -25,9 +28,18 @@ func (f *flow) relay(ctx context.Context) {
 	<-upstream
 	cut()
 	lost()
+	unfit()
 	alive.stop()
 	dog.disarm()
 	f.finish(ctx, tunnelEnd(j.cause.Load()))
+}
+
+// stopWhen has the flow end with ctx, if that is so set.
+func stopWhen(ctx context.Context, set bool, j *join) (stop func() bool) {
+	if !set {
+		return func() bool { return true }
+	}
+	return context.AfterFunc(ctx, func() { j.stop(endDeregistered) })
 }
 
 func (f *flow) finish(ctx context.Context, cause tunnelEnd) {

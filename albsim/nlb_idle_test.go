@@ -25,13 +25,17 @@ func TestNLB_TCP_03_SilentExpiryThenReset(t *testing.T) {
 	at, conns := holding(t)
 	cfg := throughTCP(at.addr)
 	cfg.Listeners[0].Attributes["tcp.idle_timeout.seconds"] = 60
-	m := start(t, cfg, Options{TimeScale: 0.005}) // 300 ms
+	var l timeline
+	m := start(t, cfg, Options{TimeScale: 0.005, Observe: l.add}) // 300 ms
 	c := m.dial()
 	begun := time.Now()
 	behind := <-conns
 	until(t, "flows forgotten", &m.count.flows.forgotten, 1)
 	if took := time.Since(begun); took < 300*time.Millisecond {
 		t.Errorf("forgotten after %v", took)
+	}
+	if e := l.until(t, func(e Event) bool { return e.Kind == EventTimer }); e.Hop != "client" || e.Detail != "idle timeout" {
+		t.Errorf("%+v", e)
 	}
 	c.quiet()
 	behind.quiet()

@@ -1,6 +1,9 @@
 package albsim
 
-import "sync/atomic"
+import (
+	"strings"
+	"sync/atomic"
+)
 
 // flowCounters are those of a network load balancer: alb.md section 11. What needs packets (PeakPacketsPerSecond,
 // ConsumedLCUs) is not counted.
@@ -27,6 +30,17 @@ func (c *flowCounters) end(secure bool) {
 		return
 	}
 	c.activeTCP.Add(-1)
+}
+
+// flowMetrics are a target group's for a network load balancer, whose names speak of flows and not of requests.
+func flowMetrics(of map[string]float64) map[string]float64 {
+	out := map[string]float64{"UnhealthyRoutingFlowCount": of["UnhealthyRoutingRequestCount"]}
+	for name, n := range of {
+		if strings.HasPrefix(name, "Healthy") || strings.HasPrefix(name, "UnHealthy") || strings.HasPrefix(name, "UnhealthyState") {
+			out[name] = n
+		}
+	}
+	return out
 }
 
 func (c *counters) ofFlows() map[string]int64 {

@@ -16,7 +16,10 @@ type networkListener struct {
 
 // networkGroup is what a target group of one has besides.
 type networkGroup struct {
+	groupSettings          // those of them that a network load balancer has
 	preserve, proxy bool   // the client's address as source, and in front as PROXY v2
+	endDeregistered bool   // connections, when the deregistration delay is over
+	endUnhealthy    bool   // connections, when the target turns unhealthy
 	endpoint        string // the id of a VPC endpoint, for the PROXY header
 }
 
@@ -34,21 +37,38 @@ var (
 	}}
 	networkGroupAttributes = attributeSet[networkGroup]{
 		simulated: []attribute[networkGroup]{
+			{"deregistration_delay.connection_termination.enabled", false, boolean(func(s *networkGroup) *bool { return &s.endDeregistered })},
+			{"deregistration_delay.timeout_seconds", 300, seconds(0, 3600, func(s *networkGroup) *time.Duration { return &s.deregistration })},
 			{"preserve_client_ip.enabled", false, boolean(func(s *networkGroup) *bool { return &s.preserve })},
 			{"proxy_protocol_v2.enabled", false, boolean(func(s *networkGroup) *bool { return &s.proxy })},
+			{
+				"target_group_health.dns_failover.minimum_healthy_targets.count", 1,
+				ofGroup(threshold(maxTargets, true, func(s *groupSettings, n int64) { s.dns.count = n })),
+			},
+			{
+				"target_group_health.dns_failover.minimum_healthy_targets.percentage", "off",
+				ofGroup(threshold(100, true, func(s *groupSettings, n int64) { s.dns.percentage = n })),
+			},
+			{
+				"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count", 1,
+				ofGroup(threshold(maxTargets, false, func(s *groupSettings, n int64) { s.routing.count = n })),
+			},
+			{
+				"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage", "off",
+				ofGroup(threshold(100, true, func(s *groupSettings, n int64) { s.routing.percentage = n })),
+			},
+			{"target_health_state.unhealthy.connection_termination.enabled", true, boolean(func(s *networkGroup) *bool { return &s.endUnhealthy })},
 		},
 		foreign: []string{
-			"deregistration_delay.connection_termination.enabled", "deregistration_delay.timeout_seconds",
 			"load_balancing.cross_zone.enabled", "stickiness.enabled", "stickiness.type",
-			"target_group_health.dns_failover.minimum_healthy_targets.count",
-			"target_group_health.dns_failover.minimum_healthy_targets.percentage",
-			"target_group_health.unhealthy_state_routing.minimum_healthy_targets.count",
-			"target_group_health.unhealthy_state_routing.minimum_healthy_targets.percentage",
-			"target_health_state.unhealthy.connection_termination.enabled",
 			"target_health_state.unhealthy.draining_interval_seconds",
 		},
 	}
 )
+
+func ofGroup(set func(*groupSettings, any) string) func(*networkGroup, any) string {
+	return func(s *networkGroup, v any) string { return set(&s.groupSettings, v) }
+}
 
 const (
 	noNetwork = "%s belongs to a network load balancer, and %s is an application load balancer; use HTTP or HTTPS, or profile aws-nlb-tcp"
@@ -128,11 +148,13 @@ func (p *plan) planNetworkDefault(l Listener, path string, faults *Faults) *grou
 	switch {
 	case g == nil:
 		faults.add(path, "%q: no such target group", name)
+		return nil
 	case l.Protocol == "TCP" && g.secure:
 		faults.add(path, "%s: a TCP listener passes bytes on as they are, and cannot forward to a TLS group", name)
 	case l.Protocol == "TLS" && g.targetType == "alb":
 		faults.add(path, "%s: target type alb goes with TCP listeners only", name)
 	}
+	g.used = true
 	return g
 }
 
@@ -152,12 +174,11 @@ func planNetworkGroup(g TargetGroup, path string, faults *Faults) *group {
 	if g.ProtocolVersion != "" {
 		faults.add(path+".protocol_version", "a %s target group has none", g.Protocol)
 	}
-	if g.HealthCheck.Enabled {
-		faults.add(path+".health_check.enabled", "true: this version makes no health checks of a network load balancer; every target counts as healthy")
-	}
 	set := networkGroupAttributes.read(g.Attributes, path+".attributes", faults)
-	out.set = groupAttributes.read(nil, path+".attributes", faults) // the defaults, which both kinds share
-	out.network = &set
+	out.set, out.network = set.groupSettings, &set
+	if out.check = planNetworkCheck(g, &set, path+".health_check", faults); out.check != nil {
+		out.check.host = out.checkHost
+	}
 	switch g.TargetType {
 	case "", "instance":
 		if _, given := g.Attributes["preserve_client_ip.enabled"]; !given {

@@ -38,7 +38,7 @@ func TestWhatANetworkLoadBalancerRefuses(t *testing.T) {
 			"listeners[0].protocol", "target_groups[0].protocol",
 		}},
 		"TLS on a TCP listener": {func(_ *Config, l *Listener, _ *TargetGroup) {
-			l.Certificates, l.SSLPolicy, l.ALPNPolicy = []Certificate{{"a", "b"}}, "ELBSecurityPolicy-2016-08", "HTTP2Only"
+			l.Certificates, l.SSLPolicy, l.ALPNPolicy = []Certificate{{Cert: "a", Key: "b"}}, "ELBSecurityPolicy-2016-08", "HTTP2Only"
 		}, []string{"listeners[0].certificates", "listeners[0].ssl_policy", "listeners[0].alpn_policy"}},
 		"rules and mutual TLS": {func(_ *Config, l *Listener, _ *TargetGroup) {
 			l.Rules, l.MutualAuthentication.Mode = []Rule{{Priority: 1}}, "passthrough"

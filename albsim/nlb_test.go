@@ -257,14 +257,3 @@ func TestTCPWithoutATargetIsReset(t *testing.T) {
 	m.refused()
 	m.counted(map[string]int64{"TCP_ELB_Reset_Count": 1, "NewFlowCount": 0})
 }
-
-func TestNLB_TCP_05_AnUnhealthyTargetsFlowsAreReset(t *testing.T) {
-	at, conns := holding(t)
-	m := start(t, throughTCP(at.addr), Options{})
-	c := m.dial()
-	behind := <-conns
-	m.first().end(errors.New("unhealthy"))
-	c.isReset()
-	behind.isReset()
-	m.counted(map[string]int64{"TCP_ELB_Reset_Count": 2, "ActiveFlowCount": 0})
-}

@@ -1,9 +1,7 @@
 package albsim
 
 import (
-	"net"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -12,15 +10,14 @@ type EventKind string
 
 // The kinds of events.
 const (
-	// EventOpen is a connection that was accepted in front, or that a target has accepted. EventClose is its end, on our side.
+	// EventOpen and EventClose are the beginning and the end of a connection, as far as we hold it.
 	EventOpen  EventKind = "open"
 	EventClose EventKind = "close"
-	// EventBytes is what one read or write moved, below TLS.
+	// EventBytes is a piece of the wire's bytes that has passed.
 	EventBytes EventKind = "bytes"
-	// EventAlert is a TLS alert record, in either direction. Detail is the alert's number, or "encrypted". Behind the ServerHello of
-	// TLS 1.3 an alert is nothing but data to who has no keys, and there is no event of it.
+	// EventAlert is a TLS alert that we send in the clear, as those of a handshake that fails are; Detail is its number.
 	EventAlert EventKind = "alert"
-	// EventTimer is an idle timeout that ran out.
+	// EventTimer is the idle timeout when it strikes; Detail says so.
 	EventTimer EventKind = "timer"
 	// EventFault is an injection that struck: the end of a connection, or of a direction of it. Detail is its kind.
 	EventFault EventKind = "fault"
@@ -30,100 +27,36 @@ const (
 type Event struct {
 	Time time.Time
 	Kind EventKind
-	// Hop is client for a connection in front, target for one behind. Local is our end of it, Remote the other.
-	Hop, Local, Remote string
-	// Direction is up for what goes to the target, down for what goes to the client; empty where both are meant.
+	// Hop is client for a connection in front, target for one behind; Number is its place on the hop, from 1.
+	Hop    string
+	Number uint64
+	// Local is our end, Remote the other.
+	Local, Remote string
+	// Direction is up or down, of EventBytes and of a half-close, and Bytes how many.
 	Direction string
+	Bytes     int
 	Detail    string
-	// Bytes is how many EventBytes moved.
-	Bytes int
 	// Injection is what struck, of EventFault.
 	Injection Injection
 }
 
-// tell tells the observer, if there is one.
-func (b *board) tell(e Event) {
-	if b.observe != nil {
-		e.Time = time.Now()
-		b.observe(e)
-	}
-}
-
-// tell tells of something that happened on the connection.
+// tell tells the observer, if there is one, of something on the connection.
 func (w *wire) tell(e Event) {
 	if w.b.observe == nil {
 		return
 	}
-	e.Hop, e.Local, e.Remote = w.hop, w.local, w.remote
-	w.b.tell(e)
+	e.Time, e.Hop, e.Number, e.Local, e.Remote = time.Now(), w.hop, w.number, w.local, w.remote
+	w.b.observe(e)
 }
 
-// moved tells of bytes that passed a lane, and of the alerts in them.
-func (w *wire) moved(l *lane, p []byte) {
+// passed tells of bytes.
+func (w *wire) passed(l *lane, p []byte) {
 	if w.b.observe == nil || len(p) == 0 {
 		return
 	}
 	w.tell(Event{Kind: EventBytes, Direction: l.direction, Bytes: len(p)})
-	l.records.feed(p, func(detail string) { w.tell(Event{Kind: EventAlert, Direction: l.direction, Detail: detail}) })
-}
-
-// idleTimer is what a watchdog over a connection tells when it fires; nil without an observer.
-func (s *Server) idleTimer(c net.Conn) func() {
-	raw, ok := below[*rawConn](c)
-	if !ok || s.board.observe == nil {
-		return nil
-	}
-	return func() { raw.wire.tell(Event{Kind: EventTimer, Detail: "idle timeout"}) }
-}
-
-// records follows the TLS records of a direction (RFC 8446 section 5.1) to find the alerts. It gives up at the first byte that
-// begins no record: a plaintext connection.
-type records struct {
-	mu   sync.Mutex // one feed at a time
-	off  bool
-	head []byte // of the record at hand, and the two bytes of an alert behind it
-	rest int    // bytes of it still to come
-}
-
-// The types of TLS records, and what stands before their content.
-const (
-	recordFirst   = 20 // change_cipher_spec
-	recordAlert   = 21
-	recordLast    = 24 // heartbeat
-	recordHead    = 5
-	alertLen      = 2 // level and description, in the clear
-	maxRecordWire = 16384 + 2048
-)
-
-func (r *records) feed(p []byte, alert func(detail string)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for len(p) > 0 && !r.off {
-		if len(r.head) < recordHead {
-			r.head = append(r.head, p[0])
-			p = p[1:]
-			if len(r.head) < recordHead {
-				continue
-			}
-			r.rest = int(r.head[3])<<8 | int(r.head[4])
-			r.off = r.head[0] < recordFirst || r.head[0] > recordLast || r.head[1] != 3 || r.rest > maxRecordWire
-		} else {
-			n := min(r.rest, len(p))
-			if r.head[0] == recordAlert {
-				r.head = append(r.head, p[:min(n, recordHead+alertLen-len(r.head))]...)
-			}
-			p, r.rest = p[n:], r.rest-n
-		}
-		if r.rest > 0 || r.off {
-			continue
-		}
-		if r.head[0] == recordAlert {
-			detail := "encrypted"
-			if length := int(r.head[3])<<8 | int(r.head[4]); length == alertLen {
-				detail = strconv.Itoa(int(r.head[recordHead+1]))
-			}
-			alert(detail)
-		}
-		r.head = r.head[:0]
+	// crypto/tls writes records whole. An alert in the clear is of type 21, two bytes long, and warning or fatal.
+	if l == &w.out && len(p) >= 7 && p[0] == 21 && p[1] == 3 && p[3] == 0 && p[4] == 2 && (p[5] == 1 || p[5] == 2) {
+		w.tell(Event{Kind: EventAlert, Detail: strconv.Itoa(int(p[6]))})
 	}
 }

@@ -26,40 +26,52 @@ var titles = map[int]string{
 	505: "HTTP Version Not Supported",
 }
 
-// pageStyles are the bodies of the balancer's own pages and their types, by the knob PageStyle.
-var pageStyles = map[string]struct {
-	kind string
-	body func(p *Profile, title string) string
-}{
-	"aws": {"text/html", func(_ *Profile, title string) string { // alb.md section 7, ALB-ERR-01
-		return "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" +
-			"<center><h1>" + title + "</h1></center>\r\n</body>\r\n</html>\r\n"
-	}},
-	"nginx": {"text/html", func(p *Profile, title string) string {
-		return "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" +
-			"<center><h1>" + title + "</h1></center>\r\n<hr><center>" + p.ServerHeader + "</center>\r\n</body>\r\n</html>\r\n"
-	}},
-	"haproxy": {"text/html", func(_ *Profile, title string) string {
-		return "<html><body><h1>" + title + "</h1>\n</body></html>\n"
-	}},
-	"text":  {"text/plain; charset=utf-8", func(_ *Profile, title string) string { return title[len("400 "):] + "\n" }},
-	"empty": {"", func(*Profile, string) string { return "" }},
+// haproxyPages are HAProxy's own: its phrase and a sentence (2.6.12, as its program has them).
+var haproxyPages = map[int][2]string{
+	400: {"Bad request", "Your browser sent an invalid request."},
+	403: {"Forbidden", "Request forbidden by administrative rules."},
+	405: {"Method Not Allowed", "A request was made of a resource using a request method not supported by that resource"},
+	408: {"Request Time-out", "Your browser didn't send a complete request in time."},
+	500: {"Internal Server Error", "An internal server error occurred."},
+	501: {"Not Implemented", "The server does not support the functionality required to fulfill the request."},
+	502: {"Bad Gateway", "The server returned an invalid or incomplete response."},
+	503: {"Service Unavailable", "No server is available to handle this request."},
+	504: {"Gateway Time-out", "The server didn't respond in time."},
+}
+
+// style is the knob PageStyle: the phrase of a status, and the page that it has.
+func (p *Profile) style(status int) (phrase, kind, body string) {
+	phrase = titles[status]
+	if p.PageStyle == "haproxy" && haproxyPages[status] != [2]string{} {
+		phrase = haproxyPages[status][0]
+	}
+	if phrase == "" || p.PageStyle == "empty" {
+		return phrase, "", ""
+	}
+	title := strconv.Itoa(status) + " " + phrase
+	switch p.PageStyle {
+	case "haproxy":
+		return phrase, "text/html", "<html><body><h1>" + title + "</h1>\n" + haproxyPages[status][1] + "\n</body></html>\n"
+	case "text":
+		return phrase, "text/plain; charset=utf-8", phrase + "\n"
+	}
+	rule := "" // nginx draws one, with its name below; the ALB's pages are the same without (alb.md section 7, ALB-ERR-01)
+	if p.PageStyle == "nginx" {
+		rule = "<hr><center>" + p.ServerHeader + "</center>\r\n"
+	}
+	return phrase, "text/html", "<html>\r\n<head><title>" + title + "</title></head>\r\n<body>\r\n" +
+		"<center><h1>" + title + "</h1></center>\r\n" + rule + "</body>\r\n</html>\r\n"
 }
 
 // page is what the balancer answers of itself.
 func page(p *Profile, status int) (*response, []byte) {
-	title := titles[status]
-	r := &response{status: status, reason: title, own: true}
+	phrase, kind, body := p.style(status)
+	r := &response{status: status, reason: phrase, own: true, length: int64(len(body))}
 	r.fields = append(ownName(p), field{name: "Date", value: httpDate()})
-	body := ""
-	if title != "" {
-		style := pageStyles[p.PageStyle]
-		if body = style.body(p, strconv.Itoa(status)+" "+title); body != "" {
-			r.fields = append(r.fields, field{name: "Content-Type", value: style.kind})
-		}
+	if body != "" {
+		r.fields = append(r.fields, field{name: "Content-Type", value: kind})
 	}
 	r.fields = append(r.fields, field{name: "Content-Length", value: strconv.Itoa(len(body))})
-	r.length = int64(len(body))
 	return r, []byte(body)
 }
 

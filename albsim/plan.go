@@ -52,6 +52,12 @@ func makePlan(cfg Config) (*plan, error) {
 		}
 	}
 	p.faults = planFaults(cfg.Faults, "faults", &faults)
+	if cfg.Admin != "" {
+		if msg := checkAddress(cfg.Admin, true); msg != "" {
+			faults.add("admin", "%q: %s", cfg.Admin, msg)
+		}
+	}
+	checkQuotas(cfg, &faults)
 	if len(cfg.Listeners) == 0 {
 		faults.add("listeners", "at least one is needed")
 	}

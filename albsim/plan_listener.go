@@ -1,6 +1,7 @@
 package albsim
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"strconv"
@@ -8,25 +9,30 @@ import (
 
 // listenerPlan is a listener that was found good.
 type listenerPlan struct {
-	address string
-	secure  bool
+	hosts     []string // of the nodes
+	inService int      // of them, at a time
+	port      string
+	secure    bool
 	// serve has one connection of the listener from its accept to its end; who calls it closes the connection.
 	serve  func(s *Server, ctx context.Context, c *connState, raw *rawConn)
 	certs  []tls.Certificate
 	policy policy
-	mutual string // off, passthrough or verify
-	trust  clientTrust
-	set    listenerSettings
-	rules  []rule // by priority, the default last
+	// policyName is the policy's, the default's if the document has none.
+	policyName string
+	mutual     string // off, passthrough or verify
+	trust      clientTrust
+	set        listenerSettings
+	rules      []rule // by priority, the default last
 
 	network *networkListener // nil for an application load balancer's
 }
 
 func (p *plan) planListener(l Listener, path string, faults *Faults) *listenerPlan {
-	out := &listenerPlan{address: l.Listen, secure: l.Protocol == "HTTPS", mutual: "off"}
+	out := &listenerPlan{secure: l.Protocol == "HTTPS", mutual: "off"}
 	if msg := checkAddress(l.Listen, true); msg != "" {
 		faults.add(path+".listen", "%q: %s", l.Listen, msg)
 	}
+	planNodes(l, out, path, faults)
 	if p.profile.Kind == network {
 		p.planNetworkListener(l, out, path, faults)
 		return out
@@ -65,16 +71,24 @@ func (p *plan) planTLS(l Listener, out *listenerPlan, path string, faults *Fault
 	if len(l.Certificates) == 0 {
 		faults.add(path+".certificates", "a listener with TLS needs at least one; the first is the default")
 	}
+	byDefault := 0
 	for i, c := range l.Certificates {
 		cert, err := tls.LoadX509KeyPair(c.Cert, c.Key)
 		if err != nil {
 			faults.add(path+".certificates["+strconv.Itoa(i)+"]", "%v", err)
 			continue
 		}
-		out.certs = append(out.certs, cert)
+		if out.certs = append(out.certs, cert); c.Default {
+			if byDefault++; byDefault > 1 {
+				faults.add(path+".certificates["+strconv.Itoa(i)+"].default", "a listener has one default certificate, and there is another")
+			}
+			last := len(out.certs) - 1
+			out.certs[0], out.certs[last] = out.certs[last], out.certs[0]
+		}
 	}
 	var msg string
-	if out.policy, msg = lookupPolicy(l.SSLPolicy); msg != "" {
+	out.policyName = cmp.Or(l.SSLPolicy, defaultPolicy)
+	if out.policy, msg = lookupPolicy(out.policyName); msg != "" {
 		faults.add(path+".ssl_policy", "%s", msg)
 	}
 	planMutual(l.MutualAuthentication, out, path+".mutual_authentication", faults)

@@ -62,13 +62,14 @@ func planCondition(c Condition, path string, faults *Faults) condition {
 	if (c.Field == "http-header") != (c.HTTPHeaderName != "") {
 		faults.add(path+".http_header_name", "goes with field http-header, and only with it")
 	}
+	if c.HTTPHeaderName != "" && (strings.Contains(c.HTTPHeaderName, "*") || !validToken(c.HTTPHeaderName)) {
+		faults.add(path+".http_header_name", "%q: must be a field's name, without wildcards", c.HTTPHeaderName)
+	}
 	if len(c.Values) == 0 {
 		faults.add(path+".values", "at least one is needed")
 	}
 	for i, v := range c.Values {
-		if len(v) > 128 {
-			faults.add(path+".values["+strconv.Itoa(i)+"]", "longer than 128 characters")
-		}
+		checkPattern(c.Field, v, path+".values["+strconv.Itoa(i)+"]", faults)
 	}
 	return out
 }
@@ -97,7 +98,7 @@ func (p *plan) planActions(actions []Action, protocol, path string, faults *Faul
 			}
 			shares, at = []WeightedTarget{{a.TargetGroup, 1}}, path+".target_group"
 		}
-		if len(shares) == 0 || len(shares) > 5 {
+		if len(shares) == 0 || len(shares) > maxGroupsOfAction {
 			faults.add(path+".target_group", "forward needs one target group, or up to five in target_groups")
 		}
 		out.groups = p.shares(shares, protocol, at, faults)

@@ -2,6 +2,7 @@ package albsim
 
 import (
 	"crypto/tls"
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -75,9 +76,6 @@ func (p policy) apply(cfg *tls.Config) {
 
 // lookupPolicy returns the policy, or a sentence saying why there is none.
 func lookupPolicy(name string) (policy, string) {
-	if name == "" {
-		name = defaultPolicy
-	}
 	if p, ok := policies[name]; ok {
 		return p, ""
 	}
@@ -88,6 +86,26 @@ func lookupPolicy(name string) (policy, string) {
 		return policy{}, name + " is not simulated: of the PQ family this version has ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
 	}
 	return policy{}, name + ": no such policy" + didYouMean(name, Policies())
+}
+
+// Notes are sentences about what the document asks for and the simulator does otherwise, though it starts. A policy whose
+// versions and groups crypto/tls has, and of whose suites it lacks some, is one of them; the policies that are defined by what
+// crypto/tls lacks (FIPS, most of PQ) are refused by New.
+func (s *Server) Notes() []string {
+	var out []string
+	for i, l := range s.plan.listeners {
+		if l.secure && l.policy.lacks != "" {
+			out = append(out, fmt.Sprintf("listeners[%d].ssl_policy: %s is kept but for %s, which crypto/tls has not",
+				i, l.policyName, l.policy.lacks))
+		}
+	}
+	for _, g := range s.plan.groups {
+		if g.secure {
+			back := backendPolicy(policy{max: tls.VersionTLS13})
+			return append(out, "target_groups: HTTPS targets are offered AWS's policy but for "+back.lacks+", which crypto/tls has not")
+		}
+	}
+	return out
 }
 
 // Policies are the names that ssl_policy may have.

@@ -24,6 +24,7 @@ func awsNLB(name, description string) Profile {
 			HalfClose:     "propagate",
 			TLSTruncation: "fin",
 		},
+		LimitKnobs: LimitKnobs{MaxResponseHeaders: 32 << 10},
 		ConnectionKnobs: ConnectionKnobs{
 			ConnectTimeout:   10 * time.Second,
 			TargetTLSTimeout: 10 * time.Second,
@@ -38,13 +39,14 @@ func awsNLB(name, description string) Profile {
 		},
 
 		Evidence: map[string]Evidence{
-			"ALPNNoOverlap":    {"D", "alb.md 11 N-TLS: the balancer then does not use ALPN; NLB-TLS-03"},
-			"BackendSNI":       {"O", "alb.md 11: istio #35420"},
-			"BackendVerify":    {"D", "alb.md 11 N-TG: a target's certificate is not validated"},
-			"HalfClose":        {"I", "alb.md 11: a TCP listener passes packets on; not known of a TLS listener"},
-			"TLSTruncation":    {"A", "nothing found for TLS listeners; a TCP listener does not see it"},
-			"ConnectTimeout":   {"A", "alb.md 11: a real one passes the SYN on and has no timeout of its own"},
-			"TargetTLSTimeout": {"A", "nothing found; as aws-alb"},
+			"ALPNNoOverlap":      {"D", "alb.md 11 N-TLS: the balancer then does not use ALPN; NLB-TLS-03"},
+			"BackendSNI":         {"O", "alb.md 11: istio #35420"},
+			"BackendVerify":      {"D", "alb.md 11 N-TG: a target's certificate is not validated"},
+			"HalfClose":          {"I", "alb.md 11: a TCP listener passes packets on; not known of a TLS listener"},
+			"TLSTruncation":      {"A", "nothing found for TLS listeners; a TCP listener does not see it"},
+			"MaxResponseHeaders": {"A", "of an answer to a health check; as aws-alb"},
+			"ConnectTimeout":     {"A", "alb.md 11: a real one passes the SYN on and has no timeout of its own"},
+			"TargetTLSTimeout":   {"A", "nothing found; as aws-alb"},
 			"IdleExpiry": {"D", "alb.md 11 N-LB, N-TRB; O wstunnel #6; NLB-TCP-03. In userspace the kernel acknowledges " +
 				"what comes late before the RST goes out, and after two timeouts more a RST goes out unasked, to free the sockets"},
 			"KeepAliveCounts": {"D", "alb.md 11 N-LB; NLB-TCP-04. Seen by TCP_INFO on Linux only, up to a twentieth of the timeout " +

@@ -17,8 +17,8 @@ type HeaderKnobs struct {
 	Informational string `words:"drop,pass"`
 	// ForgedMTLSHeaders is what becomes of X-Amzn-Mtls-* and X-Amzn-Tls-* from the client: strip or pass.
 	ForgedMTLSHeaders string `words:"strip,pass"`
-	// ConnectStatus answers the method CONNECT.
-	ConnectStatus int
+	// ConnectStatus and TraceStatus answer the methods CONNECT and TRACE; 0 passes them on like any other.
+	ConnectStatus, TraceStatus int
 	// ServerHeader names the balancer on the pages it writes itself; empty for no such field.
 	ServerHeader string
 	// PageStyle is how they look: aws, nginx or haproxy (HTML of that product), text (the reason in plain text) or empty.

@@ -30,7 +30,7 @@ type NetworkKnobs struct {
 }
 
 // networkToo are the knobs of the other structs that a network load balancer has as well.
-var networkToo = []string{"ALPNNoOverlap", "BackendSNI", "BackendVerify", "HalfClose", "TLSTruncation", "ConnectTimeout", "TargetTLSTimeout"}
+var networkToo = []string{"ALPNNoOverlap", "BackendSNI", "BackendVerify", "HalfClose", "TLSTruncation", "MaxResponseHeaders", "ConnectTimeout", "TargetTLSTimeout"}
 
 // has tells whether a field of the embedded structs is a knob of the profile.
 func (p *Profile) has(f reflect.StructField) bool {

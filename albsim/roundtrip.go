@@ -23,7 +23,7 @@ func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again boo
 			x.out.stopBody()
 		}
 	})
-	begun, before := time.Now(), c.in.Load()
+	begun, before := x.rec.sent(), c.in.Load()
 	err := c.writeHead(x.req.method, x.req.target, fields)
 	if err == nil {
 		err = c.bw.Flush()

@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"slices"
 	"strconv"
 	"sync"
@@ -39,6 +40,9 @@ type Options struct {
 	TimeScale float64
 	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.
 	Seed uint64
+	// Admin makes the handler of the admin port: admin.New. It is injected so that this package does not pull in a metrics
+	// library; nil refuses a document with an admin port.
+	Admin func(*Server) http.Handler
 	// AdvertisedPort is the port that clients are taken to have used, for X-Forwarded-Port and Host; 0 is the real one.
 	AdvertisedPort int
 	// DNSName is the balancer's own name, used where a request has no Host; the default certificate's first, or the
@@ -53,6 +57,8 @@ type Server struct {
 	plan      *plan
 	opt       Options
 	log       *slog.Logger
+	config    Config
+	admin     adminPort
 	pool      *pool
 	jar       jar
 	checks    checks
@@ -67,17 +73,19 @@ type Server struct {
 	stopped chan struct{} // closed by Shutdown
 	wg      sync.WaitGroup
 
-	mu       sync.Mutex // guards what follows
-	conns    map[*connState]struct{}
-	draining bool
-	serving  bool
+	mu                           sync.Mutex // guards what follows
+	conns                        map[*connState]struct{}
+	listening, serving, draining bool
+	begin                        func(*listener, *node) // accepts on a node; nil when nobody serves
 }
 
-// listener is one bound port.
+// listener is one bound port, on every node that is in service.
 type listener struct {
 	plan    *listenerPlan
-	net     net.Listener
-	port    int // as advertised
+	nodes   []*node  // in service, the oldest first; guarded by Server.mu as what follows
+	leaving []*node  // out of service, and still accepting
+	spare   []string // the addresses of the others
+	port    int      // as advertised
 	dnsName string
 	tls     *tls.Config
 	overH2  *h2Targets
@@ -89,7 +97,10 @@ func New(cfg Config, opt Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{plan: p, opt: opt, log: opt.Logger, stopped: make(chan struct{}), conns: map[*connState]struct{}{}}
+	if cfg.Admin != "" && opt.Admin == nil {
+		return nil, Faults{{"admin", "this program was built without an admin handler (albsim.Options.Admin)"}}
+	}
+	s := &Server{plan: p, config: cfg, opt: opt, log: opt.Logger, stopped: make(chan struct{}), conns: map[*connState]struct{}{}}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -107,6 +118,9 @@ func New(cfg Config, opt Options) (*Server, error) {
 	for _, g := range p.order {
 		g.begin(s)
 	}
+	for _, note := range s.Notes() {
+		s.log.Warn(note)
+	}
 	return s, nil
 }
 
@@ -123,35 +137,42 @@ func (s *Server) Listen(ctx context.Context) error {
 		return errors.Join(fmt.Errorf("open connection log: %w", err), s.access.close())
 	}
 	for i, lp := range s.plan.listeners {
-		var lc net.ListenConfig
-		if lp.network != nil {
-			lc.KeepAlive = -1 // NLB-TCP-04: only what we mean to send
-		}
-		ln, err := lc.Listen(ctx, "tcp", lp.address)
-		if err != nil {
-			for _, l := range s.listeners {
-				l.net.Close()
+		l := &listener{plan: lp, spare: lp.hosts, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
+		s.listeners = append(s.listeners, l)
+		port := lp.port
+		for range lp.inService {
+			if err := s.bind(ctx, l, port); err != nil {
+				return s.notListening(fmt.Errorf("listeners[%d].listen: %w", i, err))
 			}
-			s.listeners = nil
-			return errors.Join(fmt.Errorf("listeners[%d].listen: %w", i, err), s.access.close(), s.connLog.close())
+			if _, bound, err := net.SplitHostPort(l.nodes[0].Addr().String()); err == nil {
+				port = bound
+			}
 		}
-		l := &listener{plan: lp, net: ln, port: s.opt.AdvertisedPort, overH2: s.newH2Targets(lp.policy)}
-		if _, port, err := net.SplitHostPort(ln.Addr().String()); err == nil && l.port == 0 {
+		if l.port == 0 {
 			l.port, _ = strconv.Atoi(port)
 		}
 		l.dnsName = s.ownName(l)
-		if s.opt.Wrap != nil {
-			l.net = s.opt.Wrap(ln)
-		}
 		if lp.secure {
 			l.tls = s.frontTLS(lp)
 		}
-		s.listeners = append(s.listeners, l)
 	}
 	for _, i := range slices.Concat(s.plan.profile.Faults, s.plan.faults) {
 		s.board.inject(i, time.Now())
 	}
+	if err := s.openAdmin(ctx); err != nil {
+		return s.notListening(fmt.Errorf("admin: %w", err))
+	}
+	s.mu.Lock()
+	s.listening = true
+	s.mu.Unlock()
 	return nil
+}
+
+// notListening gives back what Listen had.
+func (s *Server) notListening(err error) error {
+	s.closeListeners()
+	s.listeners = nil
+	return errors.Join(err, s.access.close(), s.connLog.close())
 }
 
 func (s *Server) ownName(l *listener) string {
@@ -161,15 +182,15 @@ func (s *Server) ownName(l *listener) string {
 	if len(l.plan.certs) > 0 && l.plan.certs[0].Leaf != nil && len(l.plan.certs[0].Leaf.DNSNames) > 0 {
 		return l.plan.certs[0].Leaf.DNSNames[0]
 	}
-	host, _, _ := net.SplitHostPort(l.net.Addr().String())
+	host, _, _ := net.SplitHostPort(l.nodes[0].Addr().String())
 	return host
 }
 
-// Addrs are the bound addresses, in the order of the document's listeners.
+// Addrs are the bound addresses, in the order of the document's listeners; of one with several nodes that of the oldest.
 func (s *Server) Addrs() []net.Addr {
 	out := make([]net.Addr, len(s.listeners))
-	for i, l := range s.listeners {
-		out[i] = l.net.Addr()
+	for i := range s.listeners {
+		out[i] = s.Nodes(i)[0]
 	}
 	return out
 }
@@ -179,25 +200,33 @@ func (s *Server) Addrs() []net.Addr {
 func (s *Server) Serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	release := context.AfterFunc(ctx, func() { s.closeListeners() })
-	defer release()
-	failed := make(chan error, len(s.listeners))
+	failed := make(chan error, 1)
 	s.mu.Lock() // a Shutdown that sees serving must find the accept loops to wait for
 	s.serving = true
-	for _, l := range s.listeners {
+	s.begin = func(l *listener, n *node) {
 		s.wg.Go(func() {
-			if err := s.accept(ctx, l); err != nil {
-				failed <- err
+			if err := s.accept(ctx, l, n); err != nil {
+				select {
+				case failed <- err:
+				default: // one is enough
+				}
 				cancel()
 			}
 		})
 	}
+	for _, l := range s.listeners {
+		for _, n := range l.nodes {
+			s.begin(l, n)
+		}
+	}
+	s.wg.Go(func() { s.closeWhenOver(ctx) })
 	s.beginChecks(ctx)
 	s.mu.Unlock()
 	s.wg.Wait()
 	s.endGroups()
 	s.closeTargets()
 	s.board.close()
+	s.closeAdmin()
 	var err error
 	select {
 	case err = <-failed:
@@ -227,6 +256,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.closeListeners()
 	if !serving {
+		s.endGroups()
+		s.closeAdmin()
 		return errors.Join(s.access.close(), s.connLog.close())
 	}
 	ended := make(chan struct{})
@@ -248,6 +279,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.endGroups()
 	s.closeTargets()
+	s.closeAdmin()
 	return err
 }
 
@@ -258,9 +290,22 @@ func (s *Server) closeTargets() {
 	}
 }
 
+// closeWhenOver closes the listeners when nothing is to be accepted any more. While it runs a node may be added: the count of
+// goroutines cannot have come to nothing before.
+func (s *Server) closeWhenOver(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+	case <-s.stopped:
+	}
+	s.closeListeners()
+}
+
 func (s *Server) closeListeners() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.begin = nil
 	for _, l := range s.listeners {
-		l.net.Close()
+		l.close()
 	}
 }
 
@@ -281,7 +326,7 @@ func (s *Server) rawDial(ctx context.Context, by net.Dialer, network, address st
 	return by.DialContext(ctx, network, address)
 }
 
-func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (*rawConn, error) {
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
 	conn, err := s.rawDial(ctx, by, network, address)
 	if err != nil {
 		return nil, err

@@ -121,7 +121,7 @@ func (g *group) stuck(q pickRequest) *target {
 			}
 		}
 	}
-	g.s.count.nonSticky.Add(1)
+	g.count.nonSticky.Add(1)
 	return nil
 }
 

@@ -2,8 +2,10 @@ package albsim
 
 import (
 	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -52,9 +54,7 @@ func sticky(t *testing.T, attributes map[string]any, fields ...string) Config {
 		g.Targets = append(g.Targets, namedTarget(t, name, fields...).addr)
 	}
 	g.Attributes = map[string]any{"stickiness.enabled": true}
-	for k, v := range attributes {
-		g.Attributes[k] = v
-	}
+	maps.Copy(g.Attributes, attributes)
 	return cfg
 }
 
@@ -115,14 +115,19 @@ func TestALB_TG_02_ACookieLeadsBackAndIsMadeAnew(t *testing.T) {
 }
 
 func TestALB_TG_03_UnreadableAndStaleCookies(t *testing.T) {
-	m := start(t, sticky(t, map[string]any{"stickiness.lb_cookie.duration_seconds": 2}), Options{TimeScale: 0.1})
+	m := start(t, sticky(t, map[string]any{"stickiness.lb_cookie.duration_seconds": 100}), Options{TimeScale: 10})
 	other := start(t, sticky(t, nil), Options{})
 	_, set := m.visit()
 	_, foreign := other.visit()
+	id := newTargetID(m.Targets()[0].Address)
+	old := func(by time.Duration) string { return m.jar.value("AWSALB t", id, time.Now().Add(-by)) }
+	if body, _ := m.visit(cookieField("AWSALB=" + old(990*time.Second))); body != "a" {
+		t.Errorf("a cookie within its time leads to %s, want a", body)
+	}
 	good := set["AWSALB"].Value
-	<-time.After(200 * time.Millisecond) // the duration
+	escaped := fmt.Sprintf("%%%02X", good[0]) + good[1:]
 	var seen []string
-	for _, value := range []string{"", "garbage", "AAAA", foreign["AWSALB"].Value, url.QueryEscape(good), good} {
+	for _, value := range []string{"", "garbage", "AAAA", foreign["AWSALB"].Value, escaped, old(1000 * time.Second)} {
 		body, again := m.visit(cookieField("AWSALB=" + value))
 		seen = append(seen, body)
 		if again["AWSALB"] == nil || again["AWSALB"].Value == value {
@@ -270,7 +275,7 @@ func TestStickinessThatAWSRefuses(t *testing.T) {
 		"target_groups[0].attributes[stickiness.type]":                   sticky(t, map[string]any{"stickiness.type": "source_ip"}),
 	} {
 		_, err := New(cfg, Options{})
-		if faults, ok := err.(Faults); !ok || len(faults) != 1 || faults[0].Path != path {
+		if faults, ok := errors.AsType[Faults](err); !ok || len(faults) != 1 || faults[0].Path != path {
 			t.Errorf("error %v, want one at %s", err, path)
 		}
 	}

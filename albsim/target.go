@@ -62,7 +62,7 @@ func (s *Server) reach(ctx context.Context, address, sni string, secure bool, fr
 	p := &s.plan.profile
 	connectCtx, cancel := context.WithTimeout(ctx, s.scaled(p.ConnectTimeout))
 	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address)
-	late := connectCtx.Err() != nil
+	late := connectCtx.Err() != nil && ctx.Err() == nil // the time to connect is over, not the target's (ALB-DRN-01)
 	cancel()
 	if err != nil {
 		s.count.targetConnErrors.Add(1)
@@ -71,7 +71,7 @@ func (s *Server) reach(ctx context.Context, address, sni string, secure bool, fr
 		}
 		return nil, &dialError{502, err}
 	}
-	var conn net.Conn = raw
+	conn := raw
 	if secure {
 		if conn, err = s.targetTLS(ctx, raw, sni, front, alpn); err != nil {
 			s.count.targetTLSErrors.Add(1)

@@ -98,7 +98,7 @@ func (f *h1) watchTunnel(j *join) *watchdog {
 	default:
 		timeout = f.s.plan.set.idle
 	}
-	dog := &watchdog{timeout: f.s.scaled(timeout), tell: f.s.idleTimer(f.conn)}
+	dog := &watchdog{timeout: f.s.scaled(timeout), told: f.dog.told}
 	if j.p.TunnelIdleCounts == "any" {
 		j.client.dog.Store(dog)
 		j.target.dog.Store(dog)

@@ -10,7 +10,7 @@ import (
 // lent to the target connection of the moment, since the idle timeout is one for both legs.
 type watchdog struct {
 	timeout time.Duration
-	tell    func()       // told when it fires; nil for nobody
+	told    func()       // of its striking; nil for nobody
 	last    atomic.Int64 // of the last byte, in nanoseconds since epoch
 
 	mu     sync.Mutex // guards what follows
@@ -54,8 +54,8 @@ func (w *watchdog) check() {
 		return
 	}
 	w.armed, w.fired = false, true
-	if w.tell != nil {
-		w.tell()
+	if w.told != nil {
+		w.told()
 	}
 	w.onIdle()
 }

@@ -35,6 +35,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"series": func(i int) int { return i % 6 },
 	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "faultwhen": faultWhen, "faultwhat": faultWhat, "faultstruck": faultStruck,
 	"faultreading": func() string { return faultReading }, "hopreading": func() string { return hopReading },
+	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
 

@@ -17,6 +17,7 @@ func writeMarkdown(w io.Writer, run *result.Run) error {
 	m := &markdown{}
 	m.verdict(run)
 	m.failures(run)
+	m.likeness(run)
 	m.bench(run)
 	m.faults(run)
 	m.wire(run)
@@ -180,6 +181,22 @@ func (m *markdown) bench(run *result.Run) {
 	if len(limits) > 0 {
 		m.printf("\n")
 	}
+}
+
+func (m *markdown) likeness(run *result.Run) {
+	if len(run.Likeness) == 0 {
+		return
+	}
+	m.printf("### Real products and the simulator's profiles of them\n\n")
+	var items []string
+	for _, l := range run.Likeness {
+		items = append(items, fmt.Sprintf("- %s\n", md(likenessText(l), 400)))
+		for _, d := range l.Differences {
+			items = append(items, fmt.Sprintf("  - %s %s: simulated **%s**, real **%s**\n", md(d.Check, 40), md(d.Title, 200), md(d.Simulated, 60), md(d.Real, 60)))
+		}
+	}
+	m.list(items, "difference")
+	m.printf("\n%s\n\n", md(likenessReading, 0))
 }
 
 func (m *markdown) wire(run *result.Run) {

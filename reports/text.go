@@ -21,6 +21,7 @@ func WriteText(w io.Writer, run *result.Run, color bool) error {
 	t.verdict(run)
 	t.backends(run)
 	t.checks(run)
+	t.likeness(run)
 	t.wire(run)
 	t.bench(run)
 	t.faults(run)
@@ -140,6 +141,22 @@ func (t *text) field(name, value string) {
 	if value != "" {
 		t.printf("      %s %s\n", t.paint(ansiDim, fmt.Sprintf("%-9s", name)), plainText(value))
 	}
+}
+
+func (t *text) likeness(run *result.Run) {
+	if len(run.Likeness) == 0 {
+		return
+	}
+	t.title("Real products and the simulator's profiles of them")
+	for _, l := range run.Likeness {
+		t.printf("  %s\n", plainText(likenessText(l)))
+		for _, d := range l.Differences {
+			t.printf("    %s %s\n", plainText(d.Check+" "+d.Slug), plainText(fmt.Sprintf("simulated %s, real %s", d.Simulated, d.Real)))
+			t.field("simulated", d.SimulatedDetail)
+			t.field("real", d.RealDetail)
+		}
+	}
+	t.printf("  %s\n", t.paint(ansiDim, likenessReading))
 }
 
 func (t *text) wire(run *result.Run) {

@@ -93,9 +93,18 @@ func variants() map[string]*result.Run {
 
 	r = start()
 	r.LoadBalancers = []result.LoadBalancer{{Name: "haproxy", Driver: "real", Product: "haproxy", Version: "2.6.12-1+deb12u4"}, {Name: "alb", Driver: "simulator", Product: "aws-alb", Knobs: []result.Knob{
-		{Name: "ALPNOffer", Value: "[h2 http/1.1]", Grade: "O", Source: "alb.md 2"}, {Name: "HalfClose", Value: "propagate", Grade: "unknown", Source: "alb.md 16.1"},
+		{Name: "ALPNOffer", Value: "[h2 http/1.1]", Grade: "O", Source: "alb.md 2"},
+		{Name: "HalfClose", Value: "propagate", Grade: "unknown", Source: "alb.md 16.1"},
 		{Name: "BackendALPN", Grade: "I", Source: "alb.md 2"},
 	}}}
+	r.Likeness = []result.Likeness{
+		{
+			LoadBalancer: "haproxy", Product: "haproxy", Version: "2.6.12-1+deb12u4", Profile: "haproxy", Compared: 8,
+			Differences: []result.Difference{{Check: "ALB-IDLE-02", Slug: "alb-idle-reset", Title: "bytes in either direction keep a tunnel alive", Simulated: "cut", Real: "alive", SimulatedDetail: "EOF after 2s"}},
+			Unclear:     []result.Unclear{{Checks: []string{"ALB-TLS-03", "ALB-UPG-01"}, Why: "on the simulator: INCONCLUSIVE: the target does not answer"}},
+		},
+		{LoadBalancer: "nginx", Product: "nginx", Version: "1.22.1", Profile: "nginx", Compared: 9, Differences: []result.Difference{}},
+	}
 	hop := func(name string) result.Hop { return result.Hop{Name: name, Address: "127.0.0.1:1", TLS: true} }
 	r.Topology = []result.Path{
 		{Name: "direct", Hops: []result.Hop{hop("client->router")}},

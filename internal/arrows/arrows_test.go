@@ -43,7 +43,8 @@ var rules = map[string]rule{
 	"refimpl/router":       {ours: []string{"refimpl"}, foreign: []string{"github.com/pires/go-proxyproto"}},
 	"refimpl/router/admin": {ours: []string{"refimpl/router"}, foreign: []string{"github.com/prometheus/client_golang"}},
 
-	"albsim": {foreign: []string{"golang.org/x/net", "golang.org/x/sys"}},
+	"albsim":       {foreign: []string{"golang.org/x/net", "golang.org/x/sys"}, tests: []string{"internal/nodes"}},
+	"albsim/admin": {ours: []string{"albsim"}, foreign: []string{"github.com/prometheus/client_golang"}},
 
 	"internal/result":    {},
 	"internal/witness":   {},

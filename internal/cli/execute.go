@@ -34,7 +34,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 	defer cancel(nil)
 	step := p.Step("topology", 0)
 	l, err := lab.Start(ctx, sc, lab.Options{
-		Backends: o.backends, Conformance: judging, Logger: o.log, Step: step.Note, Failed: cancel, Record: o.capture,
+		Backends: o.backends, Conformance: judging, Record: o.capture, Logger: o.log, Step: step.Note, Failed: cancel,
 	})
 	step.Done()
 	if err != nil {
@@ -66,6 +66,9 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		checks.Evidence, checks.Logger = sink, o.log
 		r.Conformance, err = judge(ctx, l.Targets(r.Run.Version), checks, p)
 		r.Artifacts = append(r.Artifacts, sink.files...)
+		if err == nil {
+			r.Likeness, err = compare(ctx, l.Pairs(r.Run.Version), checks, p)
+		}
 		if err != nil {
 			return unlessEnded(ctx, fmt.Errorf("conformance: %w", err))
 		}
@@ -129,6 +132,31 @@ func judge(ctx context.Context, targets []conformance.Target, opt conformance.Op
 		}
 	}
 	return all, nil
+}
+
+// compare puts the checks of load balancers to each real product and to the simulator's profile of it.
+func compare(ctx context.Context, pairs []lab.Pair, opt conformance.Options, p *progress.Progress) ([]result.Likeness, error) {
+	opt.Evidence = nil // that is for verdicts
+	var list []result.Likeness
+	for _, pair := range pairs {
+		step := p.Step("profile "+pair.Likeness.Profile+" beside the product", 0)
+		opt.Progress = func(_, total int, _ result.CheckResult) {
+			step.Total(2 * total)
+			step.Add(1)
+		}
+		simulated, err := conformance.Run(ctx, pair.Simulated, opt)
+		var real *result.Conformance
+		if err == nil {
+			real, err = conformance.Run(ctx, pair.Real, opt)
+		}
+		step.Done()
+		if err != nil {
+			return list, err
+		}
+		pair.Likeness.Compare(simulated.Results, real.Results)
+		list = append(list, pair.Likeness)
+	}
+	return list, nil
 }
 
 // unlessEnded drops the errors that come of an interrupt: the report says that it is partial.

@@ -103,15 +103,15 @@ type runner struct {
 	backends string
 	checks   conformance.Options
 	noBench  bool
-	noChecks bool
 	capture  bool
+	noChecks bool
 	format   reports.Format
 }
 
 func runOptions(c *cli.Context, env Env) (*runner, error) {
 	o := &runner{
 		env: env, quiet: c.Bool("quiet") || c.String("log-format") == "json", out: c.String("out"), backends: c.String("backends"),
-		noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"), capture: c.Bool("capture"),
+		capture: c.Bool("capture"), noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"),
 		checks: conformance.Options{
 			Only: list(c, "only"), Skip: list(c, "skip"), Tags: list(c, "tag"), Levels: list(c, "level"),
 			Seed: c.Int64("seed"),

@@ -37,19 +37,18 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 			if err != nil {
 				return bench.Plan{}, err
 			}
-			want := probe.Direct
-			if c, _ := l.chain(path); c.front() != nil {
-				want = probe.Terminated
-			}
-			p.Arms = append(p.Arms, arm(path, d, want))
+			c, _ := l.chain(path)
+			p.Arms = append(p.Arms, arm(path, d, c.front() == nil))
 		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
 	return plan, nil
 }
 
-// arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm.
-func arm(path string, d *client.Dialer, want probe.Class) bench.Arm {
+// arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm: a direct one
+// is, and any other takes an upgrade. Which class the probe calls that is the product's affair: Caddy refuses a name that it has no
+// certificate for with alert 80, which says nothing of the path.
+func arm(path string, d *client.Dialer, direct bool) bench.Arm {
 	var upgrade atomic.Value
 	upgrade.Store("")
 	return bench.Arm{
@@ -67,8 +66,12 @@ func arm(path string, d *client.Dialer, want probe.Class) bench.Arm {
 				return nil, err
 			}
 			info := conn.Info()
-			if info.Class != want {
+			if (info.Class == probe.Direct) != direct || (info.Upgrade == "") != direct {
 				_ = conn.Close()
+				want := probe.Terminated
+				if direct {
+					want = probe.Direct
+				}
 				return nil, fmt.Errorf("path %s is %s (%s), want %s", path, info.Class, info.Reason, want)
 			}
 			upgrade.Store(info.Upgrade)

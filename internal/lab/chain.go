@@ -62,6 +62,10 @@ func (l *Lab) buildChain(ctx context.Context, path string, b behind) (*chain, er
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
+	return l.buildLegs(ctx, path, legs, b)
+}
+
+func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b behind) (_ *chain, err error) {
 	c := &chain{path: path, nodes: make([]*node, len(legs)), inner: b.address}
 	next := realproxy.Next{Address: b.address, Name: b.name}
 	for i, leg := range slices.Backward(legs) {
@@ -188,8 +192,11 @@ func (c *chain) hops() []result.Hop {
 
 // tapped tells whether the client or a component of ours is at one end of hop i, so that it can say what it saw.
 func (c *chain) tapped(i int) bool {
-	return i == 0 || i == len(c.nodes) || c.nodes[i-1].alb != nil || c.nodes[i].alb != nil
+	return i == 0 || i == len(c.nodes) || c.nodes[i-1].sees() || c.nodes[i].sees()
 }
+
+// sees tells whether the node is a component of ours that has to do with TLS.
+func (n *node) sees() bool { return n.alb != nil && n.EndsTLS() }
 
 // LoadBalancers says which products stand on the paths.
 func (l *Lab) LoadBalancers() []result.LoadBalancer {

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
+	albadmin "github.com/tlsroute/tlsroute-bench/albsim/admin"
 	"github.com/tlsroute/tlsroute-bench/internal/document"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router/admin"
@@ -114,7 +115,7 @@ func (d Daemon) LoadBalancer(ctx context.Context) error {
 	if err := readConfig(d.Config, scenarios.ALBSchema, &config); err != nil {
 		return err
 	}
-	s, err := albsim.New(config, albsim.Options{Logger: d.Logger})
+	s, err := albsim.New(config, albsim.Options{Logger: d.Logger, Admin: albadmin.New})
 	if err != nil {
 		return &ConfigError{d.Config, err}
 	}
@@ -128,6 +129,9 @@ func (d Daemon) LoadBalancer(ctx context.Context) error {
 			name = fmt.Sprintf("alb-%d", i+1)
 		}
 		ready.Addresses[name] = a.String()
+	}
+	if a := s.AdminAddr(); a != nil {
+		ready.Addresses["admin"] = a.String()
 	}
 	return d.serve(ctx, "alb", s, s.Addrs(), ready)
 }

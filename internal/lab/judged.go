@@ -20,7 +20,8 @@ type judged struct {
 	router *router.Server
 	before []*chain     // the scenario's paths, to router
 	lbs    []*chain     // load balancers that are judged themselves: before stub
-	stub   net.Listener // the target of lbs, which the checks play
+	stub   net.Listener // the target of lbs and of pairs, which the checks play
+	pairs  []pair
 }
 
 // The timers of judged instances. An ALB's idle timeout is at least one second; pings must come well before it.
@@ -37,16 +38,24 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		Listen:       listenAddress(""),
 		Certificates: l.certificates(),
 		Upgrade:      router.Upgrade{Path: t.Upgrade.Path, Types: t.Upgrade.Types, PingInterval: router.Duration(judgedPing)},
-		Routes:       l.fixture.routes(l),
-		Limits:       router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
-		Drain:        router.Drain{Timeout: router.Duration(drainTime)},
+		Routes:       l.fixture.routes(l), ProxyProtocol: l.proxyProtocol(),
+		Limits: router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
+		Drain:  router.Drain{Timeout: router.Duration(drainTime)},
 	}
 	if l.judged.router, err = l.serveRouter(ctx, "router under test", config, nil); err != nil || l.opt.Only == OnlyRouter {
 		return err
 	}
 	for _, path := range l.scenario.Topology.Paths {
 		legs, err := l.scenario.Topology.Via(path)
-		if err != nil || !judgeable(legs) {
+		if err != nil || len(legs) == 0 {
+			continue
+		}
+		if len(legs) == 1 && legs[0].Real != "" {
+			if err := l.startPair(ctx, path, legs[0]); err != nil {
+				return err
+			}
+		}
+		if !judgeable(legs) {
 			continue
 		}
 		c, err := l.buildChain(ctx, path, behind{title: "judged", address: l.judged.router.Addr().String(), name: t.Name, idle: judgedIdle})
@@ -57,12 +66,11 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		if len(legs) > 1 || legs[0].TargetProtocol != scenario.HTTPS || l.judges(legs[0].Key) {
 			continue
 		}
-		if l.judged.stub == nil {
-			if l.judged.stub, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-				return fmt.Errorf("target stub: %w", err)
-			}
+		stub, err := l.beforeStub()
+		if err != nil {
+			return err
 		}
-		lb, err := l.buildChain(ctx, path, behind{title: "judged", address: l.judged.stub.Addr().String(), name: t.Name, idle: judgedIdle})
+		lb, err := l.buildChain(ctx, path, stub)
 		if err != nil {
 			return err
 		}
@@ -71,10 +79,21 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 	return nil
 }
 
+// beforeStub is the place before the target that the checks play.
+func (l *Lab) beforeStub() (behind, error) {
+	if l.judged.stub == nil {
+		var err error
+		if l.judged.stub, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return behind{}, fmt.Errorf("target stub: %w", err)
+		}
+	}
+	return behind{title: "judged", address: l.judged.stub.Addr().String(), name: l.scenario.Topology.Router.Name, idle: judgedIdle}, nil
+}
+
 // judgeable tells whether checks of the router are put to it over these load balancers: simulated ones, which do what the checks
 // know of them. What a real product does to a connection is its own affair.
 func judgeable(legs []scenario.Leg) bool {
-	return len(legs) > 0 && !slices.ContainsFunc(legs, func(l scenario.Leg) bool { return l.Real != "" })
+	return !slices.ContainsFunc(legs, func(l scenario.Leg) bool { return l.Real != "" })
 }
 
 // judges tells whether a load balancer is judged already.
@@ -82,23 +101,28 @@ func (l *Lab) judges(key string) bool {
 	return slices.ContainsFunc(l.judged.lbs, func(c *chain) bool { return c.nodes[0].Key == key })
 }
 
-// Targets describes what the checks are put to: the router, the client and the simulated load balancers that have a path of their own.
-func (l *Lab) Targets(version string) []conformance.Target {
-	if l.fixture == nil {
-		return nil
-	}
+// target is what all targets have in common, and how the router under test is asked for a tunnel.
+func (l *Lab) target(version string) (conformance.Target, conformance.UpgradePath) {
 	f := l.fixture.Fixture
 	f.Own = l.scenario.Topology.Router.Name
 	upgrade := conformance.UpgradePath{
 		TLS: true, Roots: l.pki.innerRoots, ServerName: f.Own, Host: f.Own,
 		Path: l.scenario.Topology.Router.Upgrade.Path, Types: l.scenario.Topology.Router.Upgrade.Types, PingInterval: judgedPing,
 	}
-	base := conformance.Target{
+	return conformance.Target{
 		Version: version, Fixture: f, InnerRoots: l.pki.innerRoots, HelloTimeout: judgedHelloTimeout,
 		Witnesses: map[string]conformance.Witness{
 			f.WitnessA: l.backend(f.WitnessA).Witness, f.WitnessB: l.backend(f.WitnessB).Witness,
 		},
+	}, upgrade
+}
+
+// Targets describes what the checks are put to: the router, the client and the simulated load balancers that have a path of their own.
+func (l *Lab) Targets(version string) []conformance.Target {
+	if l.fixture == nil {
+		return nil
 	}
+	base, upgrade := l.target(version)
 	address := l.judged.router.Addr().String()
 	r := base
 	r.Name, r.Role = "tlsroute-bench router", conformance.Router
@@ -115,19 +139,27 @@ func (l *Lab) Targets(version string) []conformance.Target {
 	c.Features = upgrade.Types
 	targets := []conformance.Target{r, c}
 	for _, chain := range l.judged.lbs {
-		lb := base
-		lb.Name, lb.Role = "tlsroute-bench "+chain.nodes[0].Profile, conformance.LoadBalancer
-		lb.Features = []string{chain.nodes[0].Profile} // aws-alb claims to be one
-		lb.Stub, lb.StubCertificate = l.judged.stub, &l.pki.service
-		lb.Paths = []conformance.Path{l.judgedPath(chain, upgrade)}
-		targets = append(targets, lb)
+		targets = append(targets, l.balancer(base, chain, upgrade))
 	}
 	return targets
 }
 
+// balancer describes a load balancer before the stub.
+func (l *Lab) balancer(base conformance.Target, c *chain, upgrade conformance.UpgradePath) conformance.Target {
+	profile := c.nodes[0].Profile
+	base.Name, base.Role = "tlsroute-bench "+profile, conformance.LoadBalancer
+	base.Features = []string{profile} // aws-alb claims to be one
+	base.Stub, base.StubCertificate = l.judged.stub, &l.pki.stub
+	base.Paths = []conformance.Path{l.judgedPath(c, upgrade)}
+	return base
+}
+
 // judgedPath describes a chain to those who put checks to it; upgrade is how the router itself is asked for a tunnel.
 func (l *Lab) judgedPath(c *chain, upgrade conformance.UpgradePath) conformance.Path {
-	p := conformance.Path{Name: c.path, Address: c.address(), IdleTimeout: judgedIdle}
+	p := conformance.Path{Name: c.path, Address: c.address()}
+	if slices.ContainsFunc(c.nodes, func(n *node) bool { return n.Protocol == scenario.HTTPS }) {
+		p.IdleTimeout = judgedIdle
+	}
 	if front := c.front(); front != nil {
 		upgrade.Roots, upgrade.Intermediary = l.pki.outerRoots, true
 		upgrade.ServerName, upgrade.Host = front.Name, front.Name

@@ -26,6 +26,7 @@ type pki struct {
 	innerRoots            *x509.CertPool
 	client                tls.Certificate
 	service               tls.Certificate // of services behind passthrough routes
+	stub                  tls.Certificate // of the target that checks play: some profiles verify it, by the name they send or by its address
 
 	outerCA, innerCA, clientCA string // files
 	clientCert, clientKey      string
@@ -67,6 +68,12 @@ func newPKI(dir string, sc *scenario.Scenario, f *fixture) (*pki, error) {
 		},
 		func() (err error) {
 			p.service, err = p.inner.Issue(certs.Leaf{CommonName: "passed-through service", DNS: names})
+			return
+		},
+		func() (err error) {
+			leaf := reachable(sc.Topology.Router.Name)
+			leaf.DNS = append(leaf.DNS, names...)
+			p.stub, err = p.inner.Issue(leaf)
 			return
 		},
 		func() (err error) {
@@ -130,7 +137,9 @@ func (p *pki) issueBalancers(dir string, sc *scenario.Scenario) error {
 			}
 			var c balancerCert
 			var err error
-			if c.cert, err = issue(reachable(lb.Name)); err != nil {
+			leaf := reachable(lb.Name)
+			leaf.RSA = lb.Protocol == scenario.TLS // a network load balancer takes no other key (facts/alb.md section 11)
+			if c.cert, err = issue(leaf); err != nil {
 				return err
 			}
 			if c.certFile, c.keyFile, err = certs.WritePEM(dir, file, c.cert); err != nil {

@@ -3,10 +3,9 @@ package lab
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -16,9 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
@@ -52,35 +48,35 @@ func dialEach(t *testing.T, l *Lab) {
 	}
 }
 
-// readPackets gives what the clients of a capture sent, by their ports.
-func readPackets(t *testing.T, file string) (sent map[layers.TCPPort][]byte, secrets bool) {
+// readPackets gives what the clients of a capture sent, by their ports. It takes the file apart itself: a pcapng is blocks of a type, a length
+// and a body (draft-ietf-opsawg-pcapng section 3.1), packets are in those of type 6 behind 20 bytes.
+func readPackets(t *testing.T, file string) (sent map[uint16][]byte, secrets bool) {
 	t.Helper()
 	data, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := pcapgo.NewNgReader(bytes.NewReader(data), pcapgo.DefaultNgReaderOptions)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sent = map[layers.TCPPort][]byte{}
-	for {
-		frame, _, err := r.ReadPacketData()
-		if errors.Is(err, io.EOF) {
-			break
+	sent = map[uint16][]byte{}
+	number := binary.LittleEndian.Uint32
+	for rest := data; len(rest) > 0; {
+		length := number(rest[4:])
+		if length < 12 || length%4 != 0 || int(length) > len(rest) || number(rest[length-4:]) != length {
+			t.Fatalf("%s: a block of %d bytes at %d of %d", file, length, len(data)-len(rest), len(data))
 		}
-		if err != nil {
-			t.Fatal(err)
+		block := rest[:length]
+		rest = rest[length:]
+		if number(block) != 6 {
+			continue
 		}
-		tcp, ok := gopacket.NewPacket(frame, layers.LayerTypeEthernet, gopacket.Default).Layer(layers.LayerTypeTCP).(*layers.TCP)
-		if !ok {
-			t.Fatalf("%s: a packet that is not TCP", file)
+		ip := block[8+20:][:number(block[20:])][14:] // behind the Ethernet header
+		tcp := ip[int(ip[0]&15)*4 : binary.BigEndian.Uint16(ip[2:])]
+		const syn, ack = 2, 16
+		port, flags := binary.BigEndian.Uint16(tcp), tcp[13]
+		if flags&(syn|ack) == syn {
+			sent[port] = []byte{}
 		}
-		if tcp.SYN && !tcp.ACK {
-			sent[tcp.SrcPort] = []byte{}
-		}
-		if _, ok := sent[tcp.SrcPort]; ok {
-			sent[tcp.SrcPort] = append(sent[tcp.SrcPort], tcp.Payload...)
+		if _, ok := sent[port]; ok {
+			sent[port] = append(sent[port], tcp[int(tcp[12]>>4)*4:]...)
 		}
 	}
 	return sent, bytes.Contains(data, []byte("CLIENT_HANDSHAKE_TRAFFIC_SECRET "))
@@ -111,7 +107,7 @@ func TestACaptureHasAFileForEachHop(t *testing.T) {
 	if diff := cmp.Diff(want, files); diff != "" || len(notes) > 0 {
 		t.Fatalf("files (-want +got):\n%s\nnotes %q", diff, notes)
 	}
-	ports := map[layers.TCPPort]string{} // of connections to the router, which four hops lead to
+	ports := map[uint16]string{} // of connections to the router, which four hops lead to
 	for _, file := range want[:7] {
 		sent, secrets := readPackets(t, filepath.Join(dir, file))
 		if !secrets || len(sent) == 0 {

@@ -85,7 +85,7 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 
 	var session *capture.Session
 	if capturing {
-		if session, err = l.capture(ctx, c.captureHops(), keys); err != nil {
+		if session, err = l.capture(ctx, c.captureHops(true), keys); err != nil {
 			return nil, err
 		}
 	}
@@ -184,12 +184,12 @@ func fill(row *result.Wire, h wire.Hello) {
 	row.SHA256 = hex.EncodeToString(sum[:])
 }
 
-// captureHops are the hops that are TCP connections of their own and have TLS, told apart by their server's address, or by its port
+// captureHops are the hops that are TCP connections of their own, or those of them that have TLS, told apart by their server's address, or by its port
 // alone where its nodes come and go.
-func (c *chain) captureHops() []capture.Hop {
+func (c *chain) captureHops(tlsOnly bool) []capture.Hop {
 	var hops []capture.Hop
 	for i, h := range c.hops() {
-		if h.Name == hopInner || !h.TLS {
+		if h.Name == hopInner || tlsOnly && !h.TLS {
 			continue
 		}
 		server := netip.MustParseAddrPort(h.Address)

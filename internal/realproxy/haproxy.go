@@ -8,7 +8,7 @@ import (
 
 func init() {
 	register(product{
-		name: "haproxy", pkg: "haproxy", binary: "haproxy", protocols: []string{"HTTPS", "TLS", "TCP"}, sendProxy: []string{"v1", "v2"}, resolves: true,
+		name: "haproxy", pkg: "haproxy", binary: "haproxy", protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1", "v2"}, resolves: true,
 		config: template.Must(template.New("haproxy").Parse(haproxyConfig)),
 		argv:   func(program, _, config string) []string { return []string{program, "-db", "-f", config} },
 		// SIGUSR1 would wait for the tunnels.

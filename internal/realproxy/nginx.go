@@ -11,7 +11,7 @@ const nginxStream = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 func init() {
 	register(product{
-		name: "nginx", pkg: "nginx", binary: "nginx", protocols: []string{"HTTPS", "TLS", "TCP"}, sendProxy: []string{"v1"}, preserves: true,
+		name: "nginx", pkg: "nginx", binary: "nginx", protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1"}, preserves: true,
 		config: template.Must(template.New("nginx").Parse(nginxConfig)),
 		argv: func(program, dir, config string) []string {
 			return []string{program, "-p", dir, "-c", config, "-e", "stderr"}

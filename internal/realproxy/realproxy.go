@@ -91,16 +91,15 @@ type Running struct {
 type product struct {
 	name, pkg, binary string
 	// protocols that its template has, and what else it can do.
-	protocols  []string
-	sendProxy  []string
-	preserves  bool
-	resolves   bool
-	config     *template.Template
-	argv       func(program, dir, config string) []string
-	death      syscall.Signal // when this process dies
-	polite     syscall.Signal // when it is stopped
-	versionArg string
-	version    *regexp.Regexp
+	protocols                                   []string
+	sendProxy                                   []string
+	preserves, resolves, acceptsProxy, sendsSNI bool
+	config                                      *template.Template
+	argv                                        func(program, dir, config string) []string
+	death                                       syscall.Signal // when this process dies
+	polite                                      syscall.Signal // when it is stopped
+	versionArg                                  string
+	version                                     *regexp.Regexp
 	// needs says what else must be installed for a protocol; nil for nothing.
 	needs func(protocol string) (file, pkg string)
 }
@@ -140,6 +139,8 @@ func Check(name string, s Spec) error {
 		return fmt.Errorf("no real product %q: there are %s", name, strings.Join(Products(), ", "))
 	case !slices.Contains(p.protocols, s.Protocol):
 		return fmt.Errorf("%s is configured here for %s only, not %s", name, strings.Join(p.protocols, " and "), s.Protocol)
+	case s.AcceptProxy && !p.acceptsProxy:
+		return fmt.Errorf("%s takes no PROXY header", name)
 	case s.SendProxy != "" && !slices.Contains(p.sendProxy, s.SendProxy):
 		return fmt.Errorf("%s does not send PROXY %s", name, s.SendProxy)
 	case s.PreserveClientIP && !p.preserves:

@@ -192,6 +192,10 @@ func TestUpgradesCrossEveryProduct(t *testing.T) {
 			name        string
 			tls, accept bool
 		}{{"https target", true, false}, {"http target", false, false}, {"proxy header before", true, true}} {
+			p, _ := find(product)
+			if c.accept && !p.acceptsProxy {
+				continue // TestWhatAProductCannotDoIsSaid
+			}
 			t.Run(product+"/"+c.name, func(t *testing.T) {
 				tg := newTarget(t, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: alpn\r\nConnection: Upgrade\r\n\r\n")
 				r := start(t, product, Spec{
@@ -235,7 +239,7 @@ func TestUpgradesCrossEveryProduct(t *testing.T) {
 						t.Errorf("the target saw no %q in %q", want, s.head)
 					}
 				}
-				if (s.hello != nil) != c.tls || c.tls && s.hello.ServerName != "target.test" {
+				if (s.hello != nil) != c.tls || c.tls && p.sendsSNI != (s.hello.ServerName == "target.test") {
 					t.Errorf("the target's ClientHello: %+v", s.hello)
 				}
 			})
@@ -278,9 +282,10 @@ func TestBytesPassUnread(t *testing.T) {
 func TestMissingProductNamesTheDebianPackage(t *testing.T) {
 	t.Setenv(process.SearchVariable, t.TempDir())
 	for _, product := range Products() {
-		_, err := Start(t.Context(), product, Spec{Protocol: "TCP", Dir: testDir(t)})
+		p, _ := find(product)
+		_, err := Start(t.Context(), product, Spec{Protocol: "HTTPS", Dir: testDir(t)})
 		missing, ok := errors.AsType[*process.MissingError](err)
-		if !ok || missing.Package != product || missing.Error() != product+" not found: install the Debian package "+product {
+		if !ok || missing.Error() != p.binary+" not found: install the Debian package "+p.pkg {
 			t.Errorf("%s: %v", product, err)
 		}
 	}
@@ -291,8 +296,10 @@ func TestWhatAProductCannotDoIsSaid(t *testing.T) {
 		product string
 		spec    Spec
 	}{
-		`no real product "squid": there are haproxy, nginx`:                {"squid", Spec{Protocol: "HTTPS"}},
+		`no real product "squid": there are apache, caddy, haproxy, nginx`: {"squid", Spec{Protocol: "HTTPS"}},
 		"nginx is configured here for HTTPS and TLS and TCP only, not UDP": {"nginx", Spec{Protocol: "UDP"}},
+		"caddy takes no PROXY header":                                      {"caddy", Spec{Protocol: "HTTPS", AcceptProxy: true}},
+		"apache is configured here for HTTPS only, not TCP":                {"apache", Spec{Protocol: "TCP"}},
 		"nginx does not send PROXY v2":                                     {"nginx", Spec{Protocol: "TCP", SendProxy: "v2"}},
 		"haproxy is not configured here to keep the client's address":      {"haproxy", Spec{Protocol: "TCP", PreserveClientIP: true}},
 		"nginx is not configured here to resolve its target again":         {"nginx", Spec{Protocol: "HTTPS", Next: Next{Resolver: "127.0.0.1:53"}}},

@@ -36,7 +36,9 @@ type Run struct {
 	LoadBalancers []LoadBalancer `json:"load_balancers,omitempty"`
 	Topology      []Path         `json:"topology"`
 	Conformance   *Conformance   `json:"conformance,omitempty"`
-	Wire          []Wire         `json:"wire"`
+	// Likeness says how far the simulator did, with the profiles of products, what the products themselves do.
+	Likeness []Likeness `json:"likeness,omitempty"`
+	Wire     []Wire     `json:"wire"`
 	// WireSource says how Wire was read, in a sentence: a packet capture, or a tap in the process and why.
 	WireSource string `json:"wire_source,omitempty"`
 	// CaptureNotes are what a reader must know of the capture of the run, in sentences; none without one that is whole.

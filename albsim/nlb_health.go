@@ -1,0 +1,81 @@
+package albsim
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strconv"
+)
+
+// errUnhealthy is why the flows of a target end that is there still.
+var errUnhealthy = errors.New("the target has turned unhealthy")
+
+// fitness ends what a target is at work on when it turns unhealthy, which only a network load balancer does. Unlike a
+// target's life it begins again.
+type fitness struct {
+	ctx context.Context //nolint:containedctx // it is the target's own, as its life is
+	end context.CancelCauseFunc
+}
+
+func newFitness() fitness {
+	ctx, end := context.WithCancelCause(context.Background())
+	return fitness{ctx, end}
+}
+
+// turnUnhealthy ends the flows there are; the group's mu is held.
+func (t *target) turnUnhealthy() {
+	t.fit.end(errUnhealthy)
+	t.fit = newFitness()
+}
+
+// planNetworkCheck is planHealthCheck with the defaults of a network load balancer: alb.md section 11 (N-HC).
+func planNetworkCheck(g TargetGroup, set *networkGroup, path string, faults *Faults) *healthCheck {
+	c := &g.HealthCheck
+	if c.Protocol == "" {
+		if c.Protocol = "TCP"; g.TargetType == "alb" {
+			c.Protocol = "HTTP"
+		}
+	}
+	if c.TimeoutSeconds == 0 {
+		if c.TimeoutSeconds = 10; c.Protocol == "HTTP" {
+			c.TimeoutSeconds = 6
+		}
+	}
+	connect := c.Protocol == "TCP"
+	switch {
+	case !connect && c.Matcher.HTTPCode == "":
+		c.Matcher.HTTPCode = "200-399"
+	case connect && (c.Path != "" || c.Matcher != Matcher{}):
+		faults.add(path, "a TCP check has no path and no matcher")
+	case connect && g.TargetType == "alb":
+		faults.add(path+".protocol", "a load balancer as target is checked by HTTP or HTTPS")
+	}
+	if connect {
+		c.Protocol = ""
+	}
+	h := planHealthCheck(g, path, faults)
+	if h == nil {
+		return nil
+	}
+	if connect {
+		h.ask, h.codes = connected, []codeRange{{0, 0}}
+	}
+	if set.proxy {
+		h.preface = localProxyHeader()
+	}
+	return h
+}
+
+// connected is a TCP check: a target that has accepted is healthy, and sees an end at once.
+func connected(context.Context, *healthCheck, net.Conn, string, int) (int, error) { return 0, nil }
+
+// checkHost is the Host of a check: the node's address, and the port of the listener that leads to the group.
+func (g *group) checkHost(node net.Addr) string {
+	host := addrPort(node).Addr().String()
+	for _, l := range g.s.listeners {
+		if l.plan.network != nil && l.plan.network.group == g {
+			return net.JoinHostPort(host, strconv.Itoa(l.port))
+		}
+	}
+	return net.JoinHostPort(host, "0") // not in use, so not checked
+}
