@@ -49,7 +49,7 @@ func TestStatesByEitherClock(t *testing.T) {
 		clock       string
 		born        time.Duration
 		from, until time.Duration
-		over        bool
+		spares      bool
 	}{
 		{"", -time.Minute, 2 * time.Second, 5 * time.Second, false},
 		{"", time.Minute, time.Minute + 2*time.Second, time.Minute + 5*time.Second, false},
@@ -60,8 +60,8 @@ func TestStatesByEitherClock(t *testing.T) {
 	} {
 		f := &standing{Injection{Kind: "stall", At: Duration(2 * time.Second), For: Duration(3 * time.Second), Clock: c.clock}, since}
 		w := at(c.born)
-		if from := f.from(w).Sub(since); from != c.from || f.until(f.from(w)).Sub(since) != c.until || f.over(w.born) != c.over {
-			t.Errorf("clock %q, born %v: from %v until %v, over %v", c.clock, c.born, from, f.until(f.from(w)).Sub(since), f.over(w.born))
+		if from := f.from(w).Sub(since); from != c.from || f.until(f.from(w)).Sub(since) != c.until || f.spares(w.born) != c.spares {
+			t.Errorf("clock %q, born %v: from %v until %v, spares %v", c.clock, c.born, from, f.until(f.from(w)).Sub(since), f.spares(w.born))
 		}
 	}
 }

@@ -49,8 +49,8 @@ func (f *standing) until(began time.Time) time.Time {
 	return began.Add(time.Duration(f.For))
 }
 
-// over tells whether connections that begin at that time have nothing of it.
-func (f *standing) over(born time.Time) bool {
+// spares tells whether connections that begin at that time have nothing of it.
+func (f *standing) spares(born time.Time) bool {
 	return f.Clock == clockServer && (f.For > 0 || f.Ends()) && !born.Before(f.since.Add(time.Duration(f.At+f.For)))
 }
 
@@ -146,7 +146,7 @@ func (b *board) wire(hop, address string, conn net.Conn) *wire {
 	w.number = b.begun[hop]
 	b.wires[w] = struct{}{}
 	for _, f := range b.faults {
-		if !f.over(w.born) {
+		if !f.spares(w.born) {
 			w.meet(f)
 		}
 	}

@@ -196,7 +196,13 @@ func (l *Lab) recordedHops() (hops []capture.Hop, mixed []string) {
 	}
 	// An address that stands for many comes last: the first hop that a packet fits has it.
 	slices.SortStableFunc(order, func(a, b netip.AddrPort) int {
-		return boolInt(a.Addr().IsUnspecified()) - boolInt(b.Addr().IsUnspecified())
+		switch many := b.Addr().IsUnspecified(); {
+		case a.Addr().IsUnspecified() == many:
+			return 0
+		case many:
+			return -1
+		}
+		return 1
 	})
 	for _, server := range order {
 		to := servers[server]
@@ -218,13 +224,6 @@ func (l *Lab) recordedHops() (hops []capture.Hop, mixed []string) {
 		}
 	}
 	return hops, mixed
-}
-
-func boolInt(b bool) int {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 // server is where hop i of a chain leads; its port alone says so where nodes come and go.

@@ -19,6 +19,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/capture"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 )
 
 const recorded = `
@@ -248,6 +249,53 @@ func TestMixedHopsAreSaid(t *testing.T) {
 		own := h.Path == "alb-http" && h.Name == "alb->router"
 		if h.From != nil && h.From(client) != own {
 			t.Errorf("%s of %s has the connection that alb-http's load balancer dialled: %v", h.Name, h.Path, !own)
+		}
+	}
+}
+
+// A chain with a real product in its middle has all its hops, and the real one's secrets come from those at its ends.
+func TestACaptureOfAChain(t *testing.T) {
+	sc, err := scenario.Load("chain", scenario.Vocabulary{Topology: Check})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc.Topology.Paths, sc.Routes = []string{"direct", "chain"}, sc.Routes[:1]
+	l := startLab(t, sc, Options{Record: true})
+	dir := t.TempDir()
+	r, err := l.Record(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := l.Walk(t.Context(), func(string) {}); err != nil {
+		t.Fatal(err)
+	}
+	files, notes, err := r.Stop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if os.Geteuid() != 0 && len(notes) == 1 && strings.Contains(notes[0], "not permitted") {
+		t.Logf("may not capture, and says so: %s", notes[0])
+		return
+	}
+	want := []string{
+		"chain.alb-router.pcapng", "chain.client-nlb.pcapng", "chain.haproxy-alb.pcapng", "chain.nlb-haproxy.pcapng", "direct.client-router.pcapng", "timeline.json",
+	}
+	slices.Sort(files)
+	if diff := cmp.Diff(want, files); diff != "" || len(notes) > 0 {
+		t.Fatalf("files (-want +got):\n%s\nnotes %q", diff, notes)
+	}
+	for _, file := range want[:5] {
+		if sent, secrets := readPackets(t, filepath.Join(dir, file)); !secrets || len(sent) != 1 {
+			t.Errorf("%s: %d connections, secrets %v", file, len(sent), secrets)
+		}
+	}
+	seen := map[string]bool{}
+	for _, e := range readTimeline(t, filepath.Join(dir, "timeline.json")) {
+		seen[e.Hop+" "+string(e.Kind)] = true
+	}
+	for _, want := range []string{"client->nlb open", "nlb->haproxy open", "haproxy->alb bytes", "alb->router bytes"} {
+		if !seen[want] {
+			t.Errorf("no %s in the timeline: %v", want, seen)
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -85,7 +84,7 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 
 	var session *capture.Session
 	if capturing {
-		if session, err = l.capture(ctx, c.captureHops(true), keys); err != nil {
+		if session, err = l.capture(ctx, c.captureHops(), keys); err != nil {
 			return nil, err
 		}
 	}
@@ -184,19 +183,14 @@ func fill(row *result.Wire, h wire.Hello) {
 	row.SHA256 = hex.EncodeToString(sum[:])
 }
 
-// captureHops are the hops that are TCP connections of their own, or those of them that have TLS, told apart by their server's address, or by its port
-// alone where its nodes come and go.
-func (c *chain) captureHops(tlsOnly bool) []capture.Hop {
+// captureHops are the hops that are TCP connections of their own and have TLS, told apart by where they lead.
+func (c *chain) captureHops() []capture.Hop {
 	var hops []capture.Hop
 	for i, h := range c.hops() {
-		if h.Name == hopInner || tlsOnly && !h.TLS {
+		if h.Name == hopInner || !h.TLS {
 			continue
 		}
-		server := netip.MustParseAddrPort(h.Address)
-		if i < len(c.nodes) && c.nodes[i].Nodes > 0 {
-			server = netip.AddrPortFrom(netip.IPv4Unspecified(), server.Port())
-		}
-		hops = append(hops, capture.Hop{Name: h.Name, Server: server})
+		hops = append(hops, capture.Hop{Name: h.Name, Server: c.server(i, h)})
 	}
 	return hops
 }
