@@ -43,7 +43,10 @@ func TestWhatAWSRefusesIsRefusedWithItsReason(t *testing.T) {
 	}
 	targets := func(n int) Config {
 		cfg := plain("127.0.0.1:1")
-		cfg.TargetGroups[0].Targets = slices.Repeat(cfg.TargetGroups[0].Targets, n)
+		cfg.TargetGroups[0].Targets = nil
+		for i := range n {
+			cfg.TargetGroups[0].Targets = append(cfg.TargetGroups[0].Targets, fmt.Sprintf("127.0.0.1:%d", i+1))
+		}
 		return cfg
 	}
 	groups := func(n int) Config {
