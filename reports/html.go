@@ -34,7 +34,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"dict":   dict,
 	"series": func(i int) int { return i % 6 },
 	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "hopreading": func() string { return hopReading },
-	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
+	"likeness": likenessText, "faults": faultsText, "likenessreading": func() string { return likenessReading },
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
 

@@ -129,6 +129,9 @@ func (m *markdown) bench(run *result.Run) {
 	if invalid(run) {
 		m.printf("**The measurement is not valid:** %s\n\n", md(strings.Join(run.Bench.Validity.Reasons, "; "), 800))
 	}
+	if faults := faultsText(run); faults != "" {
+		m.printf("%s\n\n", md(faults, 800))
+	}
 	m.printf("| workload | path | requests | errors | round trip p50 | service p50 | round trip p99 | connect p50 | round trip p50 against baseline |\n|---|---|---:|---:|---:|---:|---:|---:|---|\n")
 	var rows []string
 	for _, w := range run.Bench.Workloads {

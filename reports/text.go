@@ -186,6 +186,9 @@ func (t *text) bench(run *result.Run) {
 			t.printf("    - %s\n", plainText(r))
 		}
 	}
+	if faults := faultsText(run); faults != "" {
+		t.printf("  %s\n", plainText(faults))
+	}
 	rows := [][]string{{"workload", "path", "requests", "errors", "rtt p50", "service p50", "rtt p99", "connect p50", "against the baseline (rtt p50)"}}
 	for _, w := range run.Bench.Workloads {
 		for _, a := range w.Arms {

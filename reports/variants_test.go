@@ -111,6 +111,7 @@ func variants() map[string]*result.Run {
 		{From: "chain", To: "nginx", Metric: "steady_rtt.p50", AddedNS: -100_000, CI95NS: [2]int64{-190_000, -40_000}, Pairs: 6}, // no neighbours on the way
 	}
 	r.Bench = &result.Bench{Workloads: []result.Workload{w}, Validity: result.Validity{OK: true}}
+	r.Faults = []result.Fault{{AtNS: 3e9, LoadBalancer: "alb", Kind: "latency", Hop: "client", Direction: "down", ForNS: 2e9}, {AtNS: 5e9, LoadBalancer: "alb", Kind: "node-rotation"}}
 	runs["chain"] = r
 
 	for _, r := range runs {

@@ -80,6 +80,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		}
 		step = p.Step("bench", total)
 		last := ""
+		faults := injectFaults(ctx, l, o.checks.Seed)
 		r.Bench, err = bench.Run(ctx, plan, bench.Options{
 			Logger: o.log,
 			Log: func(name string) (io.WriteCloser, error) {
@@ -95,7 +96,9 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 			},
 		})
 		step.Done()
-		if err != nil {
+		var wrong error
+		r.Faults, wrong = faults()
+		if err = errors.Join(err, wrong); err != nil {
 			return unlessEnded(ctx, fmt.Errorf("bench: %w", err))
 		}
 	}
@@ -126,6 +129,23 @@ func judge(ctx context.Context, targets []conformance.Target, opt conformance.Op
 		}
 	}
 	return all, nil
+}
+
+// injectFaults runs the scenario's timeline beside the load; the function that it returns ends it and says what happened.
+func injectFaults(ctx context.Context, l *lab.Lab, seed int64) func() ([]result.Fault, error) {
+	ctx, stop := context.WithCancel(ctx)
+	var done []result.Fault
+	var err error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		done, err = l.RunFaults(ctx, seed)
+	}()
+	return func() ([]result.Fault, error) {
+		stop()
+		<-ended
+		return done, err
+	}
 }
 
 // stopRecording writes what was recorded beside the report.

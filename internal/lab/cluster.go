@@ -28,8 +28,9 @@ type cluster struct {
 	dns     *nodes.DNS // nil for one node, which stays where it is
 	mu      sync.Mutex // guards what follows
 	nodes   []*albsim.Server
-	leaving *albsim.Server // out of the name server's answers, but still there
-	last    int            // the last address given to a node
+	all     []*albsim.Server // those that have left too: tunnels may live on in them
+	leaving *albsim.Server   // out of the name server's answers, but still there
+	last    int              // the last address given to a node
 }
 
 // nodeNetwork are the addresses that nodes go round; all of 127.0.0.0/8 is this machine, on Linux.
@@ -45,7 +46,7 @@ func (l *Lab) startCluster(ctx context.Context, p place) (*cluster, error) {
 	}
 	if p.leg.Nodes == 0 {
 		s, err := c.start(ctx, listenAddress(p.leg.Listen))
-		c.nodes = []*albsim.Server{s}
+		c.nodes, c.all = []*albsim.Server{s}, []*albsim.Server{s}
 		return c, err
 	}
 	port := 0
@@ -111,6 +112,9 @@ func (c *cluster) startNext(ctx context.Context, port int) (s *albsim.Server, er
 		ip := nodeNetwork.Addr().As4()
 		ip[3] = byte(c.last)
 		s, err = c.start(ctx, net.JoinHostPort(netip.AddrFrom4(ip).String(), strconv.Itoa(port)))
+		if err == nil {
+			c.all = append(c.all, s)
+		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
 			return s, err
 		}

@@ -42,6 +42,8 @@ type Run struct {
 	// WireSource says how Wire was read, in a sentence: a packet capture, or a tap in the process and why.
 	WireSource string `json:"wire_source,omitempty"`
 	Bench      *Bench `json:"bench,omitempty"`
+	// Faults are what the scenario had happen while the load was on.
+	Faults []Fault `json:"faults,omitempty"`
 	// Artifacts are the files the run left beside the report, by their path relative to it.
 	Artifacts []string `json:"artifacts,omitempty"`
 }
@@ -127,6 +129,18 @@ type Hop struct {
 	Name    string `json:"name"`
 	Address string `json:"address"`
 	TLS     bool   `json:"tls"`
+}
+
+// Fault is one event of a scenario's timeline.
+type Fault struct {
+	// AtNS is when it was done, counted from the beginning of the measurement.
+	AtNS         int64  `json:"at_ns"`
+	LoadBalancer string `json:"load_balancer"`
+	Kind         string `json:"kind"`
+	Hop          string `json:"hop,omitempty"`
+	Direction    string `json:"direction,omitempty"`
+	// ForNS is how long it lasts, 0 to the end of each connection.
+	ForNS int64 `json:"for_ns,omitempty"`
 }
 
 // Wire is what the ClientHello of one hop carried.

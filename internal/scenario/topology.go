@@ -20,6 +20,8 @@ type Topology struct {
 	LoadBalancers map[string]*LoadBalancer `json:"load_balancers,omitempty"`
 	// Chains are paths of several load balancers, from the client inwards; the router is always behind the last.
 	Chains map[string][]string `json:"chains,omitempty"`
+	// Faults are a timeline of what goes wrong while the load is on.
+	Faults []Fault `json:"faults,omitempty"`
 }
 
 // The paths that need no word in chains.
@@ -75,6 +77,30 @@ type LoadBalancer struct {
 	// RotateEvery replaces the oldest node by one at another address, again and again; never when empty.
 	RotateEvery Duration `json:"rotate_every,omitempty"`
 }
+
+// Fault is something that happens to a simulated load balancer at one instant of the measurement, on every path that it is on.
+type Fault struct {
+	// At counts from the beginning of the measurement.
+	At Duration `json:"at" jsonschema:"required"`
+	// LoadBalancer is a name in load_balancers.
+	LoadBalancer string `json:"load_balancer" jsonschema:"required"`
+	// Kind is one of the simulator's, or node-rotation: a node is replaced by one at another address.
+	Kind string `json:"kind" jsonschema:"required"`
+	// Hop is client for the connections in front, target for those behind; node-rotation has none of what follows.
+	Hop string `json:"hop,omitempty" jsonschema:"enum=client,enum=target"`
+	// Direction is up for what clients send, down for what targets send; both when empty.
+	Direction string `json:"direction,omitempty" jsonschema:"enum=up,enum=down"`
+	// For is how long it lasts; to the end of each connection when empty.
+	For Duration `json:"for,omitempty"`
+	// Delay, Jitter, Bytes and BytesPerSecond are what the kind asks for.
+	Delay          Duration `json:"delay,omitempty"`
+	Jitter         Duration `json:"jitter,omitempty"`
+	Bytes          int64    `json:"bytes,omitempty" jsonschema:"minimum=0"`
+	BytesPerSecond int64    `json:"bytes_per_second,omitempty" jsonschema:"minimum=0"`
+}
+
+// NodeRotation is the kind of fault that the lab does itself.
+const NodeRotation = "node-rotation"
 
 // App is one rule of path-based routing.
 type App struct {
@@ -233,6 +259,18 @@ func (t *Topology) check(fault func(at []any, format string, args ...any), kinds
 		}
 		if _, err := t.Via(name); err != nil {
 			fault(at, "%s", err)
+		}
+	}
+	for i, f := range t.Faults {
+		lb := t.LoadBalancers[f.LoadBalancer]
+		switch {
+		case f.LoadBalancer == "":
+		case lb == nil:
+			fault([]any{"topology", "faults", i, "load_balancer"}, "no load balancer is called %q%s", f.LoadBalancer, t.listBalancers())
+		case lb.Real != "":
+			fault([]any{"topology", "faults", i, "load_balancer"}, "load balancer %q is a real product: faults are the simulator's", f.LoadBalancer)
+		case f.Kind == NodeRotation && lb.Nodes < 2:
+			fault([]any{"topology", "faults", i, "kind"}, "load balancer %q has no node to spare: nodes must be 2 or more", f.LoadBalancer)
 		}
 	}
 	used := map[string]string{}
