@@ -80,7 +80,7 @@ func (p *Profile) maySwitch(r *request, answer *response) bool {
 	switch {
 	case len(asked) == 0:
 		return p.SwitchWithoutUpgrade == "pass"
-	case p.MatchSwitchToken && !hasToken(asked, strings.Join(got, ",")):
+	case p.MatchSwitchToken && !strings.EqualFold(strings.Join(asked, ","), strings.Join(got, ",")):
 		return false
 	case !hasToken(got, "websocket"):
 		return true

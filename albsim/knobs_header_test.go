@@ -106,6 +106,21 @@ func TestPageStyles(t *testing.T) {
 	}
 }
 
+func TestConnectAndTraceCanPass(t *testing.T) {
+	target := newStub(t, nil, ok)
+	cfg := plain(target.addr)
+	cfg.Profile = withKnobs(t, func(p *Profile) { p.ConnectStatus, p.TraceStatus = 0, 0 })
+	m := start(t, cfg, Options{})
+	for _, request := range []string{"CONNECT a:443 HTTP/1.1\r\nHost: a\r\n\r\n", "TRACE / HTTP/1.1\r\nHost: a\r\n\r\n"} {
+		if status, head, _ := m.request(request); status != 200 {
+			t.Errorf("got %q", head)
+		}
+		if head := target.head(t); !strings.HasPrefix(head, strings.Fields(request)[0]+" ") {
+			t.Errorf("target got %q", head)
+		}
+	}
+}
+
 func TestServerHeaderCanBeNone(t *testing.T) {
 	cfg := plain("127.0.0.1:1")
 	cfg.TargetGroups[0].Targets = nil

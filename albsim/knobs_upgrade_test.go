@@ -31,6 +31,12 @@ func TestUpgradeKnobs(t *testing.T) {
 		{"list, all", func(*Profile) {}, upgradeRequest("alpn, websocket"), 200, "alpn, websocket", true},
 		{"list, first", func(p *Profile) { p.UpgradeList = "first" }, upgradeRequest("alpn, websocket"), 200, "alpn", false},
 		{"list, first, two fields", func(p *Profile) { p.UpgradeList = "first" }, upgradeRequest("websocket", "Upgrade: alpn\r\n"), 200, "websocket", true},
+		{
+			"list, first field", func(p *Profile) { p.UpgradeList = "first-field" }, upgradeRequest("alpn, other", "Upgrade: websocket\r\n"),
+			200, "alpn, other", false,
+		},
+		{"connection added", func(p *Profile) { p.AddConnection, p.StripConnectionForCustom = true, false }, "GET / HTTP/1.1\r\nHost: a\r\nUpgrade: alpn\r\n\r\n", 200, "alpn", true},
+		{"no upgrade, no connection added", func(p *Profile) { p.AddConnection = true }, plainGet, 200, "", false},
 		{"list, refused", func(p *Profile) { p.UpgradeList, p.RefusedUpgrade = "refuse", 403 }, upgradeRequest("websocket, alpn"), 403, "", false},
 		{"list, refused, two fields", func(p *Profile) { p.UpgradeList, p.RefusedUpgrade = "refuse", 403 }, upgradeRequest("websocket", "Upgrade: alpn\r\n"), 403, "", false},
 		{"list, dropped", func(p *Profile) { p.UpgradeList = "refuse" }, upgradeRequest("websocket, alpn"), 200, "", false},
@@ -76,9 +82,12 @@ func TestSwitchIsHeldAgainstTheRequest(t *testing.T) {
 	}{
 		{"another token", func(p *Profile) { p.MatchSwitchToken = true }, "alpn", "Upgrade: websocket\r\n", false},
 		{"another spelling", func(p *Profile) { p.MatchSwitchToken = true }, "alpn", "Upgrade: ALPN\r\n", true},
+		{"one of two tokens", func(p *Profile) { p.MatchSwitchToken = true }, "alpn, other", "Upgrade: alpn\r\n", false},
 		{"no accept", func(p *Profile) { p.WebSocketKeys = "both" }, "websocket", "Upgrade: websocket\r\n", false},
 		{"wrong accept", func(p *Profile) { p.WebSocketKeys = "both" }, "websocket", "Upgrade: websocket\r\nSec-WebSocket-Accept: AAAA\r\n", false},
 		{"accept", func(p *Profile) { p.WebSocketKeys = "both" }, "websocket", "Upgrade: websocket\r\n" + accept, true},
+		{"any accept", func(p *Profile) { p.WebSocketKeys = "present" }, "websocket", "Upgrade: websocket\r\nSec-WebSocket-Accept: AAAA\r\n", true},
+		{"none of any", func(p *Profile) { p.WebSocketKeys = "present" }, "websocket", "Upgrade: websocket\r\n", false},
 		{"accept not asked for", func(p *Profile) { p.WebSocketKeys = "request" }, "websocket", "Upgrade: websocket\r\n", true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

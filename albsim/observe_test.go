@@ -53,7 +53,7 @@ func TestObserverSeesATunnelFromItsBeginningToItsEnd(t *testing.T) {
 	c.head()
 	c.send("ping")
 	c.expect("ping")
-	c.untilEnd()
+	c.untilEnd(time.Now())
 	for _, hop := range []string{"client", "target"} {
 		closed := l.until(t, func(e Event) bool { return e.Hop == hop && e.Kind == EventClose })
 		if closed.Number != 1 || closed.Remote == "" || closed.Time.IsZero() {

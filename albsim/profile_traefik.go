@@ -22,8 +22,12 @@ func goProxy(p *Profile) {
 	p.grade("UpgradeTokens", "S", "alb.md 13: any with Connection: Upgrade")
 	p.StripConnectionForCustom = false
 	p.grade("StripConnectionForCustom", "S", "alb.md 17: httputil adds both fields again")
+	p.UpgradeList = "first-field"
+	p.grade("UpgradeList", "S", "httputil's upgradeType is Header.Get")
 	p.MatchSwitchToken = true
 	p.grade("MatchSwitchToken", "S", "alb.md 13: the token of the 101 must be the request's, else 502")
+	p.EarlyBytes = "discard"
+	p.grade("EarlyBytes", "S", "httputil's handleUpgradeResponse writes to what Hijack returns and does not read it (Go 1.26)")
 	p.BackendSNI = "address"
 	p.grade("BackendSNI", "S", "alb.md 13: Go's default, the name in the target's address")
 	p.BackendVerify = "verify"

@@ -26,7 +26,7 @@ type UpgradeKnobs struct {
 	AddConnection bool
 	// SwitchWithoutUpgrade is what a 101 becomes that answers a request without Upgrade: 502 or pass.
 	SwitchWithoutUpgrade string `words:"502,pass"`
-	// MatchSwitchToken turns a 101 into 502 when its Upgrade is not among the request's.
+	// MatchSwitchToken turns a 101 into 502 when its Upgrade is not the request's as a whole, whatever the case.
 	MatchSwitchToken bool
 	// StripUpgradeResponse removes Connection and Upgrade from the 101.
 	StripUpgradeResponse bool

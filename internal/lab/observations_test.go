@@ -29,7 +29,7 @@ func (f front) dial() *rawClient {
 		f.t.Fatal(err)
 	}
 	f.t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(7 * shortIdle))
 	return &rawClient{conn, bufio.NewReader(conn), f}
 }
 

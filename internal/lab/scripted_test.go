@@ -66,7 +66,7 @@ func (s *scripted) forget() { s.at.Store(&noticed{make(chan string, 16), make(ch
 func (s *scripted) serve(conn net.Conn) {
 	br := bufio.NewReader(conn)
 	for {
-		conn.SetDeadline(time.Now().Add(20 * time.Second))
+		conn.SetDeadline(time.Now().Add(7 * shortIdle))
 		req, head, err := readRequestHead(br)
 		if err != nil {
 			return
