@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
+.PHONY: help build run test test-quick test-teleport test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -19,14 +19,17 @@ run: ## the main job on embedded backends: needs no root, no Docker, nothing ins
 
 # Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
 test: packages ## everything: installs what it needs, then unit, race, script, local-backend and browser tests; prints how many ran
-	$(GO) test -race -tags browser -run '^$$' ./... >/dev/null
-	$(TOOL) gotestsum --format pkgname -- -race -tags browser -p 1 -timeout 30m ./...
+	$(GO) test -race -tags browser,h2spec -run '^$$' ./... >/dev/null
+	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec -p 1 -timeout 30m ./...
 
 test-quick: ## the same without the race detector, without the browser and without installing anything
 	$(GO) test ./...
 
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
 	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
+
+test-h2spec: ## h2spec against the simulator's h2 front end; what it finds beyond the list with reasons fails
+	$(GO) test -tags h2spec -run H2Spec -v ./albsim
 
 check: fmt lint gen test ## what a change must pass before it is pushed
 

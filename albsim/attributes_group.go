@@ -69,6 +69,7 @@ var groupAttributes = attributeSet[groupSettings]{
 		"target_failover.on_unhealthy",
 		"target_health_state.unhealthy.connection_termination.enabled",
 		"target_health_state.unhealthy.draining_interval_seconds",
+		"waf.http2.traffic_inspection_behavior",
 	},
 }
 

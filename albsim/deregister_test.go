@@ -171,7 +171,8 @@ func TestALB_DRN_02_TunnelAtTheEndOfTheDelay(t *testing.T) {
 
 func TestRegisterTakesADrainingTargetBack(t *testing.T) {
 	target, release := held(t)
-	m := start(t, leaving(20, target.addr), Options{TimeScale: 0.01})
+	after := closedPort(t)
+	m := start(t, leaving(20, target.addr, after), Options{TimeScale: 0.01})
 	c := m.dial()
 	c.send(plainGet)
 	target.head(t)
@@ -179,8 +180,8 @@ func TestRegisterTakesADrainingTargetBack(t *testing.T) {
 	if err := m.Register("t", target.addr); err != nil {
 		t.Fatal(err)
 	}
-	m.settled("unavailable Target.HealthCheckDisabled")
-	<-time.After(300 * time.Millisecond) // the delay would be over
+	m.deregister(after)
+	m.settled("unavailable Target.HealthCheckDisabled") // the one that left later is gone, so the first's delay would be over
 	release()
 	if status, head, _ := c.response(); status != 200 {
 		t.Errorf("the request under way got %q", head)

@@ -2,9 +2,10 @@ package albsim
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"io"
-	"strings"
+	"net/netip"
 	"testing"
 )
 
@@ -49,39 +50,115 @@ func FuzzReadRequest(f *testing.F) {
 	})
 }
 
-// FuzzFrames holds that frames that are split or masked anew carry what those carried that came in, up to where that breaks off.
-func FuzzFrames(f *testing.F) {
-	key := []byte{1, 2, 3, 4}
-	f.Add([]byte(frame(0x82, "0123456789", key)+frame(0x89, "ping", nil)+frame(0x01, "", nil)), uint8(3), false)
-	f.Add([]byte(frame(0x02, strings.Repeat("x", 300), key)+"\x80"), uint8(0), true)
-	f.Add([]byte("\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff"), uint8(1), true)
-	f.Fuzz(func(t *testing.T, in []byte, most uint8, remask bool) {
-		if len(in) > 4096 {
+func FuzzChunked(f *testing.F) {
+	for _, seed := range []string{"3\r\nabc\r\n0\r\n\r\n", "a;x=y\r\n0123456789\r\n0\r\nT: v\r\n\r\n", "0\r\n\r\n", "ffffffffffffffff\r\n", "3\nabc"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		br := newReader(raw)
+		body, err := io.ReadAll(&chunkedReader{br: br})
+		if len(body) > len(raw) {
+			t.Fatalf("%d bytes became %d", len(raw), len(body))
+		}
+		if err != nil {
 			return
 		}
-		came, cameEnd := payloads(bytes.NewReader(in))
-		r := &reframer{br: newReader(in), most: int64(most), remask: remask}
-		out, err := io.ReadAll(r)
-		if (cameEnd == nil) != (err == nil) {
-			t.Fatalf("frames that end with %v come out with %v", cameEnd, err)
+		rest, err := io.ReadAll(br)
+		if err != nil || !bytes.HasSuffix(raw, rest) {
+			t.Fatalf("behind the body %q, %v", rest, err)
 		}
-		went, _ := payloads(bytes.NewReader(out))
-		if !strings.HasPrefix(went, came) {
-			t.Fatalf("%q became %q", came, went)
+		var written bytes.Buffer
+		w := chunkedWriter{newWriter(&written)}
+		if _, err := w.Write(body); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(w.Close(), w.w.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		// What was taken for the whole is so without what stood behind it, and when it is written anew.
+		for _, whole := range [][]byte{raw[:len(raw)-len(rest)], written.Bytes()} {
+			if again, err := io.ReadAll(&chunkedReader{br: newReader(whole)}); err != nil || !bytes.Equal(again, body) {
+				t.Fatalf("%q became %q, %v", body, again, err)
+			}
 		}
 	})
 }
 
-// payloads joins those of whole frames; the error is nil for an end between two.
-func payloads(r io.Reader) (all string, err error) {
-	for {
-		f, err := readFrame(r)
-		if errors.Is(err, io.EOF) {
-			return all, nil
+func FuzzGlob(f *testing.F) {
+	f.Add("/img/*.p?g", "/img/a/b.png")
+	f.Add("*.example.com", "example.com")
+	f.Add("*a*a*a*b", "aaaaaaaaaaaaaaaaaaaaaaaa")
+	f.Fuzz(func(t *testing.T, pattern, s string) {
+		if got, want := glob(pattern, s), plainGlob(pattern, s); got != want {
+			t.Fatalf("glob(%q, %q) is %v", pattern, s, got)
 		}
-		if err != nil {
-			return all, err
+	})
+}
+
+// plainGlob is glob as one would explain it, over a table.
+func plainGlob(pattern, s string) bool {
+	met := make([]bool, len(s)+1) // met[i]: what there is of the pattern so far matches s[:i]
+	met[0] = true
+	for p := range len(pattern) {
+		next := make([]bool, len(s)+1)
+		for i := range next {
+			switch {
+			case pattern[p] == '*':
+				next[i] = met[i] || i > 0 && next[i-1]
+			case i > 0 && (pattern[p] == '?' || pattern[p] == s[i-1]):
+				next[i] = met[i-1]
+			}
 		}
-		all += f.payload
+		met = next
 	}
+	return met[len(s)]
+}
+
+// FuzzConditions has a rule of any one condition look at any request.
+func FuzzConditions(f *testing.F) {
+	for _, field := range []string{"path-pattern", "host-header", "http-header", "http-request-method", "query-string", "source-ip"} {
+		f.Add(field, "X-Kind", "*a=b?", []byte(plainGet))
+	}
+	p := awsALB()
+	set := balancerAttributes.read(nil, "attributes", new(Faults))
+	f.Fuzz(func(t *testing.T, field, header, value string, raw []byte) {
+		var faults Faults
+		c := planCondition(Condition{Field: field, HTTPHeaderName: header, Values: []string{value}}, "c", &faults)
+		r, err := readRequest(newReader(raw), &p, &set)
+		if err != nil || len(faults) > 0 {
+			return
+		}
+		r.client = netip.MustParseAddrPort("127.0.0.1:1")
+		met, evaluated := match([]rule{{conditions: []condition{c}}, {priority: -1}}, r)
+		if evaluated != 1 || (met.priority == -1) == c.met(r) {
+			t.Fatalf("%+v: rule %d, %d evaluated", c, met.priority, evaluated)
+		}
+	})
+}
+
+// FuzzDocument has any JSON be a document: it is refused with its faults or understood, and nothing is opened or bound.
+func FuzzDocument(f *testing.F) {
+	for _, cfg := range []Config{plain("127.0.0.1:1"), lambda("http://a/invoke"), ruled([]Rule{fixed(1, 200)})} {
+		b, err := json.Marshal(cfg)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+	}
+	f.Add([]byte(`{"attributes":{"idle_timeout.timeout_seconds":1e300,"routing.http2.enabled":null},"listeners":[{"attributes":{"x":[]}}]}`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		var cfg Config
+		if json.Unmarshal(raw, &cfg) != nil {
+			return
+		}
+		for i := range cfg.Listeners { // a document names files, and those of this machine are none of ours
+			cfg.Listeners[i].Certificates = nil
+			cfg.Listeners[i].MutualAuthentication = MutualAuthentication{}
+		}
+		_, err := New(cfg, Options{})
+		var faults Faults
+		if err != nil && (!errors.As(err, &faults) || len(faults) == 0) {
+			t.Fatalf("error %T %v", err, err)
+		}
+	})
 }

@@ -101,12 +101,12 @@ func parseCodes(text string, low, high int) (codes []codeRange, msg string) {
 		if !ranged {
 			to = from
 		}
-		a, errA := strconv.Atoi(from)
-		b, errB := strconv.Atoi(to)
-		if errA != nil || errB != nil || a < low || b > high || a > b {
+		a, errA := strconv.ParseUint(from, 10, 16)
+		b, errB := strconv.ParseUint(to, 10, 16)
+		if errA != nil || errB != nil || int(a) < low || int(b) > high || a > b {
 			return nil, "must be codes or ranges of codes from " + strconv.Itoa(low) + " to " + strconv.Itoa(high) + ", as in 200,202-299"
 		}
-		codes = append(codes, codeRange{a, b})
+		codes = append(codes, codeRange{int(a), int(b)})
 	}
 	return codes, ""
 }

@@ -43,8 +43,9 @@ func TestWhatAWSRefusesIsRefusedWithItsReason(t *testing.T) {
 	}
 	targets := func(n int) Config {
 		cfg := plain("127.0.0.1:1")
-		for i := range n - 1 {
-			cfg.TargetGroups[0].Targets = append(cfg.TargetGroups[0].Targets, fmt.Sprintf("127.0.0.1:%d", i+2))
+		cfg.TargetGroups[0].Targets = nil
+		for i := range n {
+			cfg.TargetGroups[0].Targets = append(cfg.TargetGroups[0].Targets, fmt.Sprintf("127.0.0.1:%d", i+1))
 		}
 		return cfg
 	}

@@ -248,6 +248,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	}
 	s.closeListeners()
 	if !serving {
+		s.endGroups()
 		s.closeAdmin()
 		return errors.Join(s.access.close(), s.connLog.close())
 	}

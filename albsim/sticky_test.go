@@ -3,9 +3,9 @@ package albsim
 import (
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -115,14 +115,19 @@ func TestALB_TG_02_ACookieLeadsBackAndIsMadeAnew(t *testing.T) {
 }
 
 func TestALB_TG_03_UnreadableAndStaleCookies(t *testing.T) {
-	m := start(t, sticky(t, map[string]any{"stickiness.lb_cookie.duration_seconds": 2}), Options{TimeScale: 0.1})
+	m := start(t, sticky(t, map[string]any{"stickiness.lb_cookie.duration_seconds": 100}), Options{TimeScale: 10})
 	other := start(t, sticky(t, nil), Options{})
 	_, set := m.visit()
 	_, foreign := other.visit()
+	id := newTargetID(m.Targets()[0].Address)
+	old := func(by time.Duration) string { return m.jar.value("AWSALB t", id, time.Now().Add(-by)) }
+	if body, _ := m.visit(cookieField("AWSALB=" + old(990*time.Second))); body != "a" {
+		t.Errorf("a cookie within its time leads to %s, want a", body)
+	}
 	good := set["AWSALB"].Value
-	<-time.After(200 * time.Millisecond) // the duration
+	escaped := fmt.Sprintf("%%%02X", good[0]) + good[1:]
 	var seen []string
-	for _, value := range []string{"", "garbage", "AAAA", foreign["AWSALB"].Value, url.QueryEscape(good), good} {
+	for _, value := range []string{"", "garbage", "AAAA", foreign["AWSALB"].Value, escaped, old(1000 * time.Second)} {
 		body, again := m.visit(cookieField("AWSALB=" + value))
 		seen = append(seen, body)
 		if again["AWSALB"] == nil || again["AWSALB"].Value == value {

@@ -2,6 +2,7 @@ package albsim
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,8 +13,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -345,5 +348,22 @@ func TestALB_MTLS_09_ForgedFieldsDoNotPass(t *testing.T) {
 	cfg.Profile = withKnobs(t, func(p *Profile) { p.ForgedMTLSHeaders = "pass" })
 	if head := ask(t, start(t, cfg, Options{}), target, "X-Amzn-Mtls-Clientcert: forged"); !has(head, "X-Amzn-Mtls-Clientcert") {
 		t.Errorf("with the knob at pass the target got %q", head)
+	}
+}
+
+// TestALB_TLS_16_RenegotiationIsRefused has openssl ask for it: crypto/tls has no client that does.
+func TestALB_TLS_16_RenegotiationIsRefused(t *testing.T) {
+	var hellos atomic.Int32
+	m := start(t, secure(t, newStub(t, nil, ok).addr), Options{OnFrontHello: func(HelloEvent) { hellos.Add(1) }})
+	ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+	defer cancel()
+	client := exec.CommandContext(ctx, "openssl", "s_client", "-connect", m.addr, "-tls1_2")
+	client.Stdin = strings.NewReader("R\n") // the command for it
+	out, err := client.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "RENEGOTIATING") || !strings.Contains(string(out), "alert unexpected message") {
+		t.Errorf("openssl says %v:\n%s", err, out)
+	}
+	if n := hellos.Load(); n != 1 {
+		t.Errorf("%d handshakes", n)
 	}
 }

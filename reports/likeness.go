@@ -9,19 +9,20 @@ import (
 
 // likenessText says of one product how far the profile is like it.
 func likenessText(l result.Likeness) string {
-	text := fmt.Sprintf("%s %s against profile %s: %s", l.Product, l.Version, l.Profile, plural(l.Compared, "check"))
+	came := plural(l.Compared, "check")
 	switch n := len(l.Differences); {
 	case l.Compared == 0:
-		text += " saw something of both"
+		came += " saw something of both"
 	case n == 0:
-		text += ", no difference"
+		came += ", no difference"
 	default:
-		text += ", " + plural(n, "difference")
+		came += ", " + plural(n, "difference")
 	}
+	parts := []string{fmt.Sprintf("%s %s against profile %s: %s", l.Product, l.Version, l.Profile, came)}
 	for _, u := range l.Unclear {
-		text += fmt.Sprintf("; not put to both: %s, %s", strings.Join(u.Checks, ", "), u.Why)
+		parts = append(parts, fmt.Sprintf("not put to both: %s, %s", strings.Join(u.Checks, ", "), u.Why))
 	}
-	return text
+	return strings.Join(parts, "; ")
 }
 
 // likenessReading says what a difference means.

@@ -77,7 +77,8 @@ func variants() map[string]*result.Run {
 
 	r = start()
 	r.LoadBalancers = []result.LoadBalancer{{Name: "haproxy", Driver: "real", Product: "haproxy", Version: "2.6.12-1+deb12u4"}, {Name: "alb", Driver: "simulator", Product: "aws-alb", Knobs: []result.Knob{
-		{Name: "ALPNOffer", Value: "[h2 http/1.1]", Grade: "O", Source: "alb.md 2"}, {Name: "HalfClose", Value: "propagate", Grade: "unknown", Source: "alb.md 16.1"},
+		{Name: "ALPNOffer", Value: "[h2 http/1.1]", Grade: "O", Source: "alb.md 2"},
+		{Name: "HalfClose", Value: "propagate", Grade: "unknown", Source: "alb.md 16.1"},
 		{Name: "BackendALPN", Grade: "I", Source: "alb.md 2"},
 	}}}
 	r.Likeness = []result.Likeness{

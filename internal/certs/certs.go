@@ -1,5 +1,6 @@
 // Package certs makes the certificates of a lab: authorities, leaves for servers and clients, and self-signed ones as
-// load balancer targets have them in the field. Keys are ECDSA P-256; everything is valid for a day around now unless
+// load balancer targets have them in the field. Keys are ECDSA P-256 unless
+// RSA is asked for; everything is valid for a day around now unless
 // told otherwise, so that a forgotten file is worthless soon.
 package certs
 
@@ -8,6 +9,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -33,6 +35,8 @@ type Leaf struct {
 	CommonName string
 	DNS        []string
 	IPs        []net.IP
+	// RSA makes the key one of RSA with 2048 bits.
+	RSA bool
 	// Client makes a certificate for client authentication instead of a server's.
 	Client bool
 	// NotBefore and NotAfter default to a day before and a day after now.
@@ -88,7 +92,7 @@ func (ca *CA) PEM() []byte {
 }
 
 func issue(l Leaf, parent *x509.Certificate, parentKey crypto.Signer) (tls.Certificate, error) {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	key, err := newKey(l.RSA)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("certs: key of %s: %w", l.CommonName, err)
 	}
@@ -124,6 +128,13 @@ func issue(l Leaf, parent *x509.Certificate, parentKey crypto.Signer) (tls.Certi
 		return tls.Certificate{}, fmt.Errorf("certs: %s: %w", l.CommonName, err)
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
+}
+
+func newKey(isRSA bool) (crypto.Signer, error) {
+	if isRSA {
+		return rsa.GenerateKey(rand.Reader, 2048)
+	}
+	return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 }
 
 // WritePEM writes name.pem and name-key.pem (mode 0600) into dir and returns their paths.

@@ -34,13 +34,16 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 	defer cancel(nil)
 	step := p.Step("topology", 0)
 	l, err := lab.Start(ctx, sc, lab.Options{
-		Backends: o.backends, Conformance: judging, Logger: o.log, Step: step.Note, Failed: cancel,
+		Backends: o.backends, Conformance: judging, Record: o.capture, Logger: o.log, Step: step.Note, Failed: cancel,
 	})
 	step.Done()
 	if err != nil {
 		return unlessEnded(ctx, listenHint(err))
 	}
 	defer func() {
+		if o.capture {
+			err = errors.Join(err, o.stopRecording(l, r, dir))
+		}
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
 		err = errors.Join(err, l.Close(closing))
@@ -123,6 +126,19 @@ func judge(ctx context.Context, targets []conformance.Target, opt conformance.Op
 		}
 	}
 	return all, nil
+}
+
+// stopRecording writes what was recorded beside the report.
+func (o *runner) stopRecording(l *lab.Lab, r *result.Run, dir string) error {
+	const folder = "capture"
+	files, missed, err := l.StopRecording(filepath.Join(dir, folder))
+	for _, f := range files {
+		r.Artifacts = append(r.Artifacts, folder+"/"+f)
+	}
+	if missed > 0 {
+		o.log.Warn("the recording has gaps", "missed", missed)
+	}
+	return err
 }
 
 // compare puts the checks of load balancers to each real product and to the simulator's profile of it.

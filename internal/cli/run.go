@@ -44,6 +44,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, …"},
+			&cli.BoolFlag{Name: "capture", Usage: "record every hop of the scenario into capture/: a pcapng with its key log for each, and what the simulators saw of their connections"},
 			&cli.StringFlag{Name: "evidence", Value: "failed", Usage: "keep evidence for failed or all checks"},
 		},
 		Action: func(c *cli.Context) error {
@@ -102,6 +103,7 @@ type runner struct {
 	backends string
 	checks   conformance.Options
 	noBench  bool
+	capture  bool
 	noChecks bool
 	format   reports.Format
 }
@@ -109,7 +111,7 @@ type runner struct {
 func runOptions(c *cli.Context, env Env) (*runner, error) {
 	o := &runner{
 		env: env, quiet: c.Bool("quiet") || c.String("log-format") == "json", out: c.String("out"), backends: c.String("backends"),
-		noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"),
+		capture: c.Bool("capture"), noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"),
 		checks: conformance.Options{
 			Only: list(c, "only"), Skip: list(c, "skip"), Tags: list(c, "tag"), Levels: list(c, "level"),
 			Seed: c.Int64("seed"),

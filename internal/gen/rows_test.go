@@ -7,7 +7,6 @@ import (
 
 // pending are the rows that no test is named by yet.
 var pending = []string{
-	"ALB-TLS-16", // needs a client that asks for a renegotiation: crypto/tls has none
 	"ALB-DNS-01",
 	"NLB-PP-01", // health checks of a network load balancer carry no PROXY header yet
 }

@@ -70,7 +70,7 @@ func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b
 	next := realproxy.Next{Address: b.address, Name: b.name}
 	for i, leg := range slices.Backward(legs) {
 		p := place{
-			behind: b, leg: leg, next: next,
+			behind: b, path: path, leg: leg, next: next,
 			hop: hopName(legs, i), nextHop: hopName(legs, i+1),
 			front:       !slices.ContainsFunc(legs[:i], func(l scenario.Leg) bool { return l.EndsTLS() }),
 			acceptProxy: i > 0 && legs[i-1].SendsProxy() != "",
@@ -91,6 +91,7 @@ func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b
 // place is a load balancer's place in a chain.
 type place struct {
 	behind
+	path         string
 	leg          scenario.Leg
 	next         realproxy.Next
 	hop, nextHop string
@@ -203,8 +204,11 @@ func (c *chain) hops() []result.Hop {
 
 // tapped tells whether the client or a component of ours is at one end of hop i, so that it can say what it saw.
 func (c *chain) tapped(i int) bool {
-	return i == 0 || i == len(c.nodes) || c.nodes[i-1].alb != nil || c.nodes[i].alb != nil
+	return i == 0 || i == len(c.nodes) || c.nodes[i-1].sees() || c.nodes[i].sees()
 }
+
+// sees tells whether the node is a component of ours that has to do with TLS.
+func (n *node) sees() bool { return n.alb != nil && n.EndsTLS() }
 
 // LoadBalancers says which products stand on the paths.
 func (l *Lab) LoadBalancers() []result.LoadBalancer {

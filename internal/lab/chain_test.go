@@ -130,6 +130,48 @@ func TestCHAIN_01_CustomTokenReachesTheServiceWithoutConnection(t *testing.T) {
 	}
 }
 
+// The client's address reaches the service behind the router over every path: in a PROXY header, in X-Forwarded-For, or kept as the
+// connection's own up to the ALB that puts it there.
+func TestTheClientsAddressReachesTheService(t *testing.T) {
+	l := startScenario(t, "nlb", nil)
+	for path, typ := range map[string]string{"direct": "auto", "nlb-tcp": "auto", "alb-https": "websocket", "nlb-alb": "websocket"} {
+		_, record, err := tunnelTo(t, l, path, typ)
+		if err != nil || !strings.HasPrefix(record.Proxy, "PROXY TCP4 "+aClient+" ") {
+			t.Errorf("%s: the service saw %q, %v", path, record.Proxy, err)
+		}
+	}
+}
+
+// A network load balancer that ends TLS leaves no more of the client's hello than an ALB does, and no less: names and certificate
+// come back inside.
+func TestTLSEndsAtANetworkLoadBalancer(t *testing.T) {
+	l := startScenario(t, "nlb-tls", nil)
+	for _, source := range []string{"capture", "tap"} {
+		if source == "tap" {
+			l.capture = func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) {
+				return nil, fmt.Errorf("socket: %w", capture.ErrNotPermitted)
+			}
+		}
+		wires, _, err := l.Walk(t.Context(), func(string) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := 0
+		for _, w := range wires {
+			if w.Path != "nlb-tls" {
+				continue
+			}
+			rows++
+			if seen := w.SNI != nil; seen == (w.Hop == "nlb->router") || w.ClientCert != (w.Hop == "inner" && w.Route == "mtls") {
+				t.Errorf("%s, %s, %s: SNI %v, client certificate %v", source, w.Hop, w.Route, seen, w.ClientCert)
+			}
+		}
+		if rows != 9 {
+			t.Errorf("%s: %d rows", source, rows)
+		}
+	}
+}
+
 // In the other order a token that has lost its Connection field makes no tunnel, and websocket does (CHAIN-02). HAProxy 2.6, unlike the
 // source that the row goes by, hands the lone Upgrade field on and takes the router's 101 for an error.
 func TestCHAIN_02_HAProxyBehindALBMakesNoTunnelOfCustomTokens(t *testing.T) {

@@ -98,15 +98,16 @@ func checkBalancers(sc *scenario.Scenario) []scenario.Problem {
 }
 
 func checkSimulated(lb *scenario.LoadBalancer, place []string) []scenario.Problem {
-	protocol := lb.Protocol
-	if protocol == scenario.HTTPS {
-		protocol = "HTTP" // without a certificate, which there is none of yet
+	protocol := scenario.HTTP // without a certificate, which there is none of yet
+	if lb.Protocol != scenario.HTTPS {
+		protocol = scenario.TCP
 	}
+	group := albsim.TargetGroup{Name: "router", Protocol: protocol, TargetType: lb.TargetType, Attributes: lb.TargetGroupAttributes, Targets: []string{"127.0.0.1:1"}}
 	_, err := albsim.New(albsim.Config{
 		Profile:      lb.Profile,
 		Attributes:   lb.Attributes,
 		Listeners:    []albsim.Listener{{Listen: "127.0.0.1:0", Protocol: protocol, Default: albsim.Default{Forward: "router"}}},
-		TargetGroups: []albsim.TargetGroup{{Name: "router", Protocol: protocol, Targets: []string{"127.0.0.1:1"}}},
+		TargetGroups: []albsim.TargetGroup{group},
 	}, albsim.Options{})
 	faults, ok := errors.AsType[albsim.Faults](err)
 	if err != nil && !ok {
@@ -117,6 +118,9 @@ func checkSimulated(lb *scenario.LoadBalancer, place []string) []scenario.Proble
 		at := slices.Clone(place)
 		if key, ok := strings.CutPrefix(f.Path, "attributes["); ok {
 			at = append(at, "attributes", strings.TrimSuffix(key, "]"))
+		}
+		if key, ok := strings.CutPrefix(f.Path, "target_groups[0].attributes["); ok {
+			at = append(at, "target_group_attributes", strings.TrimSuffix(key, "]"))
 		}
 		p := scenario.Problem{At: at, Message: f.Message}
 		if !slices.ContainsFunc(problems, func(q scenario.Problem) bool { return q.Message == p.Message }) {

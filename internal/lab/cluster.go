@@ -16,6 +16,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/internal/nodes"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 )
 
 // cluster is one simulated load balancer. With several nodes each is a simulator of its own with the same document, at an address of
@@ -127,6 +128,14 @@ func (c *cluster) start(ctx context.Context, listen string) (*albsim.Server, err
 		opt.OnFrontHello = func(e albsim.HelloEvent) { t.balancerHello(p.hop, e) }
 		opt.OnTargetHello = func(e albsim.HelloEvent) { t.balancerHello(p.nextHop, e) }
 		opt.TargetKeyLog = &c.lab.keys
+		if r := c.lab.recording; r != nil {
+			opt.FrontKeyLog = &r.keys
+			opt.Observe = func(e albsim.Event) { r.event(p.path, p.leg.Key, e) }
+			opt.OnTargetHello = func(e albsim.HelloEvent) {
+				r.opened(p.path, p.nextHop, e.Local)
+				t.balancerHello(p.nextHop, e)
+			}
+		}
 	}
 	s, err := albsim.New(c.config(listen), opt)
 	if err != nil {
@@ -162,13 +171,13 @@ func (c *cluster) ips() []netip.Addr {
 func (c *cluster) config(listen string) albsim.Config {
 	leg := c.place.leg
 	attributes := maps.Clone(leg.Attributes)
-	if c.place.idle > 0 {
+	if c.place.idle > 0 && leg.Protocol == scenario.HTTPS { // a network load balancer's is a minute at least
 		if attributes == nil {
 			attributes = map[string]any{}
 		}
 		attributes[idleAttribute] = int(c.place.idle / time.Second)
 	}
-	front := albsim.Listener{Listen: listen, Protocol: leg.Protocol, Default: albsim.Default{Forward: "router"}}
+	front := albsim.Listener{Listen: listen, Protocol: leg.Protocol, ALPNPolicy: leg.ALPNPolicy, Default: albsim.Default{Forward: "router"}}
 	if leg.EndsTLS() {
 		pair := c.lab.pki.balancer(leg.Key, c.place.front)
 		front.Certificates = []albsim.Certificate{{Cert: pair.certFile, Key: pair.keyFile}}
@@ -176,7 +185,9 @@ func (c *cluster) config(listen string) albsim.Config {
 	}
 	out := albsim.Config{
 		Profile: leg.Profile, Attributes: attributes,
-		TargetGroups: []albsim.TargetGroup{{Name: "router", Protocol: leg.TargetProtocol, Targets: []string{c.place.next.Address}}},
+		TargetGroups: []albsim.TargetGroup{{
+			Name: "router", Protocol: leg.TargetProtocol, TargetType: leg.TargetType, Attributes: leg.TargetGroupAttributes, Targets: []string{c.place.next.Address},
+		}},
 	}
 	for i, app := range leg.Apps {
 		group := "app-" + app.Backend

@@ -1,8 +1,6 @@
 package lab
 
 import (
-	"slices"
-
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
@@ -34,21 +32,22 @@ func (l *Lab) routerConfig() router.Config {
 		}
 		c.Routes = append(c.Routes, route)
 	}
-	if l.proxyBefore() {
-		c.ProxyProtocol = router.ProxyProtocol{Mode: "optional", Trusted: []string{"127.0.0.0/8"}}
-	}
+	c.ProxyProtocol = l.proxyProtocol()
 	return c
 }
 
 // balancerAddress is where load balancers connect from.
 const balancerAddress = "127.0.0.1/32"
 
-// proxyBefore tells whether a load balancer right before the router sends it PROXY headers.
-func (l *Lab) proxyBefore() bool {
-	return slices.ContainsFunc(l.scenario.Topology.Paths, func(path string) bool {
+// proxyProtocol has the router read PROXY headers where a load balancer right before it sends them; on the other paths there are none.
+func (l *Lab) proxyProtocol() router.ProxyProtocol {
+	for _, path := range l.scenario.Topology.Paths {
 		legs, err := l.scenario.Topology.Via(path)
-		return err == nil && len(legs) > 0 && legs[len(legs)-1].SendsProxy() != ""
-	})
+		if err == nil && len(legs) > 0 && legs[len(legs)-1].SendsProxy() != "" {
+			return router.ProxyProtocol{Mode: "optional", Trusted: []string{"127.0.0.0/8"}}
+		}
+	}
+	return router.ProxyProtocol{}
 }
 
 func (l *Lab) certificates() []router.Certificate {

@@ -38,9 +38,9 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		Listen:       listenAddress(""),
 		Certificates: l.certificates(),
 		Upgrade:      router.Upgrade{Path: t.Upgrade.Path, Types: t.Upgrade.Types, PingInterval: router.Duration(judgedPing)},
-		Routes:       l.fixture.routes(l),
-		Limits:       router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
-		Drain:        router.Drain{Timeout: router.Duration(drainTime)},
+		Routes:       l.fixture.routes(l), ProxyProtocol: l.proxyProtocol(),
+		Limits: router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
+		Drain:  router.Drain{Timeout: router.Duration(drainTime)},
 	}
 	if l.judged.router, err = l.serveRouter(ctx, "router under test", config, nil); err != nil || l.opt.Only == OnlyRouter {
 		return err
@@ -156,7 +156,10 @@ func (l *Lab) balancer(base conformance.Target, c *chain, upgrade conformance.Up
 
 // judgedPath describes a chain to those who put checks to it; upgrade is how the router itself is asked for a tunnel.
 func (l *Lab) judgedPath(c *chain, upgrade conformance.UpgradePath) conformance.Path {
-	p := conformance.Path{Name: c.path, Address: c.address(), IdleTimeout: judgedIdle}
+	p := conformance.Path{Name: c.path, Address: c.address()}
+	if slices.ContainsFunc(c.nodes, func(n *node) bool { return n.Protocol == scenario.HTTPS }) {
+		p.IdleTimeout = judgedIdle
+	}
 	if front := c.front(); front != nil {
 		upgrade.Roots, upgrade.Intermediary = l.pki.outerRoots, true
 		upgrade.ServerName, upgrade.Host = front.Name, front.Name

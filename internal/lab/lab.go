@@ -41,6 +41,8 @@ type Options struct {
 	Backends string
 	// Only stops after one role; empty builds all.
 	Only string
+	// Record keeps every packet of every hop and the simulators' events; see StopRecording. It takes the right to read packets.
+	Record bool
 	// Conformance adds the witnesses and routes that the checks need.
 	Conformance bool
 	Logger      *slog.Logger
@@ -52,21 +54,22 @@ type Options struct {
 
 // Lab is a topology that is up.
 type Lab struct {
-	scenario *scenario.Scenario
-	opt      Options
-	log      *slog.Logger
-	dir      string
-	claim    *os.File // says that dir is in use; nil where that cannot be said
-	pki      *pki
-	backends []*backend.Running // in the order of the scenario; then those of the fixture
-	drivers  map[string]string  // why a driver was chosen, by backend
-	router   *router.Server
-	chains   []*chain // one a path, in the order of the scenario
-	fixture  *fixture // nil without conformance
-	judged   judged
-	taps     taps
-	capture  func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) // capture.Start but in tests
-	keys     keySwitch
+	scenario  *scenario.Scenario
+	opt       Options
+	log       *slog.Logger
+	dir       string
+	claim     *os.File // says that dir is in use; nil where that cannot be said
+	pki       *pki
+	backends  []*backend.Running // in the order of the scenario; then those of the fixture
+	drivers   map[string]string  // why a driver was chosen, by backend
+	router    *router.Server
+	chains    []*chain // one a path, in the order of the scenario
+	fixture   *fixture // nil without conformance
+	judged    judged
+	taps      taps
+	capture   func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) // capture.Start but in tests
+	keys      keySwitch
+	recording *recording // nil without Options.Record
 
 	mu      sync.Mutex // guards closers: nodes come while the lab is up
 	closers []func(context.Context) error
@@ -136,6 +139,12 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if l.router, err = l.serveRouter(ctx, "router", l.routerConfig(), l.taps.routerHello); err != nil {
 		return nil, err
 	}
+	if opt.Record {
+		if l.recording, err = newRecording(l.dir); err != nil {
+			return nil, err
+		}
+		l.keys.also = &l.recording.keys
+	}
 	for _, path := range sc.Topology.Paths {
 		if opt.Only == OnlyRouter && path != scenario.PathDirect {
 			continue
@@ -145,6 +154,11 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 			return nil, err
 		}
 		l.chains = append(l.chains, c)
+	}
+	if l.recording != nil {
+		if err := l.recording.begin(l.life, l.chains, l.dir); err != nil {
+			return nil, err
+		}
 	}
 	if l.fixture != nil {
 		return l, l.startJudged(ctx)
@@ -261,7 +275,7 @@ func (l *Lab) Close(ctx context.Context) error {
 	for _, b := range slices.Backward(l.backends) {
 		errs = append(errs, b.Close(ctx))
 	}
-	errs = append(errs, os.RemoveAll(l.dir))
+	errs = append(errs, l.recording.close(l.dir), os.RemoveAll(l.dir))
 	if l.claim != nil {
 		errs = append(errs, l.claim.Close())
 	}

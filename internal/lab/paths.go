@@ -43,6 +43,10 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 		}
 	}
 	d.Host = d.OuterServerName
+	if r := l.recording; r != nil {
+		d.InnerKeyLog, d.OuterKeyLog = &r.keys, &r.keys
+		d.NetDial = r.dial(path, hopName(c.legs(), 0), d.NetDial)
+	}
 	return d, nil
 }
 

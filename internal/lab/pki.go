@@ -137,7 +137,9 @@ func (p *pki) issueBalancers(dir string, sc *scenario.Scenario) error {
 			}
 			var c balancerCert
 			var err error
-			if c.cert, err = issue(reachable(lb.Name)); err != nil {
+			leaf := reachable(lb.Name)
+			leaf.RSA = lb.Protocol == scenario.TLS // a network load balancer takes no other key (facts/alb.md section 11)
+			if c.cert, err = issue(leaf); err != nil {
 				return err
 			}
 			if c.certFile, c.keyFile, err = certs.WritePEM(dir, file, c.cert); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"slices"
@@ -74,7 +75,11 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 		return nil, err
 	}
 	keys := &capture.KeyLog{}
-	d.InnerKeyLog, d.OuterKeyLog = keys, keys
+	secrets := io.Writer(keys)
+	if d.InnerKeyLog != nil { // all is recorded
+		secrets = io.MultiWriter(keys, d.InnerKeyLog)
+	}
+	d.InnerKeyLog, d.OuterKeyLog = secrets, secrets
 	var outer, inner helloTap
 	d.WrapTunnel = inner.wrap
 	d.NetDial = outer.dial(d.NetDial)
@@ -85,7 +90,7 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 
 	var session *capture.Session
 	if capturing {
-		if session, err = l.capture(ctx, c.captureHops(), keys); err != nil {
+		if session, err = l.capture(ctx, c.captureHops(true), keys); err != nil {
 			return nil, err
 		}
 	}
@@ -184,12 +189,12 @@ func fill(row *result.Wire, h wire.Hello) {
 	row.SHA256 = hex.EncodeToString(sum[:])
 }
 
-// captureHops are the hops that are TCP connections of their own and have TLS, told apart by their server's address, or by its port
+// captureHops are the hops that are TCP connections of their own, or those of them that have TLS, told apart by their server's address, or by its port
 // alone where its nodes come and go.
-func (c *chain) captureHops() []capture.Hop {
+func (c *chain) captureHops(tlsOnly bool) []capture.Hop {
 	var hops []capture.Hop
 	for i, h := range c.hops() {
-		if h.Name == hopInner || !h.TLS {
+		if h.Name == hopInner || tlsOnly && !h.TLS {
 			continue
 		}
 		server := netip.MustParseAddrPort(h.Address)
@@ -327,8 +332,9 @@ func (t *taps) routerHello(e router.HelloEvent) {
 
 // keySwitch hands key log lines to whoever is capturing just now.
 type keySwitch struct {
-	mu sync.Mutex
-	to *capture.KeyLog
+	also *capture.KeyLog // gets them all, when it is set
+	mu   sync.Mutex
+	to   *capture.KeyLog
 }
 
 func (k *keySwitch) set(to *capture.KeyLog) {
@@ -338,6 +344,11 @@ func (k *keySwitch) set(to *capture.KeyLog) {
 }
 
 func (k *keySwitch) Write(p []byte) (int, error) {
+	if k.also != nil {
+		if n, err := k.also.Write(p); err != nil {
+			return n, err
+		}
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.to != nil {

@@ -55,6 +55,13 @@ type LoadBalancer struct {
 	TargetProtocol string `json:"target_protocol,omitempty" jsonschema:"enum=HTTP,enum=HTTPS,enum=TCP,enum=TLS"`
 	// Attributes are AWS's own, by their full key; for the simulator.
 	Attributes map[string]any `json:"attributes,omitempty"`
+	// TargetType is instance (the default) or ip, whose address a network load balancer's target sees, the client's or its own; or alb: the
+	// next hop is an application load balancer.
+	TargetType string `json:"target_type,omitempty" jsonschema:"enum=instance,enum=ip,enum=alb"`
+	// TargetGroupAttributes are AWS's own, of the target group.
+	TargetGroupAttributes map[string]any `json:"target_group_attributes,omitempty"`
+	// ALPNPolicy is of the simulator with protocol TLS; None when empty.
+	ALPNPolicy string `json:"alpn_policy,omitempty" jsonschema:"enum=None,enum=HTTP1Only,enum=HTTP2Only,enum=HTTP2Optional,enum=HTTP2Preferred"`
 	// SendProxy puts a PROXY header of that version before what a real product with protocol TCP passes on. Who is next in the chain takes it.
 	SendProxy string `json:"send_proxy,omitempty" jsonschema:"enum=off,enum=v1,enum=v2"`
 	// PreserveClientIP makes a real product with protocol TCP connect onwards from the client's own address.
@@ -91,11 +98,17 @@ func (l LoadBalancer) TargetTLS() bool { return l.TargetProtocol == HTTPS || l.T
 
 // SendsProxy is the version of the PROXY header that the next hop gets, or "".
 func (l LoadBalancer) SendsProxy() string {
-	if l.SendProxy == "off" {
+	switch {
+	case l.Real == "" && fmt.Sprint(l.TargetGroupAttributes[proxyAttribute]) == "true": // AWS's interface has strings
+		return "v2"
+	case l.SendProxy == "off":
 		return ""
 	}
 	return l.SendProxy
 }
+
+// proxyAttribute is AWS's name for PROXY headers to targets.
+const proxyAttribute = "proxy_protocol_v2.enabled"
 
 // words are the paths with a fixed load balancer, and what they ask of it.
 var words = map[string]struct{ key, protocol, target string }{
@@ -257,15 +270,15 @@ func (l *LoadBalancer) check(fault func(field, format string, args ...any), kind
 		if l.Profile != "" {
 			fault("profile", "a real product has no profile")
 		}
-		if len(l.Attributes) > 0 {
-			fault("attributes", "attributes are the simulator's: a real product has its own configuration")
+		if len(l.Attributes)+len(l.TargetGroupAttributes) > 0 || l.TargetType != "" || l.ALPNPolicy != "" {
+			fault("attributes", "attributes, target_type and alpn_policy are the simulator's: a real product has its own configuration")
 		}
 		if l.Nodes > 0 || l.RotateEvery != 0 {
 			fault("nodes", "nodes and rotation are the simulator's")
 		}
 	}
 	if l.Real == "" || l.Protocol != TCP {
-		if l.SendsProxy() != "" {
+		if l.SendProxy != "" && l.SendProxy != "off" {
 			fault("send_proxy", "send_proxy is for a real product with protocol TCP")
 		}
 		if l.PreserveClientIP {
@@ -281,6 +294,9 @@ func (l *LoadBalancer) check(fault func(field, format string, args ...any), kind
 	}
 	if l.Protocol != HTTPS && (l.RedirectHTTP || len(l.Apps) > 0) {
 		fault("protocol", "%s knows no HTTP: redirect_http and apps need protocol HTTPS", l.Protocol)
+	}
+	if l.ALPNPolicy != "" && l.Protocol != TLS {
+		fault("alpn_policy", "a listener of protocol %s has no ALPN policy", l.Protocol)
 	}
 	if l.RotateEvery != 0 && l.Nodes < 2 {
 		fault("rotate_every", "one node alone cannot be replaced: nodes must be 2 or more")
