@@ -2,6 +2,7 @@ package albsim
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -35,8 +36,12 @@ type Injection struct {
 	// AtByte takes the place of At: it begins behind so many bytes of the direction, counted from the connection's first, or
 	// from Inject if the connection stood then.
 	AtByte int64 `json:"at_byte,omitempty" jsonschema:"minimum=0"`
-	// For is how long it lasts; for good when 0. The end of a connection has none.
+	// For is how long it lasts; for good when 0. The end of a connection has none by the connection's clock.
 	For Duration `json:"for,omitempty"`
+	// Clock is what At and For count by. connection, also when empty, is as said there: each has its own beginning. server is one for
+	// all: Inject, or the server's beginning. An end then comes to the connections that stand at that time, and with For to those that
+	// begin until it is over.
+	Clock string `json:"clock,omitempty" jsonschema:"enum=connection,enum=server"`
 	// Delay is that of latency, and the time between the pieces of drip.
 	Delay Duration `json:"delay,omitempty"`
 	// Jitter is the most that chance adds.
@@ -69,22 +74,30 @@ var measures = map[string][]string{
 	"drip":         {"bytes", "delay", "for?", "at_byte?"},
 	"split":        {"bytes", "for?", "at_byte?"},
 	"stall":        {"for?", "at_byte?"},
-	"half-close":   {"at_byte?"},
-	"truncate":     {"at_byte?"},
-	"reset":        {"at_byte?"},
+	"half-close":   {"for?", "at_byte?"},
+	"truncate":     {"for?", "at_byte?"},
+	"reset":        {"for?", "at_byte?"},
 	"target-death": {"target", "for?"},
+}
+
+// clockServer is a value of Injection.Clock.
+const clockServer = "server"
+
+// InjectionKinds are the values of Injection.Kind, in alphabetical order.
+func InjectionKinds() []string { return slices.Sorted(maps.Keys(measures)) }
+
+// Check says what is wrong with an injection, by paths that begin with "fault."; nil when it can be made.
+func (i Injection) Check() Faults {
+	var faults Faults
+	i.check("fault", &faults)
+	return faults
 }
 
 // check adds what is wrong with an injection.
 func (i Injection) check(path string, faults *Faults) {
-	kinds := make([]string, 0, len(measures))
-	for kind := range measures {
-		kinds = append(kinds, kind)
-	}
-	slices.Sort(kinds)
 	uses, ok := measures[i.Kind]
 	if !ok {
-		faults.add(path+".kind", "%q: no such kind of fault%s", i.Kind, didYouMean(i.Kind, kinds))
+		faults.add(path+".kind", "%q: no such kind of fault%s", i.Kind, didYouMean(i.Kind, InjectionKinds()))
 		return
 	}
 	switch {
@@ -95,6 +108,9 @@ func (i Injection) check(path string, faults *Faults) {
 	}
 	if i.Direction != "" && i.Direction != "up" && i.Direction != "down" {
 		faults.add(path+".direction", "%q: must be up or down, or left out for both", i.Direction)
+	}
+	if i.Clock != "" && i.Clock != "connection" && i.Clock != clockServer {
+		faults.add(path+".clock", "%q: must be connection or server", i.Clock)
 	}
 	if i.At < 0 {
 		faults.add(path+".at", "%v: must not be negative", i.At)
@@ -118,6 +134,8 @@ func (i Injection) check(path string, faults *Faults) {
 		switch {
 		case m.negative:
 			faults.add(path+"."+m.name, "must not be negative")
+		case m.name == "for" && m.set && i.Ends() && i.Clock != clockServer:
+			faults.add(path+".for", "%s happens once to a connection: for is nothing but with clock server", i.Kind)
 		case m.set && !slices.Contains(uses, m.name) && !slices.Contains(uses, m.name+"?"):
 			faults.add(path+"."+m.name, "is nothing that %s goes by", i.Kind)
 		case !m.set && slices.Contains(uses, m.name):
@@ -126,16 +144,15 @@ func (i Injection) check(path string, faults *Faults) {
 	}
 }
 
-// ends tells whether it happens once, to a whole connection or direction.
-func (i Injection) ends() bool {
+// Ends tells whether it is the end of a connection, or of a direction of it, and no state that lasts.
+func (i Injection) Ends() bool {
 	return slices.Contains([]string{"half-close", "truncate", "reset"}, i.Kind)
 }
 
 // Inject puts a fault into the connections that stand and those to come; the error is Faults. It may be called at any time
 // behind New.
 func (s *Server) Inject(i Injection) error {
-	var faults Faults
-	if i.check("fault", &faults); len(faults) > 0 {
+	if faults := i.Check(); len(faults) > 0 {
 		return faults
 	}
 	s.board.inject(i, time.Now())

@@ -69,35 +69,18 @@ func (l *lane) take() {
 	}
 }
 
-// active tells whether a fault is at work now.
-func (s *strand) active(w *wire, now time.Time) bool {
-	from := s.begun
-	if s.AtByte == 0 {
-		from = w.born
-		if s.since.After(from) {
-			from = s.since
-		}
-		from = from.Add(time.Duration(s.At))
-	} else if from.IsZero() {
-		return false
+// began is when it begins on a connection; false while the place of AtByte has not been come to.
+func (s *strand) began(w *wire) (time.Time, bool) {
+	if s.AtByte > 0 {
+		return s.begun, !s.begun.IsZero()
 	}
-	return !now.Before(from) && (s.For == 0 || now.Before(from.Add(time.Duration(s.For))))
+	return s.from(w), true
 }
 
-// until is the end of a fault that is at work.
-func (s *strand) until(w *wire, now time.Time) time.Time {
-	if s.For == 0 {
-		return now.Add(forever)
-	}
-	from := s.begun
-	if from.IsZero() {
-		from = w.born
-		if s.since.After(from) {
-			from = s.since
-		}
-		from = from.Add(time.Duration(s.At))
-	}
-	return from.Add(time.Duration(s.For))
+// active tells whether a fault is at work now.
+func (s *strand) active(w *wire, now time.Time) bool {
+	from, ok := s.began(w)
+	return ok && !now.Before(from) && now.Before(s.until(from))
 }
 
 // next is how many of n bytes may pass in one piece. What has its place here happens.
@@ -111,7 +94,7 @@ func (l *lane) next(n int64) int64 {
 				continue
 			}
 			s.begun = now
-			if s.ends() && !s.over {
+			if s.Ends() && !s.over {
 				s.over = true
 				l.w.strike(s.standing, l)
 			}
@@ -169,7 +152,8 @@ func (l *lane) when(n int, fresh bool) time.Time {
 		case "drip":
 			later(l.moved.Add(time.Duration(s.Delay)))
 		case "stall":
-			later(s.until(l.w, now))
+			from, _ := s.began(l.w)
+			later(s.until(from))
 		}
 	}
 	return due

@@ -29,6 +29,31 @@ type standing struct {
 	since time.Time
 }
 
+// from is when it begins for a connection, if not by bytes.
+func (f *standing) from(w *wire) time.Time {
+	base := w.born
+	if f.Clock == clockServer || f.since.After(base) {
+		base = f.since
+	}
+	return base.Add(time.Duration(f.At))
+}
+
+// until is when one that began at that time is over.
+func (f *standing) until(began time.Time) time.Time {
+	switch {
+	case f.For == 0:
+		return began.Add(forever)
+	case f.Clock == clockServer:
+		return f.since.Add(time.Duration(f.At + f.For))
+	}
+	return began.Add(time.Duration(f.For))
+}
+
+// over tells whether connections that begin at that time have nothing of it.
+func (f *standing) over(born time.Time) bool {
+	return f.Clock == clockServer && (f.For > 0 || f.Ends()) && !born.Before(f.since.Add(time.Duration(f.At+f.For)))
+}
+
 func newBoard(observe func(Event)) *board {
 	return &board{observe: observe, wires: map[*wire]struct{}{}, begun: map[string]uint64{}, dead: map[string]time.Time{}}
 }
@@ -116,7 +141,9 @@ func (b *board) wire(hop, address string, conn net.Conn) *wire {
 	w.number = b.begun[hop]
 	b.wires[w] = struct{}{}
 	for _, f := range b.faults {
-		w.meet(f)
+		if !f.over(w.born) {
+			w.meet(f)
+		}
 	}
 	b.mu.Unlock()
 	w.tell(Event{Kind: EventOpen})
@@ -130,12 +157,8 @@ func (w *wire) meet(f *standing) {
 	}
 	w.in.add(f)
 	w.out.add(f)
-	if f.ends() && f.AtByte == 0 {
-		wait := time.Duration(f.At)
-		if f.since.Before(w.born) {
-			wait -= time.Since(w.born)
-		}
-		w.timers = append(w.timers, time.AfterFunc(max(wait, 0), func() { w.strike(f, nil) }))
+	if f.Ends() && f.AtByte == 0 {
+		w.timers = append(w.timers, time.AfterFunc(max(time.Until(f.from(w)), 0), func() { w.strike(f, nil) }))
 	}
 }
 

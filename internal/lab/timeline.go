@@ -63,7 +63,7 @@ func injection(f scenario.Fault, target string, seed int64) albsim.Injection {
 		target = ""
 	}
 	return albsim.Injection{
-		Kind: f.Kind, Hop: f.Hop, Direction: f.Direction, For: albsim.Duration(f.For), Delay: albsim.Duration(f.Delay), Jitter: albsim.Duration(f.Jitter),
+		Clock: "server", Kind: f.Kind, Hop: f.Hop, Direction: f.Direction, For: albsim.Duration(f.For), Delay: albsim.Duration(f.Delay), Jitter: albsim.Duration(f.Jitter),
 		Bytes: f.Bytes, BytesPerSecond: f.BytesPerSecond, Target: target, Seed: uint64(seed),
 	}
 }
