@@ -67,6 +67,23 @@
 // offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
 // fault and an observer a read or write pays for one look at a flag.
 //
+// # Policies
+//
+// A security policy is kept or refused by what defines it. One whose versions and key exchange crypto/tls has starts, though
+// crypto/tls lacks some of its suites (ECDHE-*-AES256-SHA384, AES256-SHA256): AWS's default is one of them. [Server.Notes] says
+// which, and the log warns at New. One that is defined by what crypto/tls lacks is refused: the FIPS family, and of the PQ family
+// all but ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09. No policy is replaced by another.
+//
+// # Status codes
+//
+// The balancer answers of itself with AWS's codes only (alb.md section 7; a test reads the sources for others). Of those it never
+// gives 401, 403, 500, 507 and 561: there is no authentication, no WAF, no rule transform, and no length of a redirect's URL that
+// is known to be too long. 000 is a field of h2 over 8 K compressed; 460 closes the connection (alb.md 16.9, unknown).
+//
+// Mode monitor of the desync mitigation routes even a severe request, as far as method, target and version can be told apart, and
+// keeps the connections behind an ambiguous one; behind a severe one both end (assumed: nobody knows where it does). A certificate of
+// a client is not measured by its size nor its chain by a count: AWS has limits, and their values are not known.
+//
 // # What it does not do, and says so
 //
 // New refuses with a sentence: authenticate actions and TLS policies that crypto/tls cannot keep. Trailers pass

@@ -185,27 +185,28 @@ func readFrame(r io.Reader) (seen, error) {
 	}
 	out := seen{first: b[0]}
 	size, masked := uint64(b[1]&0x7f), b[1]&0x80 != 0
-	switch size {
-	case 126:
-		if _, err := io.ReadFull(r, b[:2]); err != nil {
-			return seen{}, err
-		}
+	long := map[uint64]int{126: 2, 127: 8}[size]
+	if _, err := io.ReadFull(r, b[:long]); err != nil {
+		return seen{}, unexpected(err)
+	}
+	switch long {
+	case 2:
 		size = uint64(binary.BigEndian.Uint16(b[:2]))
-	case 127:
-		if _, err := io.ReadFull(r, b[:8]); err != nil {
-			return seen{}, err
-		}
-		size = binary.BigEndian.Uint64(b[:8])
+	case 8:
+		size = binary.BigEndian.Uint64(b[:8]) &^ (1 << 63)
 	}
 	if masked {
 		if _, err := io.ReadFull(r, b[:4]); err != nil {
-			return seen{}, err
+			return seen{}, unexpected(err)
 		}
 		out.key = string(b[:4])
 	}
-	payload := make([]byte, size)
-	if _, err := io.ReadFull(r, payload); err != nil {
+	payload, err := io.ReadAll(io.LimitReader(r, int64(size)))
+	if err != nil {
 		return seen{}, err
+	}
+	if uint64(len(payload)) < size {
+		return seen{}, io.ErrUnexpectedEOF
 	}
 	for i := range payload {
 		if masked {

@@ -21,6 +21,7 @@ type flow struct {
 
 	// of a TLS listener
 	tls      *tls.ConnectionState // nil on a TCP listener
+	hello    bool                 // there was one
 	offered  []string             // the client's ALPN list
 	shaken   time.Duration        // the handshake's; 0 when it failed
 	backALPN string
@@ -66,7 +67,7 @@ func (f *flow) handshake(ctx context.Context, raw *rawConn) bool {
 	f.tls = &state
 	f.s.frontHello(raw, &state, err)
 	if raw.hello != nil {
-		f.offered = raw.hello.SupportedProtos
+		f.hello, f.offered = true, raw.hello.SupportedProtos
 		raw.hello = nil
 	}
 	if err != nil {

@@ -32,22 +32,28 @@ func (f *flow) log() {
 	if f.alert >= 0 {
 		alert = strconv.Itoa(f.alert)
 	}
+	if f.hello {
+		arn = certARN
+	}
 	if f.shaken > 0 {
-		shaken, cipher, arn = millis(f.shaken), suiteName(f.tls.CipherSuite), certARN
+		shaken, cipher = millis(f.shaken), suiteName(f.tls.CipherSuite)
 		version = strings.ToLower(strings.ReplaceAll(versionName(f.tls.Version), ".", ""))
 		if f.tls.Version == tls.VersionTLS10 {
 			version = "tlsv10"
 		}
 	}
 	if f.tls.ServerName != "" {
-		domain = f.tls.ServerName
+		domain = url.QueryEscape(f.tls.ServerName)
+	}
+	offered := "-"
+	if f.c.l.plan.network.alpn != nil { // a policy is configured
+		offered = preferences(f.offered)
 	}
 	err := f.s.access.line(
 		"tls", "2.0", time.Now().UTC().Format("2006-01-02T15:04:05"), networkName, "0000000000000000",
 		f.peer.String(), f.local.String(), millis(time.Since(f.c.established)), shaken,
-		strconv.FormatInt(in, 10), strconv.FormatInt(out, 10), alert, arn, "-", cipher, version, "-", printable(domain),
-		dash(f.tls.NegotiatedProtocol), dash(f.backALPN), preferences(f.offered),
-		f.c.established.UTC().Format("2006-01-02T15:04:05"),
+		strconv.FormatInt(in, 10), strconv.FormatInt(out, 10), alert, arn, "-", cipher, version, "-", domain,
+		dash(f.tls.NegotiatedProtocol), dash(f.backALPN), offered,
 	)
 	if err != nil {
 		f.s.log.Error("access log not written", "err", err)
@@ -56,27 +62,17 @@ func (f *flow) log() {
 
 func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) }
 
-// preferences is the client's ALPN list, each name quoted and escaped, as many as there is room for.
+// preferences is the client's ALPN list, each name quoted and escaped but for the slash, as AWS's example has it.
 func preferences(offered []string) string {
 	var b strings.Builder
 	for _, name := range offered {
-		one := `"` + url.QueryEscape(name) + `"`
-		if name == "http/1.1" || name == "http/1.0" { // AWS's own example leaves the slash
-			one = `"` + name + `"`
-		}
-		if b.Len()+1+len(one) > maxPreferences {
-			break
-		}
 		if b.Len() > 0 {
 			b.WriteByte(',')
 		}
-		b.WriteString(one)
+		b.WriteString(`"` + strings.ReplaceAll(url.QueryEscape(name), "%2F", "/") + `"`)
 	}
-	return dash(b.String())
+	return dash(b.String()[:min(b.Len(), maxPreferences)])
 }
-
-// printable keeps one field one field, whatever the client's name for us.
-func printable(s string) string { return strings.Trim(quote(s), `"`) }
 
 // alertOf is the alert that a handshake failed by, or -1. crypto/tls has no exported type for a peer's.
 func alertOf(err error) int {

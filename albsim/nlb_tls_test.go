@@ -89,7 +89,7 @@ func TestTLSToTheTarget(t *testing.T) {
 	}
 	c.Close()
 	f := m.logLines(1)[0]
-	if len(f) != 22 {
+	if len(f) != 21 {
 		t.Fatalf("%d fields: %q", len(f), f)
 	}
 	for i, want := range map[int]string{
@@ -110,8 +110,8 @@ func TestFailedHandshakesAreLoggedAndCounted(t *testing.T) {
 		t.Fatal("the client accepted the certificate")
 	}
 	f := m.logLines(1)[0]
-	if f[8] != "-" || f[11] != "42" || f[9] != "0" || f[20] != "-" {
-		t.Errorf("log %q, want alert 42 and no handshake", f)
+	if f[8] != "-" || f[11] != "42" || f[9] != "0" || f[12] != certARN || f[14] != "-" || f[20] != "-" {
+		t.Errorf("log %q, want alert 42, a certificate and no handshake", f)
 	}
 	m.counted(map[string]int64{"ClientTLSNegotiationErrorCount": 1, "NewFlowCount": 0})
 }
@@ -126,10 +126,10 @@ func TestTargetThatSpeaksNoTLS(t *testing.T) {
 }
 
 func TestPreferencesOfTheLogAreBounded(t *testing.T) {
-	if got := preferences([]string{"a b", "h2", `x"y`}); got != `"a+b","h2","x%22y"` {
+	if got := preferences([]string{"a b", "http/1.1", `x"y`}); got != `"a+b","http/1.1","x%22y"` {
 		t.Errorf("got %s", got)
 	}
-	if got := preferences([]string{"h2", strings.Repeat("x", 255), "http/1.1"}); got != `"h2"` {
+	if got := preferences([]string{"h2", strings.Repeat("x", 255)}); got != `"h2","`+strings.Repeat("x", 250) {
 		t.Errorf("got %s", got)
 	}
 }
