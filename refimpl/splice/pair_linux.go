@@ -198,8 +198,8 @@ func (p *poller) fillPipe(x *pair, side int, to *pipe) *failure {
 	n, err := to.fill(src.fd)
 	if n > 0 {
 		src.pipe = to
-		if n < bufferSize {
-			src.full = 0 // no longer bulk
+		if n < bufferSize/4 {
+			src.full = bulkReads - 1 // perhaps no longer bulk: the next read by copying tells
 		}
 		return nil
 	}
