@@ -202,10 +202,10 @@ func TestADialEndsWithItsTime(t *testing.T) {
 
 func TestCloseEndsADialToo(t *testing.T) {
 	peer, client := tcpPair(t)
-	loop, r := startDial(t, client, Dial{To: blackHole(t)})
+	loop, r := startDial(t, client, Dial{To: blackHole(t), Before: []byte("header ")})
 	loop.Close()
 	within(t, "done", r.done)
-	if r.report.End != EndCancelled {
+	if r.report.End != EndCancelled || r.report.AToB != 0 {
 		t.Errorf("%+v", r.report)
 	}
 	wantReset(t, peer)

@@ -291,6 +291,7 @@ func (x *pair) abort() {
 
 func (x *pair) report(end string, err error) Report {
 	return Report{
-		AToB: x.ends[0].moved, BToA: x.ends[1].moved, Spliced: x.ends[0].spliced + x.ends[1].spliced, End: end, Err: err,
+		AToB: max(x.ends[0].moved, 0), // below it when a header of Dial's never left
+		BToA: x.ends[1].moved, Spliced: x.ends[0].spliced + x.ends[1].spliced, End: end, Err: err,
 	}
 }

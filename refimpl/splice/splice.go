@@ -75,7 +75,7 @@ func Join(ctx context.Context, a, b net.Conn, opt Options) Report {
 
 func (j *join) report(v verdict) Report {
 	return Report{
-		AToB:    j.ab.moved.Load(),
+		AToB:    max(j.ab.moved.Load(), 0), // see pair.report
 		BToA:    j.ba.moved.Load(),
 		Spliced: j.ab.spliced.Load() + j.ba.spliced.Load(),
 		End:     v.end,
