@@ -19,13 +19,7 @@ func (f *flow) relay(ctx context.Context) {
 	n := f.lease.group.network
 	lost := stopWhen(f.lease.target.ctx(), n.endDeregistered, j)
 	unfit := stopWhen(f.lease.fit, n.endUnhealthy, j)
-	upstream := make(chan struct{})
-	go func() {
-		defer close(upstream)
-		j.pump(j.target, j.client, j.client, endClientReset, endTargetReset)
-	}()
-	j.pump(j.client, j.target, j.target, endTargetReset, endClientReset)
-	<-upstream
+	j.both(j.client, j.target)
 	cut()
 	lost()
 	unfit()

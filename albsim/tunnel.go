@@ -72,13 +72,7 @@ func (f *h1) tunnel(ctx context.Context, t *targetConn) {
 		lost = context.AfterFunc(f.x.lease.target.ctx(), func() { j.stop(endDeregistered) })
 	}
 	life := f.limitLife(j)
-	upstream := make(chan struct{})
-	go func() {
-		defer close(upstream)
-		j.pump(j.target, j.client, j.up, endClientReset, endTargetReset)
-	}()
-	j.pump(j.client, j.target, j.down, endTargetReset, endClientReset)
-	<-upstream
+	j.both(j.up, j.down)
 	cut()
 	lost()
 	life()
@@ -128,6 +122,17 @@ func (f *h1) limitLife(j *join) (stop func() bool) {
 func take(br *bufio.Reader) []byte {
 	b, _ := br.Peek(br.Buffered()) // as many as there are: no error
 	return slices.Clone(b)
+}
+
+// both moves both directions to their ends: up is what the client sends, down what the target sends.
+func (j *join) both(up, down io.Reader) {
+	upstream := make(chan struct{})
+	go func() {
+		defer close(upstream)
+		j.pump(j.target, j.client, up, endClientReset, endTargetReset)
+	}()
+	j.pump(j.client, j.target, down, endTargetReset, endClientReset)
+	<-upstream
 }
 
 // pump copies one direction until its source ends, and passes on how it ended. from reads what src sends.
