@@ -64,19 +64,7 @@ func TestFaultsStrikeTheArmThatTheyAreFor(t *testing.T) {
 	if a := arms["alb-https"]; a.Errors == 0 {
 		t.Errorf("alb-https: no errors of %d, although its tunnels were reset", a.Requests)
 	}
-	d, err := l.Dialer("slow", "echo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	conn, err := d.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	if took := time.Since(began); took < 20*time.Millisecond {
-		t.Errorf("slow: a tunnel took %v, with a delay of 20ms for good", took)
-	}
+	wantSlow(t, l, "slow", 20*time.Millisecond)
 	want := []result.Fault{
 		{AtNS: 1e8, Injected: true, Hop: "slow->router", Paths: []string{"slow"}, Direction: "down", Kind: "latency", Detail: "delay 20ms, jitter up to 1ms"},
 		{AtNS: 1e9, Injected: true, Hop: "alb->router", Paths: []string{"alb-https"}, Kind: "reset"},
@@ -145,19 +133,7 @@ func TestANewNodeHasWhatIsStillAtWork(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	d, err := l.Dialer("alb-https", "echo")
-	if err != nil {
-		t.Fatal(err)
-	}
-	began := time.Now()
-	conn, err := d.Dial(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-	if took := time.Since(began); took < 80*time.Millisecond {
-		t.Errorf("a connection to a new node took %v, with a delay of 80ms", took)
-	}
+	wantSlow(t, l, "alb-https", 80*time.Millisecond)
 }
 
 func TestMeasuresOfFaultsAreChecked(t *testing.T) {
@@ -168,5 +144,23 @@ func TestMeasuresOfFaultsAreChecked(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
+	}
+}
+
+// wantSlow wants a connection over a path to take as long as its fault makes it.
+func wantSlow(t *testing.T, l *Lab, path string, least time.Duration) {
+	t.Helper()
+	d, err := l.Dialer(path, "echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	conn, err := d.Dial(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn.Close()
+	if took := time.Since(began); took < least {
+		t.Errorf("%s: a connection took %v, with a delay of %v", path, took, least)
 	}
 }
