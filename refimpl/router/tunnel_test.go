@@ -257,7 +257,7 @@ func TestIdleTunnelsHaveNoGoroutine(t *testing.T) {
 		stacks := make([]byte, 4<<20)
 		stacks = stacks[:runtime.Stack(stacks, true)]
 		serving = serving[:0]
-		for _, goroutine := range strings.Split(string(stacks), "\n\n") {
+		for goroutine := range strings.SplitSeq(string(stacks), "\n\n") {
 			if strings.Contains(goroutine, "router.(*session)") || strings.Contains(goroutine, "splice.(*join)") {
 				serving = append(serving, goroutine)
 			}
