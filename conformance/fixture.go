@@ -17,6 +17,11 @@ type FixtureRoute struct {
 	Mode, ClientAuth, CA string
 	// Witness is "A", "B", or "dead" for a port on which nothing listens.
 	Witness string
+	// BackendName, when set, asks for TLS to the witness, and for a certificate of this name there. The name "wrong" in the domain is
+	// one that the witness's certificate does not have.
+	BackendName string
+	// Feature, when set, is what a target must claim to need the row.
+	Feature string
 }
 
 // The modes and witnesses of a fixture's routes.
@@ -34,6 +39,11 @@ func FixtureRoutes(f Fixture) []FixtureRoute {
 	open := func(n string, sni, alpn []string, witness string) FixtureRoute {
 		return FixtureRoute{Name: n, SNI: sni, ALPN: alpn, Mode: ModeTerminate, ClientAuth: "none", Witness: witness}
 	}
+	secure := func(n, backend string) FixtureRoute {
+		r := open(n, name(n), []string{"trb-tls"}, WitnessA)
+		r.BackendName, r.Feature = f.Name(backend), "backend-tls"
+		return r
+	}
 	return []FixtureRoute{
 		open("a", name("a"), []string{"trb-a", "trb-both"}, WitnessA),
 		open("b", name("b"), []string{"trb-b", "trb-both"}, WitnessB),
@@ -41,10 +51,13 @@ func FixtureRoutes(f Fixture) []FixtureRoute {
 		open("deep", name("*.deep.wild"), []string{"trb-wild"}, WitnessB),
 		open("web", name("a"), []string{"http/1.1"}, WitnessB),
 		open("any", nil, []string{"trb-any"}, WitnessB),
-		{"mtls", name("mtls"), []string{"trb-mtls"}, ModeTerminate, "require", "A", WitnessA},
-		{"mtls2", name("mtls2"), []string{"trb-mtls"}, ModeTerminate, "require", "B", WitnessB},
-		{"pass", []string{f.Name("pass"), f.Name("*.pass")}, nil, ModePassthrough, "none", "", WitnessA},
+		{Name: "mtls", SNI: name("mtls"), ALPN: []string{"trb-mtls"}, Mode: ModeTerminate, ClientAuth: "require", CA: "A", Witness: WitnessA},
+		{Name: "mtls2", SNI: name("mtls2"), ALPN: []string{"trb-mtls"}, Mode: ModeTerminate, ClientAuth: "require", CA: "B", Witness: WitnessB},
+		{Name: "pass", SNI: FixturePassNames(f), Mode: ModePassthrough, ClientAuth: "none", Witness: WitnessA},
 		open("dead", name("dead"), []string{"trb-dead"}, WitnessDead),
+		{Name: "acme", ALPN: []string{"acme-tls/1"}, Mode: ModePassthrough, ClientAuth: "none", Witness: WitnessA, Feature: "acme-tls-1"},
+		secure("tls", "pass"),
+		secure("badtls", "wrong"),
 		open("exact", name("exact.wild"), []string{"trb-wild"}, WitnessB), // last, so that the order of the table does not help
 	}
 }

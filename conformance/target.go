@@ -100,6 +100,9 @@ type DialReport struct {
 //	mtls2  mtls2.DOMAIN            trb-mtls                     terminate    require CA B B
 //	pass   pass.DOMAIN, *.pass.DOMAIN (any ALPN)                passthrough  -            A (TLS)
 //	dead   dead.DOMAIN             trb-dead                     terminate    none         a closed port
+//	acme   (none)                  acme-tls/1                   passthrough  -            A (TLS); feature acme-tls-1
+//	tls    tls.DOMAIN              trb-tls                      terminate    none         A by TLS, as pass.DOMAIN; feature backend-tls
+//	badtls badtls.DOMAIN           trb-tls                      terminate    none         A by TLS, as wrong.DOMAIN; feature backend-tls
 //	exact  exact.wild.DOMAIN       trb-wild                     terminate    none         B
 type Fixture struct {
 	// Domain is conformance.example.test unless set.

@@ -83,6 +83,7 @@ func newLab(t *testing.T) *lab {
 		l.write(t, dir, name, l.clientCA[name].PEM())
 	}
 	l.write(t, dir, "both", bundle)
+	l.write(t, dir, "servers", l.serverCA.PEM())
 	l.fixture.ClientA = l.client(t, "A", certs.Leaf{CommonName: "client-a", Client: true})
 	l.fixture.ClientB = l.client(t, "B", certs.Leaf{CommonName: "client-b", Client: true})
 	l.fixture.Expired = l.client(t, "A", certs.Leaf{CommonName: "client-expired", Client: true, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
@@ -138,6 +139,9 @@ func (l *lab) config() router.Config {
 		if r.ClientAuth == router.AuthRequire {
 			route.ClientAuth = router.ClientAuth{Mode: r.ClientAuth, CA: l.files[r.CA]}
 		}
+		if r.BackendName != "" {
+			route.Backend.TLS, route.Backend.ServerName, route.Backend.CA = router.TLSOn, r.BackendName, l.files["servers"]
+		}
 		c.Routes = append(c.Routes, route)
 	}
 	return c
@@ -171,7 +175,7 @@ func (l *lab) start(t *testing.T, mutate func(*router.Config)) conformance.Targe
 func (l *lab) target(address string, upgrade bool) conformance.Target {
 	target := conformance.Target{
 		Name: "selftest", Role: conformance.Router, Fixture: l.fixture, InnerRoots: l.serverCA.Pool(), HelloTimeout: helloTimeout,
-		Features:  []string{"terminate", "passthrough", "mtls", "hello-timeout", "upgrade"},
+		Features:  []string{"terminate", "passthrough", "mtls", "hello-timeout", "upgrade", "acme-tls-1", "backend-tls"},
 		Paths:     []conformance.Path{{Name: "direct", Address: address}},
 		Witnesses: map[string]conformance.Witness{},
 	}

@@ -41,6 +41,7 @@ type bugs struct {
 	longRecords                                         bool // records of any length are taken
 	keepOpen                                            bool // an alert is not followed by the end of the connection
 	wildcardFirst                                       bool // a wildcard wins over the exact name
+	tls2                                                     // see tls2_test.go
 }
 
 // naive is a router of the sort that people write in an afternoon.
@@ -242,6 +243,7 @@ func (n *naive) pass(c net.Conn, raw []byte, h wire.Hello, route conformance.Fix
 
 func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformance.FixtureRoute, alpn string) {
 	cfg := &tls.Config{Certificates: []tls.Certificate{n.server}, SessionTicketsDisabled: true, MinVersion: tls.VersionTLS12}
+	before := n.own(cfg, h)
 	if alpn != "" && !n.unconfirmed {
 		cfg.NextProtos = []string{alpn}
 	}
@@ -264,10 +266,11 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 			}
 		}
 	}
+	n.asksOnce(cfg)
 	var b net.Conn
 	if n.dialFirst {
 		var err error
-		if b, err = net.Dial("tcp", n.address(route)); err != nil {
+		if b, err = n.dialBackend(route, h); err != nil {
 			return
 		}
 		defer b.Close()
@@ -283,9 +286,10 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 	if conn.Handshake() != nil {
 		return
 	}
+	route = n.afterwards(conn, route, *before)
 	if b == nil {
 		var err error
-		if b, err = net.Dial("tcp", n.address(route)); err != nil {
+		if b, err = n.dialBackend(route, h); err != nil {
 			return
 		}
 	}

@@ -126,7 +126,7 @@ func (l *Lab) Targets(version string) []conformance.Target {
 	address := l.judged.router.Addr().String()
 	r := base
 	r.Name, r.Role = "tlsroute-bench router", conformance.Router
-	r.Features = append([]string{"terminate", "passthrough", "mtls", "upgrade", "hello-timeout"}, upgrade.Types...)
+	r.Features = append([]string{"terminate", "passthrough", "mtls", "upgrade", "hello-timeout", "acme-tls-1", "backend-tls"}, upgrade.Types...)
 	r.Paths = []conformance.Path{
 		{Name: scenario.PathDirect, Address: address},
 		{Name: "upgrade-https", Address: address, Upgrade: &upgrade},
