@@ -24,6 +24,10 @@ type FixtureRoute struct {
 	Feature string
 }
 
+// ChainBytes is how long each of the three certificates of Fixture.ClientChain is at least: an RSA key and a signature of 8192 bits
+// are 1024 bytes each, and names and dates come on top.
+const ChainBytes = 2200
+
 // The modes and witnesses of a fixture's routes.
 const (
 	ModeTerminate   = "terminate"

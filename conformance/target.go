@@ -111,6 +111,8 @@ type Fixture struct {
 	WitnessA, WitnessB string
 	// ClientA and ClientB are client certificates of CA A (routes mtls) and CA B (route mtls2); Expired is of CA A and over.
 	ClientA, ClientB, Expired *tls.Certificate
+	// ClientChain is of CA A too, with two authorities between: as long as three certificates of 8192 bits, ChainBytes or more.
+	ClientChain *tls.Certificate
 	// Own is the router's own name (its HTTP endpoint).
 	Own string
 }

@@ -87,6 +87,8 @@ func newLab(t *testing.T) *lab {
 	l.fixture.ClientA = l.client(t, "A", certs.Leaf{CommonName: "client-a", Client: true})
 	l.fixture.ClientB = l.client(t, "B", certs.Leaf{CommonName: "client-b", Client: true})
 	l.fixture.Expired = l.client(t, "A", certs.Leaf{CommonName: "client-expired", Client: true, NotBefore: time.Now().Add(-48 * time.Hour), NotAfter: time.Now().Add(-time.Hour)})
+	chain := must(l.clientCA["A"].Chain(certs.Leaf{CommonName: "client-chain", Client: true}, conformance.ChainBytes))(t)
+	l.fixture.ClientChain = &chain
 	behind := must(l.serverCA.Issue(certs.Leaf{CommonName: "witness", DNS: conformance.FixturePassNames(l.fixture)}))(t)
 	for _, name := range []string{l.fixture.WitnessA, l.fixture.WitnessB} {
 		w := must(backend.Start(t.Context(), backend.Embedded, backend.Spec{Name: name, Kind: backend.Witness, Dir: dir, Certificate: behind}))(t)
