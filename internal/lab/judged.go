@@ -2,7 +2,6 @@ package lab
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
@@ -12,7 +11,6 @@ import (
 	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
-	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
 
@@ -142,7 +140,7 @@ func (l *Lab) Targets(version string) []conformance.Target {
 		r.Paths = append(r.Paths, l.judgedPath(c, upgrade))
 	}
 	c := base
-	c.Name, c.Role, c.Dial = "tlsroute-bench client", conformance.Client, dialAsked
+	c.Name, c.Role, c.Dial = "tlsroute-bench client", conformance.Client, ours.Dial
 	c.Features = upgrade.Types
 	targets := []conformance.Target{r, c}
 	for _, chain := range l.judged.lbs {
@@ -173,21 +171,4 @@ func (l *Lab) judgedPath(c *chain, upgrade conformance.UpgradePath) conformance.
 		p.Upgrade = &upgrade
 	}
 	return p
-}
-
-// dialAsked lets the reference client do what a check asks of a client under test.
-func dialAsked(ctx context.Context, req conformance.DialRequest) (net.Conn, conformance.DialReport, error) {
-	d := &client.Dialer{
-		Address: req.Address, ServerName: req.SNI, ALPN: req.ALPN, InnerRoots: req.InnerRoots, OuterRoots: req.OuterRoots,
-		Upgrade: req.Upgrade, OuterServerName: req.OuterSNI,
-	}
-	if req.Client != nil {
-		d.Certificates = []tls.Certificate{*req.Client}
-	}
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	info := conn.Info()
-	return conn, conformance.DialReport{Class: string(info.Class), Upgrade: info.Upgrade, ALPN: info.Negotiated}, nil
 }
