@@ -17,11 +17,6 @@ type FixtureRoute struct {
 	Mode, ClientAuth, CA string
 	// Witness is "A", "B", or "dead" for a port on which nothing listens.
 	Witness string
-	// BackendName, when set, asks for TLS to the witness, and for a certificate of this name there. The name "wrong" in the domain is
-	// one that the witness's certificate does not have.
-	BackendName string
-	// Feature, when set, is what a target must claim to need the row.
-	Feature string
 }
 
 // ChainBytes is how long each of the three certificates of Fixture.ClientChain is at least: an RSA key and a signature of 8192 bits
@@ -43,11 +38,6 @@ func FixtureRoutes(f Fixture) []FixtureRoute {
 	open := func(n string, sni, alpn []string, witness string) FixtureRoute {
 		return FixtureRoute{Name: n, SNI: sni, ALPN: alpn, Mode: ModeTerminate, ClientAuth: "none", Witness: witness}
 	}
-	secure := func(n, backend string) FixtureRoute {
-		r := open(n, name(n), []string{"trb-tls"}, WitnessA)
-		r.BackendName, r.Feature = f.Name(backend), "backend-tls"
-		return r
-	}
 	return []FixtureRoute{
 		open("a", name("a"), []string{"trb-a", "trb-both"}, WitnessA),
 		open("b", name("b"), []string{"trb-b", "trb-both"}, WitnessB),
@@ -59,9 +49,6 @@ func FixtureRoutes(f Fixture) []FixtureRoute {
 		{Name: "mtls2", SNI: name("mtls2"), ALPN: []string{"trb-mtls"}, Mode: ModeTerminate, ClientAuth: "require", CA: "B", Witness: WitnessB},
 		{Name: "pass", SNI: FixturePassNames(f), Mode: ModePassthrough, ClientAuth: "none", Witness: WitnessA},
 		open("dead", name("dead"), []string{"trb-dead"}, WitnessDead),
-		{Name: "acme", ALPN: []string{"acme-tls/1"}, Mode: ModePassthrough, ClientAuth: "none", Witness: WitnessA, Feature: "acme-tls-1"},
-		secure("tls", "pass"),
-		secure("badtls", "wrong"),
 		open("exact", name("exact.wild"), []string{"trb-wild"}, WitnessB), // last, so that the order of the table does not help
 	}
 }

@@ -28,6 +28,8 @@ type Target struct {
 	InnerRoots *x509.CertPool
 	// Witnesses by name; they are asked for their records.
 	Witnesses map[string]Witness
+	// Launcher starts instances of a router under test with other configurations than the fixture's; nil when it cannot be started.
+	Launcher Launcher
 	// Stub is where a load balancer under test (role lb) was told its target is: the checks accept on it and play the target,
 	// over TLS with StubCertificate.
 	Stub            net.Listener
@@ -76,6 +78,8 @@ type DialRequest struct {
 	SNI                    string
 	ALPN                   []string
 	OuterRoots, InnerRoots *x509.CertPool
+	// OuterCA and InnerCA are the same as PEM.
+	OuterCA, InnerCA []byte
 	// OuterSNI is the name of the load balancer, for its certificate.
 	OuterSNI string
 	Client   *tls.Certificate
@@ -100,9 +104,6 @@ type DialReport struct {
 //	mtls2  mtls2.DOMAIN            trb-mtls                     terminate    require CA B B
 //	pass   pass.DOMAIN, *.pass.DOMAIN (any ALPN)                passthrough  -            A (TLS)
 //	dead   dead.DOMAIN             trb-dead                     terminate    none         a closed port
-//	acme   (none)                  acme-tls/1                   passthrough  -            A (TLS); feature acme-tls-1
-//	tls    tls.DOMAIN              trb-tls                      terminate    none         A by TLS, as pass.DOMAIN; feature backend-tls
-//	badtls badtls.DOMAIN           trb-tls                      terminate    none         A by TLS, as wrong.DOMAIN; feature backend-tls
 //	exact  exact.wild.DOMAIN       trb-wild                     terminate    none         B
 type Fixture struct {
 	// Domain is conformance.example.test unless set.
@@ -113,6 +114,8 @@ type Fixture struct {
 	ClientA, ClientB, Expired *tls.Certificate
 	// ClientChain is of CA A too, with two authorities between: as long as three certificates of 8192 bits, ChainBytes or more.
 	ClientChain *tls.Certificate
+	// WitnessCA is a PEM file of the authority that verifies the witnesses, for a router that speaks TLS to them.
+	WitnessCA string
 	// Own is the router's own name (its HTTP endpoint).
 	Own string
 }

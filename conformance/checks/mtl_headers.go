@@ -124,7 +124,7 @@ func identityHeaders(ctx context.Context, t *conformance.T) (conformance.Observa
 		}
 		_, _, _ = c.answer(t, servedByTarget) // whatever comes of it: the request has been seen
 		c.close()
-		if o := told(c.req.Header, shown); o.Outcome == forged || o.Outcome == unnoted {
+		if o := toldOf(c.req.Header, shown); o.Outcome == forged || o.Outcome == unnoted {
 			return o, nil
 		} else if o.Outcome == vouched {
 			result = o
@@ -133,8 +133,8 @@ func identityHeaders(ctx context.Context, t *conformance.T) (conformance.Observa
 	return result, nil
 }
 
-// told reads what the target was told.
-func told(header http.Header, shown *tls.Certificate) conformance.Observation {
+// toldOf reads what the target was told.
+func toldOf(header http.Header, shown *tls.Certificate) conformance.Observation {
 	for name, values := range header {
 		for _, v := range values {
 			if strings.Contains(v, forgedValue) {

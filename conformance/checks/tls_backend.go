@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 )
 
@@ -17,6 +18,22 @@ const (
 	otherBackend conformance.Outcome = "backend-unverified"
 )
 
+// secured is the fixture with two routes that go on in TLS to witness A: that of name a, where the router is told the name in the
+// witness's certificate, and that of name b, where it is told another.
+var secured = &conformance.Setup{Name: "backend-tls", Change: func(f conformance.Fixture, doc *door.Router) {
+	pass := routeOf(doc, "pass")
+	if pass == nil {
+		return
+	}
+	for route, name := range map[string]string{"a": "pass", "b": "wrong"} {
+		backend := pass.Backend
+		backend.TLS, backend.CA, backend.ServerName = "on", f.WitnessCA, f.Name(name)
+		doc.Routes = append(doc.Routes, door.Route{Name: "tls-" + route, SNI: []string{f.Name(route)}, ALPN: []string{backendALPN}, Mode: conformance.ModeTerminate, Backend: backend})
+	}
+}}
+
+const backendALPN = "trb-tls"
+
 func init() {
 	conformance.Register(conformance.Check{
 		ID: "TLS-27", Slug: "reoriginate", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
@@ -24,6 +41,7 @@ func init() {
 		Why: "Where a router ends TLS and begins it anew, it is the backend's client: nobody else can verify the backend. One that does not lets " +
 			"whoever holds the address read everything, and one that passes the client's values on promises what it cannot keep.",
 		Clauses: clauses(rfc(9846, "9.3")), Transports: everywhere, Features: []string{"terminate", "backend-tls"},
+		Setup:  secured,
 		Accept: pass("an own random and name at the good backend; nothing from a backend of the wrong name", ownHello),
 		Forbid: map[conformance.Outcome]string{
 			sameHello: "the client's hello, or its random, was used towards the backend", plainBackend: "the backend was not spoken to in TLS",
@@ -34,10 +52,14 @@ func init() {
 }
 
 func reoriginate(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	cfg, err := t.Config("tls")
+	if t.Target.Fixture.WitnessCA == "" {
+		return conformance.Observation{}, &conformance.NotRunError{Reason: "the fixture lacks a file to verify the witnesses by"}
+	}
+	cfg, err := t.Config("a", backendALPN)
 	if err != nil {
 		return conformance.Observation{}, err
 	}
+	cfg.InsecureSkipVerify = true // whoever answers, the witness's record tells what it is
 	stream, err := t.Stream(ctx)
 	if err != nil {
 		return conformance.Observation{}, err
@@ -45,11 +67,11 @@ func reoriginate(ctx context.Context, t *conformance.T) (conformance.Observation
 	sent := wire.NewSplitConn(stream, 0, func(raw []byte) [][]byte { return [][]byte{raw} })
 	conn, err := t.TLS(ctx, sent, cfg)
 	if err != nil {
-		return conformance.Observation{Outcome: t.Outcome(err), Detail: "route tls: " + err.Error()}, nil
+		return conformance.Observation{Outcome: t.Outcome(err), Detail: "the good backend: " + err.Error()}, nil
 	}
-	o, rec := t.Served(ctx, conn, witnessOf(t, "tls"))
+	o, rec := t.Served(ctx, conn, witnessOf(t, "a"))
 	if o.Outcome != conformance.Routed {
-		o.Detail = "route tls: " + o.Detail
+		o.Detail = "the good backend: " + o.Detail
 		return o, nil
 	}
 	own, _, err := wire.ParseHello(sent.Sent())
@@ -61,12 +83,12 @@ func reoriginate(ctx context.Context, t *conformance.T) (conformance.Observation
 	case rec.TLS.Random == hex.EncodeToString(own.Random), rec.TLS.HelloSHA256 == hashOf(own.Message):
 		return conformance.Observation{Outcome: sameHello, Detail: "the witness saw the random " + rec.TLS.Random}, nil
 	}
-	bad, err := t.Open(ctx, "badtls")
+	bad, err := t.Open(ctx, "b", backendALPN)
 	if err != nil {
 		if out := t.Outcome(err); !isRefusal(out) {
-			return conformance.Observation{Outcome: out, Detail: "route badtls: " + err.Error()}, nil
+			return conformance.Observation{Outcome: out, Detail: "the wrong backend: " + err.Error()}, nil
 		}
-		return conformance.Observation{Outcome: ownHello, Detail: "route badtls: " + err.Error()}, nil
+		return conformance.Observation{Outcome: ownHello, Detail: "the wrong backend: " + err.Error()}, nil
 	}
 	o = ask(ctx, t, bad, "")
 	switch {

@@ -270,7 +270,7 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 	var b net.Conn
 	if n.dialFirst {
 		var err error
-		if b, err = n.dialBackend(route, h); err != nil {
+		if b, err = net.Dial("tcp", n.address(route)); err != nil {
 			return
 		}
 		defer b.Close()
@@ -289,7 +289,7 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 	route = n.afterwards(conn, route, *before)
 	if b == nil {
 		var err error
-		if b, err = n.dialBackend(route, h); err != nil {
+		if b, err = net.Dial("tcp", n.address(route)); err != nil {
 			return
 		}
 	}

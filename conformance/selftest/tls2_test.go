@@ -1,8 +1,6 @@
 package selftest
 
 import (
-	"bytes"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -29,8 +27,6 @@ type tls2 struct {
 	tickets     bool // of one key for all names
 	authOnce    bool // a client certificate is looked at when it comes, and a resumed session brings none
 	ticketRoute bool // a resumed session goes where the one before it went
-	anyBackend  bool // a backend may have any certificate
-	sameRandom  bool // the client's random is used towards the backend
 }
 
 // ticketKey is that of every naive router with tickets.
@@ -106,24 +102,6 @@ func (n *naive) afterwards(conn *tls.Conn, route conformance.FixtureRoute, befor
 		return n.rank(before)[0]
 	}
 	return route
-}
-
-// dialBackend connects to the backend of a terminated route, with TLS where it has it.
-func (n *naive) dialBackend(route conformance.FixtureRoute, h wire.Hello) (net.Conn, error) {
-	c, err := net.Dial("tcp", n.address(route))
-	if err != nil || route.BackendName == "" {
-		return c, err
-	}
-	cfg := &tls.Config{ServerName: route.BackendName, RootCAs: n.serverCA.Pool(), InsecureSkipVerify: n.anyBackend}
-	if n.sameRandom {
-		cfg.Rand = io.MultiReader(bytes.NewReader(h.Random), rand.Reader)
-	}
-	conn := tls.Client(c, cfg)
-	if err := conn.Handshake(); err != nil {
-		_ = c.Close()
-		return nil, err
-	}
-	return conn, nil
 }
 
 // editHello changes the extensions of each ClientHello that passes in the clear, the first being number 0; nil loses it. All else
@@ -243,6 +221,17 @@ func behindWith(route string, handle func(c net.Conn, dial func() net.Conn)) fun
 	}
 }
 
+// withRoute changes configurations that have a route which a setup adds.
+func withRoute(name string, change func(c *router.Config, r *router.Route)) func(t *testing.T) conformance.Target {
+	return mutatedConfig(func(_ *lab, c *router.Config) {
+		for i := range c.Routes {
+			if c.Routes[i].Name == name {
+				change(c, &c.Routes[i])
+			}
+		}
+	})
+}
+
 // losesBehind passes the hello on and loses what came with it.
 func losesBehind(dst, src net.Conn) {
 	buf := make([]byte, 64<<10)
@@ -341,13 +330,11 @@ func init() {
 	addMutant("TLS-09", "takes the last offer", naiveWith(bugs{tls2: tls2{lastOffer: true}}))
 	addMutant("TLS-12", "guesses at what does not parse", inFront(editHello(repairsALPN), nil))
 	addMutant("TLS-12", "closes without an alert", naiveWith(bugs{silent: true}))
-	addMutant("TLS-15", "the route of the name takes it", mutatedConfig(func(_ *lab, c *router.Config) {
-		routeNamed(c, "acme").ALPN = []string{"trb-nobody"}
-		routeNamed(c, "a").ALPN = append(routeNamed(c, "a").ALPN, "acme-tls/1")
+	addMutant("TLS-15", "the route of the name takes it", withRoute("acme", func(c *router.Config, r *router.Route) {
+		r.ALPN = []string{"trb-nobody"}
+		routeNamed(c, "a").ALPN = append(slices.Clone(routeNamed(c, "a").ALPN), "acme-tls/1")
 	}))
-	addMutant("TLS-15", "ends the solver's TLS", mutatedConfig(func(_ *lab, c *router.Config) {
-		routeNamed(c, "acme").Mode = conformance.ModeTerminate
-	}))
+	addMutant("TLS-15", "ends the solver's TLS", withRoute("acme", func(_ *router.Config, r *router.Route) { r.Mode = conformance.ModeTerminate }))
 	addMutant("TLS-17", "refuses what it cannot decrypt", naiveWith(bugs{tls2: tls2{refusesECH: true}}))
 	addMutant("TLS-18", "takes an inner hello from anybody", naiveWith(bugs{tls2: tls2{echBackend: true}}))
 	addMutant("TLS-22", "expects the name in front", naiveWith(bugs{tls2: tls2{nameFirst: true}}))
@@ -360,13 +347,14 @@ func init() {
 	addMutant("TLS-24", "goes where the session before went", naiveWith(bugs{tls2: tls2{tickets: true, ticketRoute: true}}))
 	addMutant("TLS-26", "loses what came with the ClientHello", behind("pass", losesBehind, nil))
 	addMutant("TLS-26", "swaps two records", behind("pass", swapsRecords, nil))
-	addMutant("TLS-27", "does not look at the name in the certificate", naiveWith(bugs{tls2: tls2{anyBackend: true}}))
-	addMutant("TLS-27", "looks for another name than it should", mutatedConfig(func(_ *lab, c *router.Config) {
-		routeNamed(c, "badtls").Backend.ServerName = routeNamed(c, "tls").Backend.ServerName
+	addMutant("TLS-27", "looks for another name than it should", withRoute("tls-b", func(c *router.Config, r *router.Route) {
+		r.Backend.ServerName = routeNamed(c, "tls-a").Backend.ServerName
 	}))
-	addMutant("TLS-27", "passes the client's random on", naiveWith(bugs{tls2: tls2{sameRandom: true}}))
-	addMutant("TLS-27", "speaks to its backend in the clear", mutatedConfig(func(_ *lab, c *router.Config) {
-		routeNamed(c, "tls").Backend.TLS, routeNamed(c, "tls").Backend.ServerName, routeNamed(c, "tls").Backend.CA = "", "", ""
+	addMutant("TLS-27", "passes the client's hello on", withRoute("tls-a", func(_ *router.Config, r *router.Route) {
+		r.Mode, r.Backend.TLS, r.Backend.ServerName, r.Backend.CA = conformance.ModePassthrough, "", "", ""
+	}))
+	addMutant("TLS-27", "speaks to its backend in the clear", withRoute("tls-a", func(_ *router.Config, r *router.Route) {
+		r.Backend.TLS, r.Backend.ServerName, r.Backend.CA = "", "", ""
 	}))
 	addMutant("TLS-31", "begins a second handshake", secondHandshake(func(c net.Conn) {
 		_, _ = c.Write(wire.Record(22, 0x0303, make([]byte, 64)))

@@ -86,9 +86,6 @@ func (f *fixture) routes(l *Lab) []router.Route {
 		if r.ClientAuth != "" && r.ClientAuth != router.AuthNone {
 			route.ClientAuth = router.ClientAuth{Mode: r.ClientAuth, CA: f.files[r.CA]}
 		}
-		if r.BackendName != "" {
-			route.Backend.TLS, route.Backend.ServerName, route.Backend.CA = router.TLSOn, r.BackendName, l.pki.innerCA
-		}
 		switch r.Witness {
 		case "A":
 			route.Backend.Address = l.backend(f.WitnessA).Address
