@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/netx"
 )
@@ -50,8 +51,9 @@ type naive struct {
 	bugs
 	ln    net.Listener
 	wg    sync.WaitGroup
-	mu    sync.Mutex // guards conns
+	mu    sync.Mutex // guards what follows
 	conns map[net.Conn]bool
+	auth  map[string]door.ClientAuth // by route, once it has been set up anew
 }
 
 func init() {
@@ -62,20 +64,26 @@ func init() {
 
 func naiveWith(b bugs) func(t *testing.T) conformance.Target {
 	return func(t *testing.T) conformance.Target {
-		n := &naive{lab: newLab(t), bugs: b, conns: map[net.Conn]bool{}}
-		n.ln = must(net.Listen("tcp", "127.0.0.1:0"))(t)
-		n.wg.Go(n.accept)
-		t.Cleanup(func() {
-			_ = n.ln.Close()
-			n.mu.Lock()
-			for c := range n.conns {
-				_ = c.Close()
-			}
-			n.mu.Unlock()
-			n.wg.Wait()
-		})
+		n := newLab(t).naive(t, b)
 		return n.target(n.ln.Addr().String(), false)
 	}
+}
+
+// naive starts one; the test's cleanup ends it.
+func (l *lab) naive(t *testing.T, b bugs) *naive {
+	n := &naive{lab: l, bugs: b, conns: map[net.Conn]bool{}}
+	n.ln = must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	n.wg.Go(n.accept)
+	t.Cleanup(func() {
+		_ = n.ln.Close()
+		n.mu.Lock()
+		for c := range n.conns {
+			_ = c.Close()
+		}
+		n.mu.Unlock()
+		n.wg.Wait()
+	})
+	return n
 }
 
 func (n *naive) accept() {
@@ -247,9 +255,10 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 	if alpn != "" && !n.unconfirmed {
 		cfg.NextProtos = []string{alpn}
 	}
-	demanded := route.ClientAuth == "require" && (!n.caseSensitiveAuth || h.SNI == strings.ToLower(h.SNI))
+	file, demanded := n.demands(route)
+	demanded = demanded && (!n.caseSensitiveAuth || h.SNI == strings.ToLower(h.SNI))
 	if demanded {
-		pem, _ := os.ReadFile(n.files[route.CA])
+		pem, _ := os.ReadFile(file)
 		cfg.ClientCAs = x509.NewCertPool()
 		cfg.ClientCAs.AppendCertsFromPEM(pem)
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert

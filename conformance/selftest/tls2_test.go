@@ -27,6 +27,7 @@ type tls2 struct {
 	tickets     bool // of one key for all names
 	authOnce    bool // a client certificate is looked at when it comes, and a resumed session brings none
 	ticketRoute bool // a resumed session goes where the one before it went
+	keepsPolicy bool // a reload changes nothing
 }
 
 // ticketKey is that of every naive router with tickets.
