@@ -2,10 +2,13 @@ package checks
 
 import (
 	"context"
+	"crypto/ecdh"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -15,9 +18,32 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
+// Outcomes of early data.
+const (
+	retried       conformance.Outcome = "retried"
+	earlyAccepted conformance.Outcome = "early-data-accepted"
+)
+
 const lookAgain = 5 * time.Millisecond // at a witness's log
 
 func init() {
+	conformance.Register(conformance.Check{
+		ID: "TLS-25", Slug: "early-data", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		Title: "0-RTT data for a session that is not known is passed over, and the handshake goes on without it",
+		Why: "Tickets outlive the servers that gave them: behind a change of keys, or of the product, clients come with early data for sessions " +
+			"that are gone. A router that ends their handshake locks them out until the ticket is forgotten; one that passes the data on serves garbage.",
+		// early-data: the target gives tickets for early data, or takes the place of one that did. What is built on crypto/tls does
+		// neither: it answers the extension with unsupported_extension, and says so in its source.
+		Clauses: clauses(rfc(9846, "4.3.10"), rfc(9846, "4.3.11")), Transports: everywhere, Features: []string{"terminate", "early-data"},
+		Accept: slices.Concat(pass("ignored: the 1-RTT handshake completes, and no early byte reaches the backend", ignoredECH),
+			pass("a HelloRetryRequest, and the same behind the second ClientHello", retried)),
+		Forbid: map[conformance.Outcome]string{
+			conformance.Alert(110): "refused in place of ignored", conformance.Alert(20): "early data was taken for a record of the handshake",
+			earlyAccepted: "accepted for a session that nobody knows", conformance.Dialled: "more than one connection was made to a backend",
+			conformance.Misrouted: "another witness answered", conformance.Timeout: "neither ignored nor refused, or the backend was given the early bytes",
+		},
+		Control: crafted(wire.HelloOptions{}), Run: earlyIgnored,
+	})
 	conformance.Register(conformance.Check{
 		ID: "TLS-26", Slug: "early-pass", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "On a passed-through route the records behind the ClientHello arrive in their order, unchanged",
@@ -49,6 +75,59 @@ func earlyRecords(nonce string) [][]byte {
 	return [][]byte{
 		wire.Record(20, 0x0303, []byte{1}), wire.Record(23, 0x0303, data[:700]), wire.Record(23, 0x0303, data[700:733]), wire.Record(23, 0x0303, data),
 	}
+}
+
+func earlyIgnored(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+	before := t.Accepted()
+	msg, key, err := wire.HelloTLS13(earlyHello(wire.HelloOptions{SNI: t.Name("a"), ALPN: []string{"trb-a"}}))
+	if err != nil {
+		return conformance.Observation{}, err
+	}
+	stream, err := t.Stream(ctx)
+	if err != nil {
+		return conformance.Observation{}, err
+	}
+	if err := bounded(t, stream, slices.Concat(wire.Records(msg)[0], slices.Concat(earlyRecords(t.Nonce)...))); err != nil {
+		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, nil
+	}
+	outcome := ignoredECH
+	s, err := wire.Connect(stream, msg, key)
+	if again, ok := errors.AsType[*wire.RetryError](err); ok {
+		outcome = retried
+		s, err = withoutEarly(t, stream, again.Retry, msg, key)
+	}
+	switch {
+	case err != nil:
+		return broken(t, err), nil
+	case slices.Contains(s.EncryptedExtensions, wire.ExtEarlyData):
+		return conformance.Observation{Outcome: earlyAccepted, Detail: "EncryptedExtensions carry early_data"}, nil
+	}
+	o, rec := t.Served(ctx, s, witnessOf(t, "a"))
+	if o.Outcome != conformance.Routed {
+		return o, nil
+	}
+	if n := t.Accepted() - before; n != 1 {
+		return conformance.Observation{Outcome: conformance.Dialled, Detail: fmt.Sprintf("%d connections to witnesses for one client", n)}, nil
+	}
+	return conformance.Observation{Outcome: outcome, Detail: fmt.Sprintf("ALPN %q, witness %s, %d bytes before its order", s.ALPN, rec.Witness, rec.In)}, nil
+}
+
+// withoutEarly goes on behind a HelloRetryRequest: RFC 9846 section 4.2.2 has the second hello without early data.
+func withoutEarly(t *conformance.T, stream net.Conn, retry wire.Retry, first []byte, key *ecdh.PrivateKey) (*wire.Session, error) {
+	second, err := retry.Again(first, key)
+	if err != nil {
+		return nil, err
+	}
+	second, err = wire.Edit(second, func(list []wire.Extension) []wire.Extension {
+		return wire.Set(wire.Set(list, wire.Extension{Type: wire.ExtEarlyData}), wire.Extension{Type: wire.ExtPreSharedKey})
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := bounded(t, stream, wire.Record(22, 0x0303, second)); err != nil {
+		return nil, err
+	}
+	return retry.Connect(stream, first, second, key)
 }
 
 // earlyPasses needs no witness that takes early data: the one here refuses the handshake, and records what came behind the hello.

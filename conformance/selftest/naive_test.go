@@ -250,6 +250,9 @@ func (n *naive) pass(c net.Conn, raw []byte, h wire.Hello, route conformance.Fix
 }
 
 func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformance.FixtureRoute, alpn string) {
+	if n.earlyData(c, raw, h, route, alpn) {
+		return
+	}
 	cfg := &tls.Config{Certificates: []tls.Certificate{n.server}, SessionTicketsDisabled: true, MinVersion: tls.VersionTLS12}
 	before := n.own(cfg, h)
 	if alpn != "" && !n.unconfirmed {
@@ -296,6 +299,9 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 		return
 	}
 	route = n.afterwards(conn, route, *before)
+	if n.requests(conn, h, route) {
+		return
+	}
 	if b == nil {
 		var err error
 		if b, err = net.Dial("tcp", n.address(route)); err != nil {

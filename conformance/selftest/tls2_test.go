@@ -28,6 +28,8 @@ type tls2 struct {
 	authOnce    bool // a client certificate is looked at when it comes, and a resumed session brings none
 	ticketRoute bool // a resumed session goes where the one before it went
 	keepsPolicy bool // a reload changes nothing
+	http        hostBugs
+	early       earlyBugs
 }
 
 // ticketKey is that of every naive router with tickets.

@@ -43,7 +43,7 @@ func HelloTLS13(o HelloOptions) ([]byte, *ecdh.PrivateKey, error) {
 }
 
 // Connect finishes a handshake whose ClientHello the caller has written on conn: message is that hello without record headers,
-// key its X25519 share. An alert in the clear or protected is an *AlertError.
+// key its X25519 share. An alert in the clear or protected is an *AlertError, a HelloRetryRequest a *RetryError.
 func Connect(conn net.Conn, message []byte, key *ecdh.PrivateKey) (*Session, error) {
 	return connect(conn, append([]byte(nil), message...), key)
 }
@@ -54,6 +54,10 @@ func connect(conn net.Conn, transcript []byte, key *ecdh.PrivateKey) (*Session, 
 	rec, err := ReadAnswer(conn)
 	if err != nil {
 		return nil, err
+	}
+	if isRetry(rec.Fragment) {
+		retry, err := parseRetry(rec.Fragment)
+		return nil, errors.Join(&RetryError{retry}, err)
 	}
 	secret, err := s.serverHello(rec.Fragment, key)
 	if err != nil {
@@ -232,6 +236,11 @@ func (s *Session) read() (uint8, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	return s.openRecord(rec)
+}
+
+// openRecord decrypts a record. The type it returns is the one inside.
+func (s *Session) openRecord(rec RawRecord) (uint8, []byte, error) {
 	if rec.Type != recordApplication {
 		return 0, nil, &MalformedError{fmt.Sprintf("record of type %d in the clear after the ServerHello", rec.Type)}
 	}

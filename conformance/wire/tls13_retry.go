@@ -22,6 +22,11 @@ type Retry struct {
 	Cookie  []byte // the body of the cookie extension, nil without one
 }
 
+// RetryError says that a HelloRetryRequest came where a ServerHello would have done.
+type RetryError struct{ Retry Retry }
+
+func (e *RetryError) Error() string { return "the server asks for another ClientHello" }
+
 // HelloWithoutShare is a ClientHello that offers X25519 and no share of it, and the key for the share to come. A server that speaks
 // TLS 1.3 must answer it with a HelloRetryRequest (RFC 9846 section 4.2.1).
 func HelloWithoutShare(o HelloOptions) ([]byte, *ecdh.PrivateKey, error) {
@@ -41,11 +46,16 @@ func ReadRetry(conn io.Reader) (Retry, error) {
 	if err != nil {
 		return Retry{}, err
 	}
-	r := Retry{Message: rec.Fragment}
-	m := rec.Fragment
-	if len(m) < 38 || m[0] != 2 || !bytes.Equal(m[6:38], retryRandom[:]) {
-		return r, &MalformedError{fmt.Sprintf("expected a HelloRetryRequest, got % x", m[:min(len(m), 8)])}
+	if !isRetry(rec.Fragment) {
+		return Retry{}, &MalformedError{fmt.Sprintf("expected a HelloRetryRequest, got % x", rec.Fragment[:min(len(rec.Fragment), 8)])}
 	}
+	return parseRetry(rec.Fragment)
+}
+
+func isRetry(m []byte) bool { return len(m) >= 38 && m[0] == 2 && bytes.Equal(m[6:38], retryRandom[:]) }
+
+func parseRetry(m []byte) (Retry, error) {
+	r := Retry{Message: m}
 	body := reader{b: m[38:]}
 	body.vector(1)
 	body.take(3)
