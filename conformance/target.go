@@ -114,6 +114,8 @@ type Fixture struct {
 	ClientA, ClientB, Expired *tls.Certificate
 	// ClientChain is of CA A too, with two authorities between: as long as three certificates of 8192 bits, ChainBytes or more.
 	ClientChain *tls.Certificate
+	// ECHConfigs is the ECHConfigList of a router with the feature ech-split; its public name is none that a check asks for.
+	ECHConfigs []byte
 	// WitnessCA is a PEM file of the authority that verifies the witnesses, for a router that speaks TLS to them.
 	WitnessCA string
 	// Own is the router's own name (its HTTP endpoint).

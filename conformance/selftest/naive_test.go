@@ -135,6 +135,9 @@ func (n *naive) handle(c net.Conn) {
 	case err != nil && !errors.Is(err, errGuess):
 		return
 	}
+	if n.split(c, raw, hello) {
+		return
+	}
 	if n.cString {
 		hello.SNI, _, _ = strings.Cut(hello.SNI, "\x00")
 	}

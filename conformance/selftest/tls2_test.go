@@ -30,6 +30,7 @@ type tls2 struct {
 	keepsPolicy bool // a reload changes nothing
 	http        hostBugs
 	early       earlyBugs
+	ech         *echKey // nil: none
 }
 
 // ticketKey is that of every naive router with tickets.
