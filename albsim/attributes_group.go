@@ -76,6 +76,16 @@ var groupAttributes = attributeSet[groupSettings]{
 // GroupAttributes lists a target group's keys that a document may set, with their defaults.
 func GroupAttributes() map[string]any { return groupAttributes.defaults() }
 
+// groupDefaults are those of a balancer's kind and a target type.
+func groupDefaults(kind, targetType string) map[string]any {
+	if kind == application {
+		return groupAttributes.defaults()
+	}
+	out := networkGroupAttributes.defaults()
+	out["preserve_client_ip.enabled"] = targetType != "ip"
+	return out
+}
+
 // planGroupSettings reads a group's attributes and refuses what AWS refuses of them together.
 func planGroupSettings(given map[string]any, path string, faults *Faults) groupSettings {
 	s := groupAttributes.read(given, path, faults)
