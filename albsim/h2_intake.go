@@ -33,6 +33,7 @@ type h2Intake struct {
 	block   bytes.Buffer
 	limit   int                              // of what a request's fields may come to
 	refused func(fields []hpack.HeaderField) // told of the request that ends the connection
+	reset   func(fields []hpack.HeaderField) // told of a request that ends its stream for a forbidden field; nil for none
 	beyond  uint32                           // the stream of that request: it and later ones are dropped; 0 for none
 }
 
@@ -44,6 +45,10 @@ const (
 
 // h2Forbidden are the fields of a connection: RFC 9113 section 8.2.2.
 var h2Forbidden = []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
+
+func forbidden(f hpack.HeaderField) bool {
+	return slices.Contains(h2Forbidden, f.Name) || f.Name == "te" && f.Value != "trailers"
+}
 
 func newH2Intake(conn *tls.Conn, limit int, refused func([]hpack.HeaderField)) *h2Intake {
 	in := &h2Intake{Conn: conn, br: bufio.NewReader(conn), pass: len(http2.ClientPreface), limit: limit, refused: refused}
@@ -182,7 +187,12 @@ func (in *h2Intake) rewrite(h frameHead, priority, fragment []byte) (frame []byt
 		in.refused(fields)
 		return nil, true
 	}
-	if request {
+	switch {
+	case request && in.reset != nil && slices.ContainsFunc(fields, forbidden):
+		in.reset(fields)
+		// What has no :path is malformed to x/net as well, and it says so with PROTOCOL_ERROR.
+		fields = slices.DeleteFunc(slices.Clone(fields), func(f hpack.HeaderField) bool { return f.Name == ":path" || !f.IsPseudo() })
+	case request:
 		fields = marked(fields, size > in.limit)
 	}
 	in.block.Reset()
@@ -207,7 +217,7 @@ func marked(fields []hpack.HeaderField, oversize bool) []hpack.HeaderField {
 	out = append(out, hpack.HeaderField{Name: h2Names})
 	for _, f := range fields[pseudo:] {
 		names = append(names, f.Name)
-		if !slices.Contains(h2Forbidden, f.Name) && (f.Name != "te" || f.Value == "trailers") {
+		if !forbidden(f) {
 			out = append(out, f)
 		}
 	}
