@@ -99,6 +99,9 @@ func (s *Server) Config() Config {
 }
 
 func filled(defaults, given map[string]any) map[string]any {
+	if defaults == nil {
+		return given
+	}
 	maps.Copy(defaults, given)
 	return defaults
 }

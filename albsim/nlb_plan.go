@@ -27,15 +27,16 @@ type networkListenerSettings struct{ idle time.Duration }
 
 // The attributes are of alb.md section 11: N-LB, N-IDLE, N-TG.
 var (
-	networkAttributes = attributeSet[struct{}]{foreign: []string{
+	networkAttributes = attributeSet[struct{}]{every: balancerKeys, foreign: []string{
 		"access_logs.s3.bucket", "access_logs.s3.enabled", "access_logs.s3.prefix", "deletion_protection.enabled",
 		"dns_record.client_routing_policy", "ipv6.deny_all_igw_traffic", "load_balancing.cross_zone.enabled",
-		"zonal_shift.config.enabled",
+		"secondary_ips.auto_assigned.per_subnet", "zonal_shift.config.enabled",
 	}}
-	networkListenerAttributes = attributeSet[networkListenerSettings]{simulated: []attribute[networkListenerSettings]{
+	networkListenerAttributes = attributeSet[networkListenerSettings]{every: listenerKeys, simulated: []attribute[networkListenerSettings]{
 		{"tcp.idle_timeout.seconds", 350, seconds(60, 6000, func(s *networkListenerSettings) *time.Duration { return &s.idle })},
 	}}
 	networkGroupAttributes = attributeSet[networkGroup]{
+		every: groupKeys,
 		simulated: []attribute[networkGroup]{
 			{"deregistration_delay.connection_termination.enabled", false, boolean(func(s *networkGroup) *bool { return &s.endDeregistered })},
 			{"deregistration_delay.timeout_seconds", 300, seconds(0, 3600, func(s *networkGroup) *time.Duration { return &s.deregistration })},
