@@ -82,7 +82,7 @@ func TestAttributesOfAnotherKindAreRefused(t *testing.T) {
 		foreign, elsewhere int // of AWS's keys
 	}{
 		"alb":    {alb, groupAttributes.defaults(), 1, 8},
-		"nlb":    {nlb, networkGroupAttributes.defaults(), 4, 10},
+		"nlb":    {nlb, networkGroupAttributes.defaults(), 0, 10},
 		"lambda": {function, lambdaAttributes.defaults(), 0, len(groupKeys) - 1},
 	} {
 		foreign, elsewhere := 0, 0

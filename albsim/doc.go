@@ -39,7 +39,9 @@
 // A document whose profile is aws-nlb-tcp or aws-nlb-tls has listeners and target groups of protocol TCP and TLS, and no others.
 // A TCP listener passes bytes on as they are, to one target for a connection's life; a TLS listener ends TLS, by the policies of
 // alpn_policy, without ever asking for a certificate. An idle connection is forgotten in silence, and the next byte of either
-// end gets a RST. This is done with sockets, and packets cannot be seen, so that these differ from a real one:
+// end gets a RST. Several target groups get flows by their weights, and stickiness source_ip keeps an address with its target as long
+// as the targets stay what they are. The flows of a target that turns unhealthy are reset, unless the group has opened to all;
+// where they are not to be, they go on, for the draining interval if there is one. This is done with sockets, and packets cannot be seen, so that these differ from a real one:
 //
 //   - A client is accepted before the target has. Where a real one would hold back the SYN's answer, or pass the target's RST
 //     on, the connection is reset behind its establishment.
