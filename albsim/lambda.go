@@ -1,15 +1,12 @@
 package albsim
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -61,7 +58,7 @@ func (o overLambda) carry(ctx context.Context, x *exchange, l *lease, fields []f
 	ctx, end := l.within(ctx)
 	defer end()
 	if len(x.req.upgrade) > 0 { // ALB-UPG-10
-		x.rec.errorReason = "LambdaWebsocketNotSupported"
+		x.rec.errorReason = "LambdaWebsocketNotSupported" // alb.md 1.12; AWS's list of 2023 has no word for it
 		x.page(400)
 		return nil
 	}
@@ -181,67 +178,6 @@ func textual(kind string) bool {
 		return true
 	}
 	return strings.HasPrefix(kind, "text/")
-}
-
-// invoke has the function answer. A fault is the access log's word for the error beside it.
-func (s *Server) invoke(ctx context.Context, address string, e *lambdaEvent) (a *lambdaAnswer, fault string, err error) {
-	b, err := json.Marshal(e)
-	if err != nil {
-		return nil, "LambdaBadRequest", err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(b))
-	if err != nil {
-		return nil, "LambdaBadRequest", err
-	}
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.ConnectTimeout))
-		defer cancel()
-		c, err := s.dial(ctx, net.Dialer{}, network, address)
-		if err != nil {
-			s.count.targetConnErrors.Add(1)
-			return nil, &dialError{504, err}
-		}
-		return c, nil
-	}}
-	resp, err := transport.RoundTrip(req)
-	if _, ok := errors.AsType[*dialError](err); ok {
-		return nil, "LambdaConnectionTimeout", err
-	}
-	if err != nil {
-		return nil, "LambdaUnhandled", err
-	}
-	defer resp.Body.Close()
-	b, err = io.ReadAll(io.LimitReader(resp.Body, lambdaLimit+1))
-	switch {
-	case err != nil:
-		return nil, "LambdaUnhandled", err
-	case len(b) > lambdaLimit:
-		return nil, "LambdaResponseTooLarge", errors.New("response over 1 MB")
-	case resp.StatusCode != http.StatusOK || resp.Header.Get("X-Amz-Function-Error") != "":
-		return nil, "LambdaUnhandled", fmt.Errorf("status %d: %.100q", resp.StatusCode, b)
-	}
-	a = &lambdaAnswer{}
-	if err := json.Unmarshal(b, a); err != nil {
-		return nil, "LambdaInvalidResponse", err
-	}
-	if a.Base64 {
-		raw, err := base64.StdEncoding.DecodeString(a.Body)
-		if err != nil {
-			return nil, "LambdaInvalidResponse", err
-		}
-		a.Body = string(raw)
-	}
-	for _, multi := range []bool{false, true} {
-		for _, f := range a.fields(multi) {
-			if !validToken(f.name) || strings.ContainsAny(f.value, "\x00\r\n") {
-				return nil, "LambdaInvalidResponse", fmt.Errorf("field %.60q", f.name)
-			}
-		}
-	}
-	if a.Status < 200 || a.Status > 599 || strings.ContainsAny(a.Description, "\x00\r\n") {
-		return nil, "LambdaInvalidResponse", fmt.Errorf("statusCode %d", a.Status)
-	}
-	return a, "", nil
 }
 
 // fields are those of the answer, by name: a map has no order.

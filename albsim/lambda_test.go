@@ -103,6 +103,47 @@ func TestLambdaThatFails(t *testing.T) {
 	}
 }
 
+func TestLambdaErrorsHaveTheirWordsInTheLog(t *testing.T) {
+	for kind, reason := range map[string]string{
+		"TooManyRequestsException:http://internal.amazon.com/": "LambdaThrottling",
+		"ResourceNotFoundException":                            "LambdaResourceNotFound",
+		"AccessDeniedException":                                "LambdaAccessDenied",
+		"KMSDisabledException":                                 "LambdaKMSDisabledException",
+		"ServiceException":                                     "LambdaServiceException",
+		"SomethingNewException":                                "LambdaServiceException",
+		"":                                                     "LambdaServiceException",
+		"hangs up":                                             "LambdaServiceException",
+	} {
+		m := start(t, lambda(function(t, func(w http.ResponseWriter, _ map[string]any) {
+			if kind == "hangs up" {
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("X-Amzn-ErrorType", kind)
+			w.WriteHeader(http.StatusTooManyRequests)
+		})), Options{})
+		if status, head, _ := m.request(plainGet); status != 502 {
+			t.Errorf("%s: got %q", kind, head)
+		}
+		if line := strings.Join(m.logLines(1)[0], " "); !strings.Contains(line, ` "`+reason+`" `) {
+			t.Errorf("%s: log %q, want %s", kind, line, reason)
+		}
+	}
+}
+
+func TestLambdaIsNotToldOfFieldsThatAreNotUTF8(t *testing.T) {
+	for _, multi := range []bool{false, true} {
+		cfg := lambda(function(t, func(http.ResponseWriter, map[string]any) { t.Error("the function was invoked") }))
+		cfg.TargetGroups[0].Attributes = map[string]any{"lambda.multi_value_headers.enabled": multi}
+		m := start(t, cfg, Options{})
+		if status, head, _ := m.request("GET / HTTP/1.1\r\nHost: a\r\nX-Latin: \xe9t\xe9\r\n\r\n"); status != 502 {
+			t.Errorf("got %q", head)
+		}
+		if line := strings.Join(m.logLines(1)[0], " "); !strings.Contains(line, ` "LambdaBadRequest" `) {
+			t.Errorf("log %q", line)
+		}
+	}
+}
+
 func TestLambdaBodyOver1MBIs413(t *testing.T) {
 	m := start(t, lambda(function(t, func(w http.ResponseWriter, _ map[string]any) { fmt.Fprint(w, `{"statusCode":200}`) })), Options{})
 	big := strings.Repeat("x", lambdaLimit+1)
