@@ -64,7 +64,7 @@
 //
 // # Faults
 //
-// An [Injection] disturbs the bytes of either hop, below TLS: from a connection's beginning when it stands in the document or
+// An [Injection] disturbs the bytes of either hop, below TLS or what TLS carries: from a connection's beginning when it stands in the document or
 // the profile, from the moment of [Server.Inject] on those that stand. The same seed cuts the same connection at the same
 // offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
 // fault and an observer a read or write pays for one look at a flag.
@@ -91,7 +91,7 @@
 // New refuses with a sentence: authenticate actions and TLS policies that crypto/tls cannot keep. Trailers pass
 // between h2 and h2 only, those of a request if they were announced. An h2 target gets the fields in no order, because net/http
 // takes them as a map. A request of h2 with Connection, Upgrade or another field that HTTP/2 forbids gets 400 and a line in the
-// log; what AWS does with it is unknown (alb.md 16.8).
+// log, or what the knob H2ForbiddenFields says; what AWS does with it is unknown (alb.md 16.8).
 //
 // A request goes to a second connection only if it may be repeated and the first, from the pool, gave no byte; anything else
 // that a target breaks off is 502. A client of HTTP/1.1 that leaves in the middle of a response is noticed by the next write

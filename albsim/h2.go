@@ -21,7 +21,7 @@ import (
 )
 
 // serveH2 serves one h2 connection in front: every stream becomes an HTTP/1.1 request of its own.
-func (s *Server) serveH2(ctx context.Context, state *connState, conn *tls.Conn, tlsState *tls.ConnectionState) {
+func (s *Server) serveH2(ctx context.Context, state *connState, conn *plainConn, tlsState *tls.ConnectionState) {
 	p := &s.plan.profile
 	var handlers sync.WaitGroup // http2.Server does not wait for them
 	var mu sync.Mutex           // guards what follows

@@ -3,7 +3,6 @@ package albsim
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -24,7 +23,7 @@ const maxH2Field = 8 << 10
 //
 // A block that is malformed goes on as it came: x/net knows what to say of it.
 type h2Intake struct {
-	*tls.Conn
+	*plainConn
 	br      *bufio.Reader
 	out     []byte // to be read next
 	pass    int    // bytes behind out that go on as they are
@@ -50,8 +49,8 @@ func forbidden(f hpack.HeaderField) bool {
 	return slices.Contains(h2Forbidden, f.Name) || f.Name == "te" && f.Value != "trailers"
 }
 
-func newH2Intake(conn *tls.Conn, limit int, refused func([]hpack.HeaderField)) *h2Intake {
-	in := &h2Intake{Conn: conn, br: bufio.NewReader(conn), pass: len(http2.ClientPreface), limit: limit, refused: refused}
+func newH2Intake(conn *plainConn, limit int, refused func([]hpack.HeaderField)) *h2Intake {
+	in := &h2Intake{plainConn: conn, br: bufio.NewReader(conn), pass: len(http2.ClientPreface), limit: limit, refused: refused}
 	in.decoder = hpack.NewDecoder(4096, nil)
 	in.encoder = hpack.NewEncoder(&in.block)
 	in.encoder.SetMaxDynamicTableSize(0) // what goes on as it came must not meet a table of ours

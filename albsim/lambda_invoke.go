@@ -53,7 +53,7 @@ func (s *Server) invoke(ctx context.Context, address string, e *lambdaEvent) (a 
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 		ctx, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.ConnectTimeout))
 		defer cancel()
-		c, err := s.dial(ctx, net.Dialer{}, network, address)
+		c, err := s.dial(ctx, net.Dialer{}, network, address, false)
 		if err != nil {
 			s.count.targetConnErrors.Add(1)
 			return nil, &dialError{504, err}

@@ -93,7 +93,7 @@ func (f *flow) handshake(ctx context.Context, raw *rawConn) bool {
 		return false
 	}
 	f.shaken = time.Since(f.c.established)
-	f.client = &meteredConn{Conn: conn}
+	f.client = &meteredConn{Conn: raw.overTLS(conn)}
 	return true
 }
 
