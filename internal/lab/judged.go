@@ -2,26 +2,27 @@ package lab
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
+	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
-	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
 
 // judged are the instances that the checks are put to. They are set up as the checks need them, with short timers, so that
 // the scenario's own router and load balancers stay as the user wrote them.
 type judged struct {
-	router *router.Server
-	before []*chain     // the scenario's paths, to router
-	lbs    []*chain     // load balancers that are judged themselves: before stub
-	stub   net.Listener // the target of lbs and of pairs, which the checks play
-	pairs  []pair
+	router   *router.Server
+	document door.Router  // of router, for instances beside it
+	before   []*chain     // the scenario's paths, to router
+	lbs      []*chain     // load balancers that are judged themselves: before stub
+	stub     net.Listener // the target of lbs and of pairs, which the checks play
+	pairs    []pair
 }
 
 // The timers of judged instances. An ALB's idle timeout is at least one second; pings must come well before it.
@@ -41,6 +42,9 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		Routes:       l.fixture.routes(l), ProxyProtocol: l.proxyProtocol(),
 		Limits: router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
 		Drain:  router.Drain{Timeout: router.Duration(drainTime)},
+	}
+	if l.judged.document, err = ours.Document(config); err != nil {
+		return err
 	}
 	if l.judged.router, err = l.serveRouter(ctx, "router under test", config, nil); err != nil || l.opt.Only == OnlyRouter {
 		return err
@@ -126,6 +130,7 @@ func (l *Lab) Targets(version string) []conformance.Target {
 	address := l.judged.router.Addr().String()
 	r := base
 	r.Name, r.Role = "tlsroute-bench router", conformance.Router
+	r.Launcher = ours.Routers{Fixture: l.judged.document}
 	r.Features = append([]string{"terminate", "passthrough", "mtls", "upgrade", "hello-timeout"}, upgrade.Types...)
 	r.Paths = []conformance.Path{
 		{Name: scenario.PathDirect, Address: address},
@@ -135,7 +140,7 @@ func (l *Lab) Targets(version string) []conformance.Target {
 		r.Paths = append(r.Paths, l.judgedPath(c, upgrade))
 	}
 	c := base
-	c.Name, c.Role, c.Dial = "tlsroute-bench client", conformance.Client, dialAsked
+	c.Name, c.Role, c.Dial = "tlsroute-bench client", conformance.Client, ours.Dial
 	c.Features = upgrade.Types
 	targets := []conformance.Target{r, c}
 	for _, chain := range l.judged.lbs {
@@ -166,21 +171,4 @@ func (l *Lab) judgedPath(c *chain, upgrade conformance.UpgradePath) conformance.
 		p.Upgrade = &upgrade
 	}
 	return p
-}
-
-// dialAsked lets the reference client do what a check asks of a client under test.
-func dialAsked(ctx context.Context, req conformance.DialRequest) (net.Conn, conformance.DialReport, error) {
-	d := &client.Dialer{
-		Address: req.Address, ServerName: req.SNI, ALPN: req.ALPN, InnerRoots: req.InnerRoots, OuterRoots: req.OuterRoots,
-		Upgrade: req.Upgrade, OuterServerName: req.OuterSNI,
-	}
-	if req.Client != nil {
-		d.Certificates = []tls.Certificate{*req.Client}
-	}
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	info := conn.Info()
-	return conn, conformance.DialReport{Class: string(info.Class), Upgrade: info.Upgrade, ALPN: info.Negotiated}, nil
 }
