@@ -2,6 +2,7 @@ package door
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -91,12 +92,14 @@ type Adapter struct {
 	Command []string
 	// Dir is where it is run; the process's own when empty.
 	Dir string
+	// Time bounds a verb; 30 s when 0.
+	Time time.Duration
 }
 
 // Do runs the adapter for one verb. An *[UnsupportedError] is its word; every other error names the adapter. One that does not end in
 // time, or that floods, is killed with all that it has started.
 func (a Adapter) Do(ctx context.Context, r Request) (Answer, error) {
-	ctx, cancel := context.WithTimeout(ctx, verbTime)
+	ctx, cancel := context.WithTimeout(ctx, a.time())
 	defer cancel()
 	in, err := json.Marshal(r)
 	if err != nil {
@@ -113,6 +116,8 @@ func (a Adapter) Do(ctx context.Context, r Request) (Answer, error) {
 	}
 	return a.answer(ctx, r.Verb, out, said, err)
 }
+
+func (a Adapter) time() time.Duration { return cmp.Or(a.Time, verbTime) }
 
 // command has a process group of its own, so that all of it can be killed.
 func (a Adapter) command(ctx context.Context) *exec.Cmd {
@@ -134,8 +139,8 @@ func (a Adapter) answer(ctx context.Context, verb string, out, said *bounded, er
 	var exit *exec.ExitError
 	switch {
 	case ctx.Err() != nil:
-		return fail("it did not end within %v and was killed", verbTime)
-	case errors.Is(err, errFlood):
+		return fail("it did not end within %v and was killed", a.time())
+	case out.flooded:
 		return fail("it printed more than %d bytes", mostAnswer)
 	case errors.As(err, &exit) && exit.ExitCode() == unsupportedStatus:
 		return Answer{}, &UnsupportedError{fmt.Sprintf("%s of %s", verb, a.Command[0])}
@@ -171,11 +176,14 @@ type bounded struct {
 	buf  bytes.Buffer
 	most int
 	drop bool
+	// flooded says that there was more.
+	flooded bool
 }
 
 func (b *bounded) Write(p []byte) (int, error) {
 	room := b.most - b.buf.Len()
 	if len(p) > room && !b.drop {
+		b.flooded = true
 		return 0, errFlood
 	}
 	b.buf.Write(p[:min(len(p), room)])
@@ -186,9 +194,17 @@ func (b *bounded) Write(p []byte) (int, error) {
 const bogus = "no-such-feature"
 
 // Honest asks for an instance with a feature that does not exist. An adapter that accepts it cannot be believed in anything.
-func (a Adapter) Honest(ctx context.Context, dir string, config map[string]any) error {
-	config["require"] = []string{bogus}
+func (a Adapter) Honest(ctx context.Context, dir string, config any) error {
 	raw, err := json.Marshal(config)
+	fields := map[string]any{}
+	if err == nil {
+		err = json.Unmarshal(raw, &fields)
+	}
+	if err != nil {
+		return err
+	}
+	fields["require"] = []string{bogus}
+	raw, err = json.Marshal(fields)
 	if err != nil {
 		return err
 	}

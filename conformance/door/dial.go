@@ -41,7 +41,7 @@ func (a Adapter) Dial(ctx context.Context, r Request) (net.Conn, Answer, error) 
 	if err != nil {
 		return nil, Answer{}, errors.Join(fmt.Errorf("adapter %s, verb dial: %w", a.Command[0], err), inW.Close(), outR.Close())
 	}
-	p := &piped{in: inW, out: outR, cmd: cmd, ended: make(chan struct{})}
+	p := &piped{time: a.time(), in: inW, out: outR, cmd: cmd, ended: make(chan struct{})}
 	go func() {
 		p.err = cmd.Wait()
 		close(p.ended)
@@ -70,8 +70,8 @@ func (a Adapter) Dial(ctx context.Context, r Request) (net.Conn, Answer, error) 
 
 // begin asks and reads the first line.
 func (p *piped) begin(request []byte) (answer Answer, err error) {
-	p.in.SetWriteDeadline(time.Now().Add(verbTime))
-	p.out.SetReadDeadline(time.Now().Add(verbTime))
+	p.in.SetWriteDeadline(time.Now().Add(p.time))
+	p.out.SetReadDeadline(time.Now().Add(p.time))
 	if _, err := p.in.Write(append(request, '\n')); err != nil {
 		return answer, err
 	}
@@ -90,6 +90,7 @@ func (p *piped) begin(request []byte) (answer Answer, err error) {
 
 // piped is a tunnel over the standard input and output of a process.
 type piped struct {
+	time    time.Duration // for the answer
 	in, out *os.File
 	cmd     *exec.Cmd
 	br      *bufio.Reader
