@@ -19,7 +19,7 @@ func init() {
 		Title: "A ticket from before the policy became stricter does not get past the one that is in force",
 		Why: "An authority is withdrawn because it was broken into. The operator reloads and thinks that it is over; where tickets outlive the " +
 			"policy under which they were given, whoever has one stays in for days (golang/go issue 77217, randombit/botan issue 5818).",
-		Clauses: clauses(policy("section 5, client_auth"), rfc(9846, "4.7.1")), Transports: everywhere, Features: []string{"terminate", "mtls"},
+		Clauses: clauses(policy("section 5, client_auth"), rfc(9846, "4.7.1")), Transports: everywhere, Features: []string{"terminate", "mtls", "reload"},
 		Setup:  &conformance.Setup{Name: "stricter policy", Alone: true, Change: func(conformance.Fixture, *door.Router) {}},
 		Accept: pass("with its old ticket and without the certificate that is asked for now, the client is refused", rechecked),
 		Forbid: map[conformance.Outcome]string{
