@@ -151,10 +151,10 @@ func retryRenamed(ctx context.Context, t *conformance.T) (conformance.Observatio
 		return broken(t, err), nil
 	}
 	o := ask(ctx, t, s, witnessOf(t, "a"))
-	switch o.Outcome {
-	case conformance.Routed:
-		o = conformance.Observation{Outcome: wentOn, Detail: "the handshake completed, and the first name's backend answered"}
-	case conformance.Misrouted:
+	if o.Outcome == conformance.Routed {
+		return conformance.Observation{Outcome: wentOn, Detail: "the handshake completed, and the first name's backend answered"}, nil
+	}
+	if o.Outcome == conformance.Misrouted {
 		o.Outcome = rerouted
 	}
 	return o, nil

@@ -40,8 +40,11 @@ type Session12 struct {
 // HelloTLS12 is a ClientHello that Connect12 can finish. The extensions in last are put behind its own.
 func HelloTLS12(sni string, alpn []string, last ...Extension) []byte {
 	exts := []Extension{
-		{ExtServerName, SNIBody(sni)}, {ExtSupportedGroups, Vec(2, words([]uint16{29}))}, {extPointFormats, []byte{1, 0}},
-		{ExtSignatures, Vec(2, words([]uint16{0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501}))}, {ExtALPN, ALPNBody(alpn...)},
+		{ExtServerName, SNIBody(sni)},
+		{ExtSupportedGroups, Vec(2, words([]uint16{29}))},
+		{extPointFormats, []byte{1, 0}},
+		{ExtSignatures, Vec(2, words([]uint16{0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501}))},
+		{ExtALPN, ALPNBody(alpn...)},
 		{extMasterSecret, []byte{}},
 	}
 	body := slices.Concat([]byte{3, 3}, random(32), Vec(1, nil), Vec(2, words([]uint16{0xc02b, 0xc02f})), []byte{1, 0})

@@ -117,7 +117,9 @@ func TestAnInnerClientHelloFromTheNetworkIsRefused(t *testing.T) {
 	}})
 	for alpn, want := range map[string]string{"end": "\x15\x03\x03\x00\x02\x02\x2f", "nobody": "\x15\x03\x03\x00\x02\x02\x2f", "pass": "any"} {
 		ours, theirs := net.Pipe()
-		go func() { _ = tls.Client(theirs, &tls.Config{ServerName: "inner.routes.example.test", NextProtos: []string{alpn}}).Handshake() }()
+		go func() {
+			_ = tls.Client(theirs, &tls.Config{ServerName: "inner.routes.example.test", NextProtos: []string{alpn}}).Handshake()
+		}()
 		record := make([]byte, 5)
 		if _, err := io.ReadFull(ours, record); err != nil {
 			t.Fatal(err)
