@@ -33,7 +33,8 @@ type conforming struct {
 	name   string
 	role   conformance.Role
 	target func(t *testing.T) conformance.Target
-	// only are the checks it is built for, as globs; all of its role when empty. They pass, or if tolerated is set are tolerated.
+	// only are the checks it is built for, as globs; all of its role when empty. They pass, or if tolerated is set are tolerated. What
+	// is named here in full may be UNSUPPORTED by the others.
 	only      []string
 	tolerated bool
 }
