@@ -17,6 +17,9 @@ type Target struct {
 	Name, Version string
 	Role          Role
 	// Features it claims, such as "terminate", "passthrough", "upgrade", "mtls", "websocket", "alpn", "alpn-ping".
+	// Less plain ones are acme-tls-1 (a passed-through route by ALPN alone), backend-tls (TLS to backends, whose certificates are
+	// verified), early-data (0-RTT is taken, or at least passed over), ech-split (a client-facing server of RFC 9849 in split mode) and
+	// http-routes (requests on a terminated connection are led to the route of the name in Host, whatever its ALPN).
 	Features []string
 	// Paths are the ways to it; checks for the direct transport use those with Upgrade == nil.
 	Paths []Path

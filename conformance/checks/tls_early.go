@@ -32,8 +32,7 @@ func init() {
 		Title: "0-RTT data for a session that is not known is passed over, and the handshake goes on without it",
 		Why: "Tickets outlive the servers that gave them: behind a change of keys, or of the product, clients come with early data for sessions " +
 			"that are gone. A router that ends their handshake locks them out until the ticket is forgotten; one that passes the data on serves garbage.",
-		// early-data: the target gives tickets for early data, or takes the place of one that did. What is built on crypto/tls does
-		// neither: it answers the extension with unsupported_extension, and says so in its source.
+		// What is built on crypto/tls cannot claim early-data: it ends the handshake with unsupported_extension, and says so in its source.
 		Clauses: clauses(rfc(9846, "4.3.10"), rfc(9846, "4.3.11")), Transports: everywhere, Features: []string{"terminate", "early-data"},
 		Accept: slices.Concat(pass("ignored: the 1-RTT handshake completes, and no early byte reaches the backend", ignoredECH),
 			pass("a HelloRetryRequest, and the same behind the second ClientHello", retried)),

@@ -17,7 +17,6 @@ func init() {
 		Title: "A request for a host with a stricter policy is refused on a connection that was opened under another name",
 		Why: "Client authentication happens in the handshake, by the name in it; the request names its host anew. A router that looks at the first " +
 			"for the certificate and at the second for the backend has no client authentication (GHSA-5r4w-85f3-pw66).",
-		// http-routes: requests on a terminated connection are led to the route of the name in Host, whatever its ALPN.
 		Clauses: clauses(rfc(9110, "15.5.20"), rfc(9110, "7.4")), Transports: everywhere, Features: []string{"terminate", "mtls", "http-routes"},
 		Accept: slices.Concat(pass("421 (Misdirected Request), or 403", conformance.HTTPStatus(421), conformance.HTTPStatus(403)),
 			tolerate("refused by another status", conformance.HTTPStatus(400), conformance.HTTPStatus(404)),
