@@ -47,7 +47,7 @@ func behind101(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		script script
 		pongs  []string
 	}
-	socket := func(pieces ...[]byte) script { return script{wire.WebSocket, honest, pieces} }
+	socket := func(pieces ...[]byte) script { return script{typ: wire.WebSocket, answer: honest, behind: pieces} }
 	variants := []variant{
 		{"a ping in the segment of the 101", socket(one), []string{"one " + t.Nonce}},
 		{"the first byte of a ping, then the rest", socket(one[:1], one[1:]), []string{"one " + t.Nonce}},
@@ -55,7 +55,7 @@ func behind101(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	}
 	if has(t, wire.ALPNPing) {
 		framed := func(pieces ...[]byte) script {
-			return script{wire.ALPNPing, func(*wire.Request) []string { return nil }, pieces}
+			return script{typ: wire.ALPNPing, answer: func(*wire.Request) []string { return nil }, behind: pieces}
 		}
 		variants = append(variants, variant{"alpn-ping: a ping and a half, then the rest", framed(make([]byte, 6), make([]byte, 2)), nil})
 	}

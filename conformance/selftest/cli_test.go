@@ -54,6 +54,7 @@ type clientBugs struct {
 	anyAccept  bool
 	foldAccept bool
 	hangs      bool // neither goes on nor gives up
+	takesMask  bool // undo the mask of a server
 }
 
 func naiveClient(b clientBugs) func(*testing.T) conformance.Target {
@@ -105,6 +106,9 @@ func (b clientBugs) dial(ctx context.Context, req conformance.DialRequest) (_ ne
 	}
 	if b.noPong {
 		below = mute{below}
+	}
+	if b.takesMask {
+		below = &unmasking{Conn: below}
 	}
 	tunnel, err := wire.NewTunnel(req.Upgrade, below)
 	if err != nil {
