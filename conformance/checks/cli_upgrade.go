@@ -90,24 +90,33 @@ func keeps(ctx context.Context, p *played, want []string) conformance.Observatio
 	return conformance.Observation{Outcome: conformance.Intact}
 }
 
+// lie is a 101 that a client must refuse: its field lines but for Upgrade and Connection.
+type lie struct {
+	name   string
+	answer func(req *wire.Request) []string
+}
+
 func lyingAccept(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	lies := []struct {
-		name string
-		line func(key string) []string
-	}{
-		{"the digest of another key", func(string) []string { return []string{wire.AcceptFor(sampleKey)} }},
-		{"no digest", func(string) []string { return nil }},
-		{"the key itself", func(key string) []string { return []string{key} }},
-		{"the digest in the other case of letters", func(key string) []string { return []string{otherCase(wire.AcceptFor(key))} }},
-	}
-	for _, lie := range lies {
-		p, err := play(ctx, t, script{typ: wire.WebSocket, answer: func(req *wire.Request) []string {
+	digest := func(name string, of func(key string) string) lie {
+		return lie{name, func(req *wire.Request) []string {
 			lines := subprotocol(req)
-			for _, v := range lie.line(req.Header.Get("Sec-Websocket-Key")) {
+			if v := of(req.Header.Get("Sec-Websocket-Key")); v != "" {
 				lines = append(lines, "Sec-WebSocket-Accept: "+v)
 			}
 			return lines
-		}})
+		}}
+	}
+	return lied(ctx, t,
+		digest("the digest of another key", func(string) string { return wire.AcceptFor(sampleKey) }),
+		digest("no digest", func(string) string { return "" }),
+		digest("the key itself", func(key string) string { return key }),
+		digest("the digest in the other case of letters", func(key string) string { return otherCase(wire.AcceptFor(key)) }))
+}
+
+// lied dials each server. A client that refuses its 101 sends nothing through the tunnel.
+func lied(ctx context.Context, t *conformance.T, lies ...lie) (conformance.Observation, error) {
+	for _, lie := range lies {
+		p, err := play(ctx, t, script{typ: wire.WebSocket, answer: lie.answer})
 		if err != nil {
 			return conformance.Observation{}, err
 		}

@@ -44,7 +44,7 @@ func init() {
 }
 
 func tooBig(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	hello := helloRecord(t, 0)
+	hello := helloRecord(t)
 	announced := func(op byte, length uint64, payload []byte) wire.Frame {
 		return wire.Frame{Op: op, Form: 64, Announce: &length, Payload: payload}
 	}

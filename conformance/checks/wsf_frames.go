@@ -45,12 +45,13 @@ func init() {
 			"frames without it invites clients that leave it out, and with them the poisoned caches that the mask was made against.",
 		Clauses: clauses(rfc(6455, "5.1"), rfc(6455, "7.1.7")), Accept: failed, Forbid: went("an unmasked frame was taken"),
 		Run: func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-			hello := helloRecord(t, 0)
+			hello := helloRecord(t)
 			return failsOn(ctx, t,
 				badFrames{"an unmasked binary frame", []wire.Frame{{Op: wire.OpBinary, Payload: hello, Unmasked: true}}, nil},
 				badFrames{"an unmasked ping", []wire.Frame{{Op: wire.OpPing, Payload: []byte("unmasked"), Unmasked: true}}, hello},
 				badFrames{"a masked frame, then an unmasked one", []wire.Frame{
-					{Op: wire.OpBinary, Payload: hello[:20]}, {Op: wire.OpBinary, Payload: hello[20:], Unmasked: true}}, nil})
+					{Op: wire.OpBinary, Payload: hello[:20]}, {Op: wire.OpBinary, Payload: hello[20:], Unmasked: true},
+				}, nil})
 		},
 	})
 	socketCheck(conformance.Check{
@@ -60,7 +61,7 @@ func init() {
 			"nobody sent, and the inner handshake fails somewhere else.",
 		Clauses: clauses(rfc(6455, "5.2"), rfc(6455, "7.1.7")), Accept: failed, Forbid: went("a frame of unknown meaning was taken"),
 		Run: func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-			hello := helloRecord(t, 0)
+			hello := helloRecord(t)
 			var list []badFrames
 			for _, rsv := range []byte{4, 2, 1, 7} {
 				list = append(list, badFrames{fmt.Sprintf("reserved bits %03b", rsv), []wire.Frame{{Op: wire.OpBinary, RSV: rsv, Payload: hello}}, nil})
@@ -81,7 +82,7 @@ func init() {
 		Clauses: clauses(rfc(6455, "5.5"), rfc(6455, "5.4"), rfc(6455, "7.1.7")), Accept: failed, Forbid: went("an illegal control frame was taken"),
 		Control: both(opens("a"), pongsFor(make([]byte, 125))),
 		Run: func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-			hello, long := helloRecord(t, 0), make([]byte, 126)
+			hello, long := helloRecord(t), make([]byte, 126)
 			var list []badFrames
 			for op, name := range map[byte]string{wire.OpPing: "ping", wire.OpPong: "pong"} {
 				list = append(list,
@@ -114,7 +115,7 @@ func init() {
 			tolerate("closed with another code, or without one", wsClose(1002), wsClose(1007), wsClose(1008), conformance.FIN, conformance.RST)),
 		Forbid: went("the text was taken for bytes of the tunnel"),
 		Run: func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-			hello := helloRecord(t, 0)
+			hello := helloRecord(t)
 			return failsOn(ctx, t,
 				badFrames{"a text frame", []wire.Frame{{Op: wire.OpText, Payload: hello}}, nil},
 				badFrames{"text in two fragments", []wire.Frame{{Op: wire.OpText, Payload: hello[:30], More: true}, {Op: wire.OpContinuation, Payload: hello[30:]}}, nil},
@@ -123,10 +124,9 @@ func init() {
 	})
 }
 
-// helloRecord is a ClientHello for route a in one record, padded to size when that is not 0: whoever takes the frame that it comes in
-// answers it.
-func helloRecord(t *conformance.T, size int) []byte {
-	return slices.Concat(wire.Records(wire.NewHello(wire.HelloOptions{SNI: t.Name("a"), ALPN: []string{"trb-a"}, PadTo: size}))...)
+// helloRecord is a ClientHello for route a in one record: whoever takes the frame that it comes in answers it.
+func helloRecord(t *conformance.T) []byte {
+	return slices.Concat(wire.Records(wire.NewHello(wire.HelloOptions{SNI: t.Name("a"), ALPN: []string{"trb-a"}}))...)
 }
 
 // badFrames are frames of which one must fail the connection. Then bytes follow in a good frame, and a ping: nothing of it may be
@@ -208,7 +208,7 @@ func ended(t *conformance.T, e wire.Ending) conformance.Observation {
 }
 
 func wrongLengths(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	hello := helloRecord(t, 0)
+	hello := helloRecord(t)
 	large, top := uint64(0xffff), uint64(1)<<63|uint64(len(hello))
 	one := func(f wire.Frame) []wire.Frame { return []wire.Frame{f} }
 	return failsOn(ctx, t,

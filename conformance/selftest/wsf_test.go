@@ -9,7 +9,7 @@ import (
 
 func init() {
 	right = append(right, conforming{
-		name: "websocket front", role: conformance.Router, only: []string{"WSF-*"}, target: wsFronted(wsBugs{}),
+		name: "websocket front", role: conformance.Router, only: []string{"WSF-*", "UPG-17"}, target: wsFronted(wsBugs{}),
 	})
 	for _, m := range []struct {
 		id, name string

@@ -46,7 +46,6 @@ type wsFront struct {
 	mu      sync.Mutex // guards writing to c
 	message bool       // one in fragments is open
 	held    []byte     // of it
-	pings   [][]byte   // put off
 }
 
 // wsFronted is the reference router's plaintext endpoint behind the front.
@@ -187,7 +186,7 @@ func (f *wsFront) frame() (code int, ok bool) {
 	}
 	switch {
 	case !masked && !f.takesUnmasked, b[0]&0x70 != 0 && !f.takesRSV, !known && !f.takesOpcodes,
-		control && !final && !f.fragmentedControl, control && form > 125 && !f.longControl, short && !f.longForms && !(control && f.longControl), length>>63 != 0:
+		control && !final && !f.fragmentedControl, control && form > 125 && !f.longControl, short && !f.longForms && (!control || !f.longControl), length>>63 != 0:
 		return 1002, false
 	case op == wire.OpContinuation && !f.message && !f.fragmentedControl, op == wire.OpBinary && f.message:
 		return 1002, false
