@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -198,32 +199,24 @@ func sized(ctx context.Context, t *conformance.T, raw string) (conformance.Obser
 	if err != nil {
 		return conformance.Observation{}, &harnessError{err}
 	}
-	defer c.Close()
 	within(t, c)
-	sent := make(chan error, 1)
-	go func() {
-		_, err := c.Write([]byte(raw))
-		sent <- err
-	}()
+	var sending sync.WaitGroup
+	sending.Go(func() { _, _ = c.Write([]byte(raw)) })
+	defer sending.Wait()
+	defer func() { _ = c.Close() }() // lets the writer go
 	resp, rest, err := wire.ReadResponse(c)
-	if err != nil {
-		_ = c.Close() // lets the writer go
-		<-sent
-		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, nil
-	}
-	o := answeredWith(t, resp, nil)
-	switch resp.Status {
-	case 431, 400, 413, 414:
-		if o.Outcome = refused4xx; resp.Status == 431 || resp.Status == 400 || resp.Status == 414 {
-			o.Outcome = limited
-		}
-		if _, err := io.Copy(io.Discard, io.LimitReader(rest, wire.MaxHeader)); t.Outcome(err) == conformance.Timeout {
-			o.Outcome = leftOpen
-		}
-	default:
+	o := answeredWith(t, resp, err)
+	switch {
+	case err != nil:
+		return o, nil
+	case !slices.Contains([]int{400, 413, 414, 431}, resp.Status):
 		o.Outcome = notSwitched
+		return o, nil
+	case resp.Status != 413:
+		o.Outcome = limited
 	}
-	_ = c.Close()
-	<-sent
+	if _, err := io.Copy(io.Discard, io.LimitReader(rest, wire.MaxHeader)); t.Outcome(err) == conformance.Timeout {
+		o.Outcome = leftOpen
+	}
 	return o, nil
 }
