@@ -85,7 +85,8 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	r, evaluated := match(x.l.plan.rules, x.req)
 	x.s.count.ruleEvaluations.Add(int64(evaluated))
 	a := &r.action
-	x.rec.priority, x.rec.actions = r.priority, a.kind
+	x.rec.priority = r.priority
+	x.rec.did(a.kind)
 	switch a.kind {
 	case "fixed-response":
 		x.s.count.fixedResponses.Add(1)
@@ -95,6 +96,10 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 		x.s.count.redirects.Add(1)
 		x.rec.redirect = a.location(x.req)
 		x.send(redirection(p, a.StatusCode, x.rec.redirect))
+		return nil
+	}
+	if !x.transform(&r.transforms) {
+		x.page(500)
 		return nil
 	}
 	return x.forward(ctx, a)

@@ -83,6 +83,9 @@ func passes(name string, r *request, p *Profile, set *settings) bool {
 // hostFields follows the table of AWS's preserve_host_header: unless preserved, the name is lower-cased, the host of an
 // absolute target wins, a default listener's port is dropped and another one's appended.
 func (s *Server) hostFields(r *request) []field {
+	if r.toHost != "" {
+		return []field{{name: "Host", value: r.toHost}}
+	}
 	if s.plan.set.preserveHost || s.plan.profile.HostField == "keep" {
 		var out []field
 		for _, f := range r.fields {

@@ -117,13 +117,18 @@ func plainGlob(pattern, s string) bool {
 // FuzzConditions has a rule of any one condition look at any request.
 func FuzzConditions(f *testing.F) {
 	for _, field := range []string{"path-pattern", "host-header", "http-header", "http-request-method", "query-string", "source-ip"} {
-		f.Add(field, "X-Kind", "*a=b?", []byte(plainGet))
+		f.Add(field, "X-Kind", "*a=b?", "", []byte(plainGet))
+		f.Add(field, "X-Kind", "*a=b?", "^/(a|b)+$", []byte(plainGet))
 	}
 	p := awsALB()
 	set := balancerAttributes.read(nil, "attributes", new(Faults))
-	f.Fuzz(func(t *testing.T, field, header, value string, raw []byte) {
+	f.Fuzz(func(t *testing.T, field, header, value, regex string, raw []byte) {
 		var faults Faults
-		c := planCondition(Condition{Field: field, HTTPHeaderName: header, Values: []string{value}}, "c", &faults)
+		in := Condition{Field: field, HTTPHeaderName: header, Values: []string{value}}
+		if regex != "" {
+			in.RegexValues = []string{regex}
+		}
+		c := planCondition(in, "c", &faults)
 		r, err := readRequest(newReader(raw), &p, &set)
 		if err != nil || len(faults) > 0 {
 			return
@@ -132,6 +137,46 @@ func FuzzConditions(f *testing.F) {
 		met, evaluated := match([]rule{{conditions: []condition{c}}, {priority: -1}}, r)
 		if evaluated != 1 || (met.priority == -1) == c.met(r) {
 			t.Fatalf("%+v: rule %d, %d evaluated", c, met.priority, evaluated)
+		}
+	})
+}
+
+// FuzzTransform has any rewrite of any request: what the target gets must be one head, of the same method and body.
+func FuzzTransform(f *testing.F) {
+	f.Add("^/(.*)$", "/$1$1", []byte(plainGet))
+	f.Add("a", "b\r\nX: y", []byte(upgradeRequest("alpn")))
+	f.Add("^.*$", "$0", []byte("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n"))
+	p := awsALB()
+	set := balancerAttributes.read(nil, "attributes", new(Faults))
+	server := &Server{plan: &plan{profile: p, set: set}}
+	wide := &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}
+	f.Fuzz(func(t *testing.T, regex, replace string, raw []byte) {
+		var faults Faults
+		rewrites := &Rewrites{Rewrites: []Rewrite{{regex, replace}}}
+		rules := planTransforms([]Transform{
+			{Type: "host-header-rewrite", HostHeaderRewriteConfig: rewrites}, {Type: "url-rewrite", URLRewriteConfig: rewrites},
+		}, "t", &faults)
+		r, err := readRequest(newReader(raw), &p, &set)
+		if err != nil || len(faults) > 0 {
+			return
+		}
+		r.port = 80
+		x := &exchange{s: server, req: r, rec: newRecord(server, nil, nil, r)}
+		asked := x.rec.requestLine()
+		if !x.transform(&rules) {
+			return
+		}
+		var out bytes.Buffer
+		c := &targetConn{bw: newWriter(&out)}
+		if err := errors.Join(c.writeHead(r.method, r.target, server.rewrite(r)), c.bw.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		again, err := readRequest(newReader(out.Bytes()), wide, &set)
+		if err != nil {
+			t.Fatalf("the target would refuse it: %v\n%q", err, out.Bytes())
+		}
+		if again.length != r.length || again.method != r.method || x.rec.rewritten.asked != asked {
+			t.Fatalf("length %d became %d, method %q became %q\n%q", r.length, again.length, r.method, again.method, out.Bytes())
 		}
 	})
 }

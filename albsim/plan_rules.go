@@ -25,6 +25,7 @@ func (p *plan) planRules(l Listener, out *listenerPlan, path string, faults *Fau
 			one.conditions = append(one.conditions, planCondition(c, at+".conditions["+strconv.Itoa(j)+"]", faults))
 		}
 		one.action = p.planActions(r.Actions, l.Protocol, at+".actions", faults)
+		one.transforms = planTransforms(r.Transforms, at+".transforms", faults)
 		out.rules = append(out.rules, one)
 	}
 	slices.SortStableFunc(out.rules, func(a, b rule) int { return a.priority - b.priority })
@@ -65,8 +66,16 @@ func planCondition(c Condition, path string, faults *Faults) condition {
 	if c.HTTPHeaderName != "" && (strings.Contains(c.HTTPHeaderName, "*") || !validToken(c.HTTPHeaderName)) {
 		faults.add(path+".http_header_name", "%q: must be a field's name, without wildcards", c.HTTPHeaderName)
 	}
-	if len(c.Values) == 0 {
+	if len(c.Values)+len(c.RegexValues) == 0 {
 		faults.add(path+".values", "at least one is needed")
+	}
+	if len(c.RegexValues) > 0 && !slices.Contains([]string{"path-pattern", "host-header", "http-header"}, c.Field) {
+		faults.add(path+".regex_values", "goes with path-pattern, host-header and http-header, and %s has none", c.Field)
+	}
+	for i, v := range c.RegexValues {
+		if r := planRegex(v, maxPatternLength, path+".regex_values["+strconv.Itoa(i)+"]", faults); r != nil {
+			out.regexes = append(out.regexes, r)
+		}
 	}
 	for i, v := range c.Values {
 		checkPattern(c.Field, v, path+".values["+strconv.Itoa(i)+"]", faults)

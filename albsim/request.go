@@ -29,6 +29,7 @@ type request struct {
 	path    string // without the query
 	query   string // without the question mark
 	host    string // of an absolute target, or of the Host field
+	toHost  string // the Host field for the target, where a transform has made one
 	fields  []field
 	class   classification
 	length  int64 // of the body; 0 none, -1 chunked

@@ -3,6 +3,7 @@ package albsim
 import (
 	"math/rand/v2"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,11 +15,13 @@ type rule struct {
 	priority   int
 	conditions []condition
 	action     action
+	transforms transforms
 }
 
 type condition struct {
 	field, header string
 	values        []string
+	regexes       []*regexp.Regexp
 	prefixes      []netip.Prefix
 }
 
@@ -52,12 +55,13 @@ func match(rules []rule, req *request) (met *rule, evaluated int) {
 func (c condition) met(req *request) bool {
 	switch c.field {
 	case "path-pattern":
-		return anyGlob(c.values, req.path, false)
+		return anyGlob(c.values, req.path, false) || c.anyRegex(req.path)
 	case "host-header":
-		return anyGlob(c.values, hostOnly(req.host), true)
+		host := strings.ToLower(hostOnly(req.host))
+		return anyGlob(c.values, host, true) || c.anyRegex(host)
 	case "http-header":
 		for _, f := range req.fields {
-			if f.is(c.header) && anyGlob(c.values, f.value, true) {
+			if f.is(c.header) && (anyGlob(c.values, f.value, true) || c.anyRegex(f.value)) {
 				return true
 			}
 		}
@@ -70,6 +74,10 @@ func (c condition) met(req *request) bool {
 		return slices.ContainsFunc(c.prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
 	}
 	return false
+}
+
+func (c condition) anyRegex(s string) bool {
+	return slices.ContainsFunc(c.regexes, func(r *regexp.Regexp) bool { return r.MatchString(s) })
 }
 
 func anyGlob(patterns []string, s string, fold bool) bool {
