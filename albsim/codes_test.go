@@ -16,9 +16,8 @@ import (
 var awsCodes = map[int]string{
 	101: "", // a target's, passed on
 	301: "", 302: "",
-	400: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "",
+	400: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "",
 	401: "authenticate actions are refused",
-	403: "there is no WAF in front",
 	507: "no length of a redirect's URL is known to be too long",
 	561: "authenticate actions are refused",
 }
@@ -107,7 +106,7 @@ func statuses(n ast.Node) (out []int) {
 		}
 	case *ast.FuncDecl: // the gates, and others that return a status for a page
 		results := n.Type.Results
-		if results == nil || n.Body == nil || !slices.Contains([]string{"methodGate", "forwardedForGate", "upgradeGate", "wholeBody"}, n.Name.Name) {
+		if results == nil || n.Body == nil || !slices.Contains([]string{"methodGate", "forwardedForGate", "upgradeGate", "wafGate", "wholeBody"}, n.Name.Name) {
 			return nil
 		}
 		ast.Inspect(n.Body, func(inner ast.Node) bool {

@@ -1,7 +1,6 @@
 package albsim
 
 import (
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -48,14 +47,7 @@ func planCondition(c Condition, path string, faults *Faults) condition {
 	switch c.Field {
 	case "path-pattern", "host-header", "http-request-method", "query-string", "http-header":
 	case "source-ip":
-		for i, v := range c.Values {
-			prefix, err := netip.ParsePrefix(v)
-			if err != nil {
-				faults.add(path+".values["+strconv.Itoa(i)+"]", "%q: must be a CIDR block such as 10.0.0.0/8", v)
-				continue
-			}
-			out.prefixes = append(out.prefixes, prefix)
-		}
+		out.prefixes = planPrefixes(c.Values, path+".values", faults)
 	default:
 		faults.add(path+".field", "%q: no such condition%s", c.Field, didYouMean(c.Field,
 			[]string{"path-pattern", "host-header", "http-header", "http-request-method", "query-string", "source-ip"}))
