@@ -44,8 +44,8 @@ var balancerAttributes = attributeSet[settings]{
 			s.xffMode = mode
 			return ""
 		}},
-		{"waf.fail_open.enabled", false, boolean(func(s *settings) *bool { return &s.wafFailOpen })},
 		{"routing.http2.enabled", true, boolean(func(s *settings) *bool { return &s.http2 })},
+		{"waf.fail_open.enabled", false, boolean(func(s *settings) *bool { return &s.wafFailOpen })},
 	},
 	foreign: []string{
 		"access_logs.s3.enabled", "access_logs.s3.bucket", "access_logs.s3.prefix", "connection_logs.s3.enabled",

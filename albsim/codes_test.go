@@ -16,9 +16,8 @@ import (
 var awsCodes = map[int]string{
 	101: "", // a target's, passed on
 	301: "", 302: "",
-	400: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "",
+	400: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "", 507: "",
 	401: "authenticate actions are refused",
-	507: "no length of a redirect's URL is known to be too long",
 	561: "authenticate actions are refused",
 }
 

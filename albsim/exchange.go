@@ -93,9 +93,15 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 		x.send(fixedResponse(p, a))
 		return nil
 	case "redirect":
+		location := a.location(x.req)
+		if len(location) > maxLocation {
+			x.s.count.redirectsTooLong.Add(1)
+			x.page(507)
+			return nil
+		}
 		x.s.count.redirects.Add(1)
-		x.rec.redirect = a.location(x.req)
-		x.send(redirection(p, a.StatusCode, x.rec.redirect))
+		x.rec.redirect = location
+		x.send(redirection(p, a.StatusCode, location))
 		return nil
 	}
 	if !x.transform(&r.transforms) {

@@ -24,6 +24,7 @@ var titles = map[int]string{
 	503: "Service Temporarily Unavailable",
 	504: "Gateway Time-out",
 	505: "HTTP Version Not Supported",
+	507: "Insufficient Storage",
 }
 
 // haproxyPages are HAProxy's own: its phrase and a sentence (2.6.12, as its program has them).

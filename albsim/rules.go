@@ -184,6 +184,10 @@ func checkRedirect(a Action, protocol, path string, faults *Faults) {
 	}
 }
 
+// maxLocation is D, CW: a redirect action cannot be completed "because the URL in the response location header is larger than 8K",
+// which HTTP_Redirect_Url_Limit_Exceeded_Count counts and 507 says (TRB).
+const maxLocation = 8 << 10
+
 // location builds a redirect's target. #{path} is without its leading slash and #{query} without its question mark.
 func (a action) location(req *request) string {
 	protocol := "HTTP"
