@@ -16,8 +16,7 @@ import (
 var awsCodes = map[int]string{
 	101: "", // a target's, passed on
 	301: "", 302: "",
-	400: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "", 507: "",
-	401: "authenticate actions are refused",
+	400: "", 401: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "", 507: "",
 	561: "authenticate actions are refused",
 }
 
@@ -94,7 +93,7 @@ func statuses(n ast.Node) (out []int) {
 			}
 		}
 	case *ast.CompositeLit: // &refusal{400, ...}, &dialError{504, ...}
-		if slices.Contains([]string{"refusal", "dialError"}, named(n.Type)) && len(n.Elts) > 0 {
+		if slices.Contains([]string{"refusal", "dialError", "authFault"}, named(n.Type)) && len(n.Elts) > 0 {
 			literal(n.Elts[0])
 		}
 	case *ast.AssignStmt: // status := 502, x.rec.status, x.close = 460, true

@@ -42,9 +42,14 @@ type Rewrite struct {
 	Replace string `json:"replace" jsonschema:"required,maxLength=1024"`
 }
 
-// Action is what a rule does.
+// Action is what a rule does, or what it does first.
 type Action struct {
-	Type string `json:"type" jsonschema:"required,enum=forward,enum=redirect,enum=fixed-response"`
+	// Type of a rule's last action is forward, redirect or fixed-response; one of the others may stand in front of it.
+	Type string `json:"type" jsonschema:"required,enum=forward,enum=redirect,enum=fixed-response,enum=authenticate-oidc,enum=authenticate-cognito,enum=jwt-validation"`
+	// The action's own, by its type; an HTTPS listener alone has them.
+	AuthenticateOIDCConfig    *AuthenticateOIDC    `json:"authenticate_oidc_config,omitempty"`
+	AuthenticateCognitoConfig *AuthenticateCognito `json:"authenticate_cognito_config,omitempty"`
+	JWTValidationConfig       *JWTValidation       `json:"jwt_validation_config,omitempty"`
 	// TargetGroup is where forward leads; TargetGroups spreads it by weight.
 	TargetGroup  string           `json:"target_group,omitempty"`
 	TargetGroups []WeightedTarget `json:"target_groups,omitempty" jsonschema:"maxItems=5"`

@@ -86,6 +86,9 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 	x.s.count.ruleEvaluations.Add(int64(evaluated))
 	a := &r.action
 	x.rec.priority = r.priority
+	if a.guard != nil && !a.guard.admit(ctx, x) {
+		return nil
+	}
 	x.rec.did(a.kind)
 	switch a.kind {
 	case "fixed-response":

@@ -14,6 +14,7 @@ type counters struct {
 	nonCompliant, droppedInvalidName, forwardInvalidName atomic.Int64 // requests
 	ruleEvaluations                                      atomic.Int64 // the default is none
 	fixedResponses, redirects, redirectsTooLong          atomic.Int64
+	jwtFailures                                          atomic.Int64
 	processedBytes                                       atomic.Int64 // of the clients' side
 	ipv6Requests, ipv6Bytes                              atomic.Int64
 	byBalancer, byTarget                                 [600]atomic.Int64
@@ -57,6 +58,7 @@ func (s *Server) Metrics() map[string]int64 {
 		"HTTP_Fixed_Response_Count":                       c.fixedResponses.Load(),
 		"HTTP_Redirect_Count":                             c.redirects.Load(),
 		"HTTP_Redirect_Url_Limit_Exceeded_Count":          c.redirectsTooLong.Load(),
+		"JWTValidationFailureCount":                       c.jwtFailures.Load(),
 		"ProcessedBytes":                                  c.processedBytes.Load(),
 		"IPv6RequestCount":                                c.ipv6Requests.Load(),
 		"IPv6ProcessedBytes":                              c.ipv6Bytes.Load(),

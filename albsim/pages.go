@@ -13,6 +13,7 @@ var titles = map[int]string{
 	301: "Moved Permanently",
 	302: "Found",
 	400: "Bad Request",
+	401: "Authorization Required",
 	403: "Forbidden",
 	405: "Not Allowed",
 	408: "Request Time-out",

@@ -76,19 +76,18 @@ func planCondition(c Condition, path string, faults *Faults) condition {
 }
 
 func (p *plan) planActions(actions []Action, protocol, path string, faults *Faults) action {
-	if len(actions) != 1 {
-		for i, a := range actions {
-			if strings.HasPrefix(a.Type, "authenticate-") || strings.HasPrefix(a.Type, "jwt-") {
-				faults.add(path+"["+strconv.Itoa(i)+"].type", "%s: this version does not simulate authentication", a.Type)
-				return action{}
-			}
-		}
-		faults.add(path, "exactly one forward, redirect or fixed-response is needed")
+	var first guard
+	before := 0
+	if len(actions) == 2 && isGuard(actions[0]) {
+		first, before = p.planGuard(actions[0], protocol, path+"[0]", faults), 1
+	}
+	if len(actions) != before+1 {
+		faults.add(path, "exactly one forward, redirect or fixed-response is needed, with at most one of %s in front", strings.Join(guardTypes, ", "))
 		return action{}
 	}
-	a := actions[0]
-	path += "[0]"
-	out := action{kind: a.Type, Action: a}
+	a := actions[before]
+	path += "[" + strconv.Itoa(before) + "]"
+	out := action{kind: a.Type, Action: a, guard: first}
 	switch a.Type {
 	case "forward":
 		shares := a.TargetGroups
@@ -118,7 +117,7 @@ func (p *plan) planActions(actions []Action, protocol, path string, faults *Faul
 			faults.add(path+".message_body", "longer than 1024 characters")
 		}
 	case "authenticate-oidc", "authenticate-cognito", "jwt-validation":
-		faults.add(path+".type", "%s: this version does not simulate authentication", a.Type)
+		faults.add(path+".type", "%s: a forward, redirect or fixed-response must be the last action", a.Type)
 	default:
 		faults.add(path+".type", "%q: no such action%s", a.Type, didYouMean(a.Type, []string{"forward", "redirect", "fixed-response"}))
 	}

@@ -28,6 +28,7 @@ type condition struct {
 type action struct {
 	Action
 	kind   string
+	guard  guard // what is done first; nil for nothing
 	groups []share
 	// groupLife is how long a client stays with its group; 0 is not at all.
 	groupLife time.Duration
