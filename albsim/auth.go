@@ -80,6 +80,10 @@ func (p *plan) planGuard(a Action, protocol, path string, faults *Faults) guard 
 	switch {
 	case a.Type == "jwt-validation" && need(a.JWTValidationConfig != nil, "jwt_validation_config"):
 		return planJWT(*a.JWTValidationConfig, path+".jwt_validation_config", faults)
+	case a.Type == "authenticate-oidc" && need(a.AuthenticateOIDCConfig != nil, "authenticate_oidc_config"):
+		return p.planOIDC(*a.AuthenticateOIDCConfig, path+".authenticate_oidc_config", faults)
+	case a.Type == "authenticate-cognito" && need(a.AuthenticateCognitoConfig != nil, "authenticate_cognito_config"):
+		return p.planCognito(*a.AuthenticateCognitoConfig, path+".authenticate_cognito_config", faults)
 	}
 	return nil
 }

@@ -16,8 +16,7 @@ import (
 var awsCodes = map[int]string{
 	101: "", // a target's, passed on
 	301: "", 302: "",
-	400: "", 401: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "", 507: "",
-	561: "authenticate actions are refused",
+	400: "", 401: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "", 507: "", 561: "",
 }
 
 // TestNoStatusButAWSsComesFromTheBalancer reads the sources: every status that a page, a refusal, a gate or a dial error names is

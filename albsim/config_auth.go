@@ -9,7 +9,7 @@ type AuthenticateOIDC struct {
 	TokenEndpoint         string `json:"token_endpoint" jsonschema:"required"`
 	UserInfoEndpoint      string `json:"user_info_endpoint" jsonschema:"required"`
 	ClientID              string `json:"client_id" jsonschema:"required"`
-	ClientSecret          string `json:"client_secret" jsonschema:"required"`
+	ClientSecret          Secret `json:"client_secret" jsonschema:"required"`
 	AuthenticateSession
 }
 
@@ -22,7 +22,7 @@ type AuthenticateCognito struct {
 	// /oauth2/authorize, /oauth2/token and /oauth2/userInfo.
 	UserPoolDomain string `json:"user_pool_domain" jsonschema:"required"`
 	// ClientSecret is not in AWS's interface, which asks the user pool for it.
-	ClientSecret string `json:"client_secret" jsonschema:"required"`
+	ClientSecret Secret `json:"client_secret" jsonschema:"required"`
 	AuthenticateSession
 }
 
@@ -54,4 +54,15 @@ type JWTClaim struct {
 	Format string   `json:"format" jsonschema:"required,enum=single-string,enum=string-array,enum=space-separated-values"`
 	Name   string   `json:"name" jsonschema:"required"`
 	Values []string `json:"values" jsonschema:"required,minItems=1,maxItems=10"`
+}
+
+// Secret is left out of what is shown of a document, such as the admin port's /config.
+type Secret string
+
+// MarshalText hides it.
+func (s Secret) MarshalText() ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	return []byte("hidden"), nil
 }

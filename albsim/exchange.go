@@ -42,6 +42,7 @@ type exchange struct {
 	gone       atomic.Bool // the client has left
 	started    atomic.Bool // a response head is going out
 	close      bool        // the front connection cannot be used again
+	cookies    []field     // Set-Cookie of an authentication
 }
 
 // bodyState watches a request body being read.
@@ -81,6 +82,10 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 			x.page(status)
 			return nil
 		}
+	}
+	if x.req.path == idpResponse && len(x.l.plan.signIns) > 0 {
+		x.comeBack(ctx)
+		return nil
 	}
 	r, evaluated := match(x.l.plan.rules, x.req)
 	x.s.count.ruleEvaluations.Add(int64(evaluated))
@@ -130,6 +135,7 @@ func (x *exchange) head(r *response) error {
 }
 
 func (x *exchange) send(r *response, body []byte) {
+	r.fields = append(r.fields, x.cookies...)
 	x.rec.status = r.status
 	x.started.Store(true)
 	err := x.head(r)

@@ -28,6 +28,7 @@ func (s *Server) rewrite(r *request) []field {
 		out = append(out, tlsFields(r, set)...)
 		out = append(out, s.mtlsFields(r)...)
 	}
+	out = append(out, r.user...)
 	out = append(out, upgrade...)
 	out = append(out, connection...)
 	kept := false // the field before
@@ -97,11 +98,16 @@ func (s *Server) hostFields(r *request) []field {
 			return out
 		}
 	}
+	return []field{{name: "Host", value: publicHost(r)}}
+}
+
+// publicHost is a request's host, with the listener's port unless it is the protocol's own.
+func publicHost(r *request) string {
 	host := strings.ToLower(hostOnly(r.host))
 	if standard := r.secure && r.port == 443 || !r.secure && r.port == 80; !standard {
 		host += ":" + strconv.Itoa(r.port)
 	}
-	return []field{{name: "Host", value: host}}
+	return host
 }
 
 func tlsFields(r *request, set *settings) []field {

@@ -18,6 +18,7 @@ type counters struct {
 	processedBytes                                       atomic.Int64 // of the clients' side
 	ipv6Requests, ipv6Bytes                              atomic.Int64
 	byBalancer, byTarget                                 [600]atomic.Int64
+	auth                                                 authCounters
 	flows                                                flowCounters // of a network load balancer
 }
 
@@ -63,6 +64,7 @@ func (s *Server) Metrics() map[string]int64 {
 		"IPv6RequestCount":                                c.ipv6Requests.Load(),
 		"IPv6ProcessedBytes":                              c.ipv6Bytes.Load(),
 	}
+	c.auth.into(out)
 	for _, g := range s.GroupMetrics() {
 		for _, name := range []string{
 			"HealthyHostCount", "UnHealthyHostCount", "UnhealthyRoutingRequestCount", "NonStickyRequestCount",

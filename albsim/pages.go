@@ -8,7 +8,7 @@ import (
 
 // titles are the reason phrases of the balancer's own pages. Those of 502 and 503 were seen on the wire, those of 301,
 // 400, 403 and 504 follow from the observed length 92+2*len(title); the others are assumed to be of the same family.
-// 463 and 464 are AWS's own numbers: no phrase, no body (assumed).
+// 463, 464 and 561 are AWS's own numbers: no phrase, no body (assumed).
 var titles = map[int]string{
 	301: "Moved Permanently",
 	302: "Found",

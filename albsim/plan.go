@@ -15,6 +15,7 @@ type plan struct {
 	logs      Logs
 	faults    []Injection
 	webACL    *webACL
+	dataKey   *dataKey // nil where nobody is authenticated
 }
 
 func makePlan(cfg Config) (*plan, error) {

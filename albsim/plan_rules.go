@@ -40,6 +40,12 @@ func (p *plan) planRules(l Listener, out *listenerPlan, path string, faults *Fau
 		def.action = p.planActions(d.Actions, l.Protocol, path+".default.actions", faults)
 	}
 	out.rules = append(out.rules, def)
+	out.signIns = map[string]*oidc{}
+	for _, r := range out.rules {
+		if o, ok := r.action.guard.(*oidc); ok {
+			out.signIns[o.id] = o
+		}
+	}
 }
 
 func planCondition(c Condition, path string, faults *Faults) condition {

@@ -49,10 +49,9 @@ func (x *exchange) transform(t *transforms) bool {
 				out.status = transformInvalidHost
 				return false
 			}
-			seen.host, out.status = to, transformDone
-			seen.toHost = to
-			if hostOnly(to) == to && seen.port != standardPort(seen.secure) {
-				seen.toHost += ":" + strconv.Itoa(seen.port)
+			seen.host, seen.toHost, out.status = to, to, transformDone
+			if hostOnly(to) == to {
+				seen.toHost = publicHost(seen)
 			}
 			out.host = seen.toHost
 		}
@@ -75,13 +74,6 @@ func (x *exchange) transform(t *transforms) bool {
 		seen.path, seen.query, _ = strings.Cut(uri, "?")
 	}
 	return true
-}
-
-func standardPort(secure bool) int {
-	if secure {
-		return 443
-	}
-	return 80
 }
 
 // apply is false for a text without a match. A result over most bytes, if there is such a bound, is empty, which nothing takes.
