@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,9 @@ type loginState struct {
 	By    string    `json:"a"` // the action's id
 }
 
+// controls are what a Location may not have.
+var controls = regexp.MustCompile(`[\x00-\x1f\x7f]`)
+
 // login sends the user to the identity provider.
 func (o *oidc) login(x *exchange) {
 	if x.req.proto == "HTTP/1.0" && x.req.host == x.l.dnsName { // 401 by the current text of TRB, 500 by that of 2023
@@ -44,6 +48,7 @@ func (o *oidc) login(x *exchange) {
 	if x.req.query != "" {
 		then += "?" + x.req.query
 	}
+	then = controls.ReplaceAllStringFunc(then, url.QueryEscape) // a mode of the desync mitigation routes them
 	nonce := rand.Text()[:16]
 	plain, err := json.Marshal(loginState{time.Now(), nonce, then, o.id})
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func FuzzReadRequest(f *testing.F) {
@@ -181,9 +182,40 @@ func FuzzTransform(f *testing.F) {
 	})
 }
 
+// FuzzToken has any text be a bearer token and any be a set of keys: nothing of it is let on, since none of it was signed.
+func FuzzToken(f *testing.F) {
+	f.Add("eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjk5OTk5OTk5OTl9.AAAA", []byte(`{"keys":[{"kty":"RSA","kid":"","n":"AQAB","e":"AQAB"}]}`))
+	f.Add("eyJhbGciOiJub25lIn0.e30.", []byte(`{"keys":[]}`))
+	v := &jwtValidation{config: JWTValidation{Issuer: "i", AdditionalClaims: []JWTClaim{{"string-array", "aud", []string{"a"}}}}}
+	f.Fuzz(func(t *testing.T, raw string, set []byte) {
+		keys, err := rsaKeys(set)
+		if err != nil && keys != nil {
+			t.Fatalf("%v and %v", keys, err)
+		}
+		token, err := parseToken(raw)
+		if err != nil {
+			return
+		}
+		v.claims(token, time.Now())
+		if token.verify(keys[token.header.KeyID]) == nil {
+			t.Fatalf("%q is signed by a key of %q", raw, set)
+		}
+	})
+}
+
 // FuzzDocument has any JSON be a document: it is refused with its faults or understood, and nothing is opened or bound.
 func FuzzDocument(f *testing.F) {
-	for _, cfg := range []Config{plain("127.0.0.1:1"), lambda("http://a/invoke"), ruled([]Rule{fixed(1, 200)})} {
+	guarded := plain("127.0.0.1:1")
+	guarded.WebACL = &WebACL{Rules: []WebACLRule{{Name: "a", ByteMatch: &ByteMatch{FieldToMatch: "uri_path", SearchString: "/", PositionalConstraint: "EXACTLY"}}}}
+	guarded.Listeners[0].Rules = []Rule{{
+		Priority: 1, Conditions: []Condition{{Field: "path-pattern", RegexValues: []string{"^/a"}}}, Transforms: []Transform{urlRewrite("^/(a)", "/$1")},
+		Actions: []Action{
+			{Type: "authenticate-oidc", AuthenticateOIDCConfig: &AuthenticateOIDC{Issuer: "https://i"}},
+			{Type: "authenticate-cognito", AuthenticateCognitoConfig: &AuthenticateCognito{UserPoolARN: "arn:aws:cognito-idp:r:1:userpool/p"}},
+			{Type: "jwt-validation", JWTValidationConfig: &JWTValidation{AdditionalClaims: []JWTClaim{{"single-string", "a", []string{"b"}}}}},
+		},
+	}}
+	for _, cfg := range []Config{plain("127.0.0.1:1"), lambda("http://a/invoke"), ruled([]Rule{fixed(1, 200)}), guarded} {
 		b, err := json.Marshal(cfg)
 		if err != nil {
 			f.Fatal(err)
