@@ -51,7 +51,11 @@ func (s *Server) fetch(ctx context.Context, r *http.Request, limit int64) (statu
 	}
 	defer resp.Body.Close()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, limit+1))
-	if err == nil && int64(len(body)) > limit {
+	switch {
+	case err != nil:
+	case ctx.Err() != nil: // net/http may still give what a server says to the close_notify that the deadline has sent
+		err = ctx.Err()
+	case int64(len(body)) > limit:
 		err = &tooLargeError{r.URL.Host, limit}
 	}
 	return resp.StatusCode, body, err

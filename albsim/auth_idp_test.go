@@ -8,6 +8,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -174,4 +175,16 @@ func (b *browser) follow(to string) answer {
 func (b *browser) atCallback(start string) string {
 	b.t.Helper()
 	return b.get(b.get(start).location()).location()
+}
+
+// callbacks are the lines of the access log, of n that there must be, that are about users who were sent back. A line is written behind
+// its answer, so that the next request may be before it.
+func (m *sim) callbacks(n int) (out [][]string) {
+	m.t.Helper()
+	for _, line := range m.logLines(n) {
+		if one := quoted(line); strings.Contains(one[logRequest], idpResponse) {
+			out = append(out, one)
+		}
+	}
+	return out
 }
