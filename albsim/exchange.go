@@ -39,9 +39,11 @@ type exchange struct {
 	framed     bool // the tunnel is of WebSocket frames
 	body       *bodyState
 	fault      error       // the client's, in sending its body
+	stalled    atomic.Bool // the idle timeout struck while we waited for the client's body
 	gone       atomic.Bool // the client has left
 	started    atomic.Bool // a response head is going out
 	close      bool        // the front connection cannot be used again
+	fields     []field     // as the target gets them
 }
 
 // bodyState watches a request body being read.
@@ -174,7 +176,7 @@ func (x *exchange) deliver(ctx context.Context, l *lease) *targetConn {
 			x.s.count.forwardInvalidName.Add(1)
 		}
 	}
-	fields := x.s.rewrite(x.req)
-	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
-	return by.carry(ctx, x, l, fields)
+	x.fields = x.s.rewrite(x.req, x.fields)
+	x.rec.trace, _ = get(x.fields, "X-Amzn-Trace-Id")
+	return by.carry(ctx, x, l, x.fields)
 }

@@ -21,7 +21,7 @@ func FuzzReadRequest(f *testing.F) {
 	server := &Server{plan: &plan{profile: p, set: set}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		br := newReader(raw)
-		r, err := readRequest(br, &p, &set)
+		r, err := readRequest(br, &p, &set, nil)
 		if err != nil {
 			return
 		}
@@ -33,14 +33,14 @@ func FuzzReadRequest(f *testing.F) {
 		}
 		r.port = 80
 		match([]rule{{conditions: []condition{{field: "path-pattern", values: []string{"*a?"}}}}, {}}, r)
-		fields := server.rewrite(r)
+		fields := server.rewrite(r, nil)
 		var out bytes.Buffer
 		c := &targetConn{bw: newWriter(&out)}
 		if err := errors.Join(c.writeHead(r.method, r.target, fields), c.bw.Flush()); err != nil {
 			t.Fatal(err)
 		}
 		// What is written must be one head, and read again as the same body: a smuggled second request is a bug.
-		again, err := readRequest(newReader(out.Bytes()), &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}, &set)
+		again, err := readRequest(newReader(out.Bytes()), &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}, &set, nil)
 		if err != nil {
 			t.Fatalf("the target would refuse it: %v\n%q", err, out.Bytes())
 		}
@@ -124,7 +124,7 @@ func FuzzConditions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, field, header, value string, raw []byte) {
 		var faults Faults
 		c := planCondition(Condition{Field: field, HTTPHeaderName: header, Values: []string{value}}, "c", &faults)
-		r, err := readRequest(newReader(raw), &p, &set)
+		r, err := readRequest(newReader(raw), &p, &set, nil)
 		if err != nil || len(faults) > 0 {
 			return
 		}

@@ -26,16 +26,30 @@ type h1 struct {
 	bw    *bufio.Writer
 	dog   *watchdog
 
+	client  netip.AddrPort // zero when the connection does not tell
+	address string         // the client's as its requests have it, once one was asked
+
+	asked, sent []field // room for the fields of one request after the other: as they came, and as the target gets them
+
+	late     watchdog // of an answer: see watch
+	gone     func()
+	looked   chan struct{}
+	wakeRead func() // the methods as functions, made once
+	look     func()
+	stopLook func()
+
 	// of the exchange at hand
 	x       *exchange
 	chunked bool // the response is
 	toClose bool // the response ends where the connection does
 	broken  bool
+	limited bool // writes are, by limitWrite
 }
 
 func (s *Server) serveH1(ctx context.Context, state *connState, conn net.Conn, tlsState *tls.ConnectionState) {
 	f := newH1(s, state, conn, tlsState)
 	defer f.dog.disarm()
+	defer f.late.disarm()
 	for first := true; f.one(ctx, first); first = false {
 	}
 }
@@ -46,6 +60,11 @@ func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionS
 		s: s, l: state.l, state: state, conn: m, tls: tlsState, dog: &watchdog{timeout: s.scaled(s.plan.set.idle)},
 		br: bufio.NewReaderSize(m, 8<<10), bw: bufio.NewWriterSize(m, 4<<10),
 	}
+	if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		f.client = addr
+	}
+	f.late.timeout = watchAfter
+	f.wakeRead, f.look, f.stopLook = func() { f.conn.SetReadDeadline(longAgo) }, f.beginLook, f.endLook
 	m.dog.Store(f.dog)
 	s.watch(f.dog, conn)
 	return f
@@ -65,14 +84,14 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		f.conn.Close()
 		return false
 	}
-	f.conn.SetDeadline(time.Time{})
-	f.dog.arm(func() { f.conn.SetReadDeadline(longAgo) })
+	f.conn.clearDeadlines()
+	f.dog.arm(f.wakeRead)
 	start, err := f.br.Peek(1)
 	if !f.s.setIdle(f.state, false) && err == nil {
 		err = net.ErrClosed
 	}
 	if err != nil || f.tls == nil && start[0] == 0x16 && p.TLSOnPlain == "close" {
-		if idle := f.dog.disarm(); first && idle && p.SilentConnection == "408" {
+		if idle := f.dog.pause(); first && idle && p.SilentConnection == "408" {
 			f.refuse(&request{received: time.Now()}, 408)
 			return false
 		}
@@ -80,8 +99,9 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		return false
 	}
 	sent := f.conn.out.Load()
-	req, err := readRequest(f.br, p, &f.s.plan.set)
-	idle := f.dog.disarm()
+	req, err := readRequest(f.br, p, &f.s.plan.set, f.asked)
+	idle := f.dog.pause()
+	f.asked = req.fields[:0]
 	f.fill(req)
 	if err != nil {
 		refused, isRefusal := errors.AsType[*refusal](err)
@@ -106,10 +126,11 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 			f.s.log.Debug("100 not written", "err", err)
 		}
 	}
-	x := &exchange{s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req)}
+	x := &exchange{s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req), fields: f.sent}
 	f.x, f.chunked, f.toClose, f.broken = x, false, false, false
 	x.close = req.close || time.Since(f.state.established) >= f.s.scaled(f.s.plan.set.keepAlive)
 	target := x.run(ctx)
+	f.sent, f.address = x.fields[:0], req.address
 	if target != nil {
 		if p.EarlyBytes == "request" && f.br.Buffered() > 0 {
 			x.lease.release()
@@ -139,9 +160,7 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 
 // fill adds what the connection knows of a request.
 func (f *h1) fill(req *request) {
-	if addr, err := netip.ParseAddrPort(f.conn.RemoteAddr().String()); err == nil {
-		req.client = addr
-	}
+	req.client, req.address = f.client, f.address
 	req.port, req.secure, req.tls, req.mutual, req.set = f.l.port, f.tls != nil, f.tls, f.l.plan.mutual, &f.l.plan.set
 	if req.host == "" { // HTTP/1.0: the balancer puts its own name (ALB-HDR-13)
 		req.host = f.l.dnsName
@@ -176,9 +195,9 @@ func (f *h1) drain(x *exchange) {
 	if x.body.done.Load() || x.close {
 		return
 	}
-	f.dog.arm(func() { f.conn.SetReadDeadline(longAgo) })
+	f.dog.arm(f.wakeRead)
 	discard(x.body, drainLimit+1)
-	f.dog.disarm()
+	f.dog.pause()
 	x.close = !x.body.done.Load()
 }
 

@@ -86,7 +86,7 @@ func askHTTP1(_ context.Context, h *healthCheck, conn net.Conn, host string, lim
 	}
 	br := bufio.NewReaderSize(conn, 4<<10)
 	for range 8 { // interim responses may come first
-		r, err := readResponse(br, http.MethodGet, limit)
+		r, err := readResponse(br, http.MethodGet, limit, nil)
 		if err != nil {
 			return 0, err
 		}

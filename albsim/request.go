@@ -39,13 +39,22 @@ type request struct {
 	close   bool        // the client wants the connection closed behind the response
 
 	client   netip.AddrPort
-	port     int // the listener's, as advertised
+	address  string // the client's, as clientAddress has it, once it was asked for
+	port     int    // the listener's, as advertised
 	secure   bool
 	tls      *tls.ConnectionState
 	mutual   string // the listener's mode
 	set      *listenerSettings
 	received time.Time
 	headSize int64
+}
+
+// clientAddress is the client's as header fields have it, without its port.
+func (r *request) clientAddress() string {
+	if r.address == "" {
+		r.address = r.client.Addr().Unmap().WithZone("").String()
+	}
+	return r.address
 }
 
 // grpc tells whether it is gRPC's, by the media type; gRPC-Web is none.
@@ -72,7 +81,7 @@ func list(fields []field, name string) []string {
 	for _, f := range fields {
 		if f.is(name) {
 			for part := range strings.SplitSeq(f.value, ",") {
-				if part = strings.Trim(part, " \t"); part != "" {
+				if part = trim(part); part != "" {
 					out = append(out, part)
 				}
 			}

@@ -25,24 +25,26 @@ type response struct {
 
 var errBadResponse = errors.New("malformed response")
 
-// readResponse reads one response head, at most limit bytes of it. method is the request's: it decides about the body.
-func readResponse(br *bufio.Reader, method string, limit int) (*response, error) {
-	line, _, err := readLine(br, limit)
+// readResponse reads one response head, at most limit bytes of it. method is the request's: it decides about the body. The
+// fields are written to room where it is large enough.
+func readResponse(br *bufio.Reader, method string, limit int, room []field) (*response, error) {
+	head := headReader{br: br}
+	line, _, err := head.line(limit)
 	if err != nil {
 		return nil, err
 	}
 	total := len(line) + 2
-	r := &response{}
+	r := &response{fields: room[:0]}
 	proto, rest, ok := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
 	status, convErr := strconv.Atoi(code)
 	if !ok || proto != "HTTP/1.1" && proto != "HTTP/1.0" ||
-		len(code) != 3 || convErr != nil || status < 100 || strings.ContainsAny(reason, "\x00\r") {
+		len(code) != 3 || convErr != nil || status < 100 || torn(reason) {
 		return nil, fmt.Errorf("%w: status line %.60q", errBadResponse, line)
 	}
 	r.proto, r.status, r.reason = proto, status, reason
 	for {
-		line, _, err := readLine(br, limit)
+		line, _, err := head.line(limit)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
@@ -56,10 +58,10 @@ func readResponse(br *bufio.Reader, method string, limit int) (*response, error)
 			return nil, fmt.Errorf("%w: head over %d bytes", errBadResponse, limit)
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !validToken(name) || strings.ContainsAny(value, "\x00\r") {
+		if !ok || !validToken(name) || torn(value) {
 			return nil, fmt.Errorf("%w: header line %.60q", errBadResponse, line)
 		}
-		r.fields = append(r.fields, field{name: name, value: strings.Trim(value, " \t")})
+		r.fields = append(r.fields, field{name: name, value: trim(value)})
 	}
 	return r, r.frame(method)
 }

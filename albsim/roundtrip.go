@@ -5,7 +5,6 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
@@ -13,9 +12,9 @@ import (
 // it gave a byte and nothing is lost by trying another.
 func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again bool) {
 	c.dog.Store(x.dog)
-	var stalled atomic.Bool // the idle timeout struck while we waited for the client's body
+	x.stalled.Store(false)
 	x.dog.arm(func() {
-		stalled.Store(x.body != nil && x.body.waiting.Load())
+		x.stalled.Store(x.body != nil && x.body.waiting.Load())
 		c.SetDeadline(longAgo)
 		if x.started.Load() {
 			x.out.cut() // it may be the client that takes nothing
@@ -55,15 +54,15 @@ func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again boo
 		return x.switchProtocols(c, resp, bodySent), false
 	}
 	if err != nil {
-		idle := x.dog.disarm()
+		idle := x.dog.pause()
 		x.endBody(c, bodySent)
 		c.close()
-		return false, x.failed(err, idle, stalled.Load(), c.reused && c.in.Load() == before)
+		return false, x.failed(err, idle, x.stalled.Load(), c.reused && c.in.Load() == before)
 	}
 	x.rec.targetStatus = resp.status
 	whole := x.passOn(resp, bodyReader(c.br, resp.length), c.Conn)
 	complete := x.endBody(c, bodySent)
-	idle := x.dog.disarm()
+	idle := x.dog.pause()
 	if whole && complete && !idle && !resp.close && !x.s.plan.set.parts(x.req.class.tier) && c.br.Buffered() == 0 {
 		x.s.pool.put(c)
 	} else {
@@ -189,10 +188,11 @@ func (x *exchange) limitWait(c *targetConn) (late func() bool) {
 // readHead reads the target's final head. 100 was answered for already; 102 and 103 are the profile's to decide on.
 func (x *exchange) readHead(c *targetConn) (*response, error) {
 	for range 32 {
-		r, err := readResponse(c.br, x.req.method, x.s.plan.profile.MaxResponseHeaders)
+		r, err := readResponse(c.br, x.req.method, x.s.plan.profile.MaxResponseHeaders, c.fields)
 		if err != nil {
 			return nil, err
 		}
+		c.fields = r.fields[:0]
 		if r.status >= 200 || r.status == 101 {
 			return r, nil
 		}
@@ -252,7 +252,7 @@ func (x *exchange) switchProtocols(c *targetConn, r *response, bodySent chan boo
 	if bodySent != nil {
 		whole = <-bodySent // the tunnel begins behind the request, body included; the idle timeout bounds this
 	}
-	idle := x.dog.disarm()
+	idle := x.dog.pause()
 	if idle || !whole || !p.maySwitch(x.req, r) || !x.out.canSwitch() {
 		c.close()
 		x.close = x.close || x.body != nil && !x.body.done.Load()
