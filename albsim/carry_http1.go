@@ -36,11 +36,11 @@ func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []fiel
 			}
 		}
 		x.rec.target = address
-		cut := func() { c.SetDeadline(longAgo) }
-		stop, lost := context.AfterFunc(ctx, cut), context.AfterFunc(l.target.ctx(), cut)
+		x.over.add(c)
+		l.target.work.add(c)
 		switched, again := x.roundTrip(c, fields)
-		stop()
-		lost()
+		x.over.remove(c)
+		l.target.work.remove(c)
 		if !again {
 			if switched {
 				return c

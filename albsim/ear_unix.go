@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net"
 	"syscall"
-
-	"golang.org/x/sys/unix"
 )
 
 // ear finds out whether there is anything to read on a socket, its end included, and leaves it there.
@@ -30,7 +28,7 @@ func newEar(c net.Conn) *ear {
 	}
 	e := &ear{raw: raw}
 	e.listen = func(fd uintptr) bool {
-		_, _, e.err = unix.Recvfrom(int(fd), e.buf[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		_, _, e.err = syscall.Recvfrom(int(fd), e.buf[:], syscall.MSG_PEEK)
 		return true
 	}
 	return e
@@ -38,5 +36,5 @@ func newEar(c net.Conn) *ear {
 
 // quiet is false as well for a socket that is closed or whose read deadline has passed.
 func (e *ear) quiet() bool {
-	return e.raw.Read(e.listen) == nil && errors.Is(e.err, unix.EAGAIN)
+	return e.raw.Read(e.listen) == nil && errors.Is(e.err, syscall.EAGAIN)
 }

@@ -31,7 +31,9 @@ type exchange struct {
 	req *request
 	out front
 	dog *watchdog
-	rec *record
+	rec record
+	// over cuts whoever is at work on the request when the client's connection, or stream, has ended.
+	over *cutSet
 
 	lease *lease // once a target is chosen; a tunnel keeps it
 	// groupStays has the client stay with the lease's group.

@@ -115,11 +115,12 @@ func (s *Server) appendHost(out []field, r *request) []field {
 			return out
 		}
 	}
-	host := strings.ToLower(hostOnly(r.host))
+	var room [64]byte
+	host := appendLower(room[:0], hostOnly(r.host))
 	if standard := r.secure && r.port == 443 || !r.secure && r.port == 80; !standard {
-		host += ":" + strconv.Itoa(r.port)
+		host = strconv.AppendInt(append(host, ':'), int64(r.port), 10)
 	}
-	return append(out, field{name: "Host", value: host})
+	return append(out, field{name: "Host", value: string(host)})
 }
 
 func tlsFields(r *request, set *settings) []field {

@@ -21,8 +21,8 @@ func FuzzReadRequest(f *testing.F) {
 	server := &Server{plan: &plan{profile: p, set: set}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		br := newReader(raw)
-		r, err := readRequest(br, &p, &set, nil)
-		if err != nil {
+		r := &request{}
+		if err := r.read(br, &p, &set); err != nil {
 			return
 		}
 		if r.class.tier == severe {
@@ -40,8 +40,8 @@ func FuzzReadRequest(f *testing.F) {
 			t.Fatal(err)
 		}
 		// What is written must be one head, and read again as the same body: a smuggled second request is a bug.
-		again, err := readRequest(newReader(out.Bytes()), &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}, &set, nil)
-		if err != nil {
+		again, wide := &request{}, &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}
+		if err := again.read(newReader(out.Bytes()), wide, &set); err != nil {
 			t.Fatalf("the target would refuse it: %v\n%q", err, out.Bytes())
 		}
 		if again.length != r.length || again.method != r.method {
@@ -124,8 +124,8 @@ func FuzzConditions(f *testing.F) {
 	f.Fuzz(func(t *testing.T, field, header, value string, raw []byte) {
 		var faults Faults
 		c := planCondition(Condition{Field: field, HTTPHeaderName: header, Values: []string{value}}, "c", &faults)
-		r, err := readRequest(newReader(raw), &p, &set, nil)
-		if err != nil || len(faults) > 0 {
+		r := &request{}
+		if err := r.read(newReader(raw), &p, &set); err != nil || len(faults) > 0 {
 			return
 		}
 		r.client = netip.MustParseAddrPort("127.0.0.1:1")

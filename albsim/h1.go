@@ -29,8 +29,6 @@ type h1 struct {
 	client  netip.AddrPort // zero when the connection does not tell
 	address string         // the client's as its requests have it, once one was asked
 
-	asked, sent []field // room for the fields of one request after the other: as they came, and as the target gets them
-
 	late     watchdog // of an answer: see watch
 	gone     func()
 	looked   chan struct{}
@@ -38,8 +36,9 @@ type h1 struct {
 	look     func()
 	stopLook func()
 
-	// of the exchange at hand
-	x       *exchange
+	// of the exchange at hand, in the memory of the one before
+	req     request
+	x       exchange
 	chunked bool // the response is
 	toClose bool // the response ends where the connection does
 	broken  bool
@@ -99,9 +98,9 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		return false
 	}
 	sent := f.conn.out.Load()
-	req, err := readRequest(f.br, p, &f.s.plan.set, f.asked)
+	req := &f.req
+	err = req.read(f.br, p, &f.s.plan.set)
 	idle := f.dog.pause()
-	f.asked = req.fields[:0]
 	f.fill(req)
 	if err != nil {
 		refused, isRefusal := errors.AsType[*refusal](err)
@@ -126,11 +125,10 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 			f.s.log.Debug("100 not written", "err", err)
 		}
 	}
-	x := &exchange{s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req), fields: f.sent}
-	f.x, f.chunked, f.toClose, f.broken = x, false, false, false
+	x := f.begin(req)
 	x.close = req.close || time.Since(f.state.established) >= f.s.scaled(f.s.plan.set.keepAlive)
 	target := x.run(ctx)
-	f.sent, f.address = x.fields[:0], req.address
+	f.address = req.address
 	if target != nil {
 		if p.EarlyBytes == "request" && f.br.Buffered() > 0 {
 			x.lease.release()
@@ -158,6 +156,15 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 	return true
 }
 
+// begin makes the exchange of a request.
+func (f *h1) begin(req *request) *exchange {
+	f.x = exchange{
+		s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req), over: &f.state.work, fields: f.x.fields[:0],
+	}
+	f.chunked, f.toClose, f.broken = false, false, false
+	return &f.x
+}
+
 // fill adds what the connection knows of a request.
 func (f *h1) fill(req *request) {
 	req.client, req.address = f.client, f.address
@@ -172,8 +179,8 @@ func (f *h1) fill(req *request) {
 
 // refuse answers a request that was never understood, and closes.
 func (f *h1) refuse(req *request, status int) {
-	x := &exchange{s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req), close: true}
-	f.x, f.chunked = x, false
+	x := f.begin(req)
+	x.close = true
 	sent := f.conn.out.Load()
 	x.rec.priority = -1
 	x.page(status)

@@ -87,20 +87,20 @@ func (h *headReader) line(limit int) (line string, bareLF bool, err error) {
 // http09 is a request without version and fields: its answer is a body and the end of the connection.
 const http09 = "HTTP/0.9"
 
-// readRequest reads one request head. The error is a *refusal, or what the connection said. It reads no byte of the body
-// and none behind the head, beyond what stays in br. The fields are written to room where it is large enough.
-func readRequest(br *bufio.Reader, p *Profile, set *settings, room []field) (*request, error) {
-	r := &request{fields: room[:0]}
+// read makes it the request whose head comes next, in the memory of the one before. The error is a *refusal, or what the
+// connection said. It reads no byte of the body and none behind the head, beyond what stays in br.
+func (r *request) read(br *bufio.Reader, p *Profile, set *settings) error {
+	*r = request{fields: r.fields[:0]}
 	head := headReader{br: br}
 	line, bare, err := head.line(p.MaxRequestLine)
 	for blank := 0; err == nil && line == "" && blank < 4; blank++ { // RFC 9112 2.2: ignore empty lines before it
 		line, bare, err = head.line(p.MaxRequestLine)
 	}
 	if errors.Is(err, errLineTooLong) {
-		return r, &refusal{414, ""}
+		return &refusal{414, ""}
 	}
 	if err != nil {
-		return r, err
+		return err
 	}
 	r.received = time.Now()
 	r.headSize = int64(len(line) + 2)
@@ -109,17 +109,17 @@ func readRequest(br *bufio.Reader, p *Profile, set *settings, room []field) (*re
 	}
 	lineErr := r.requestLine(line)
 	if lineErr != nil && (r.method == "" || r.proto == "") {
-		return r, lineErr // not HTTP at all, or of a version without fields: there may be no other line
+		return lineErr // not HTTP at all, or of a version without fields: there may be no other line
 	}
 	if r.proto != http09 {
 		if err := r.readFields(&head, p); err != nil {
-			return r, err
+			return err
 		}
 	}
 	if lineErr != nil {
-		return r, lineErr
+		return lineErr
 	}
-	return r, r.settle(set)
+	return r.settle(set)
 }
 
 // requestLine splits METHOD SP target SP version. A target with a blank in it is only acceptable, hence the outer two.

@@ -188,11 +188,10 @@ func (x *exchange) limitWait(c *targetConn) (late func() bool) {
 // readHead reads the target's final head. 100 was answered for already; 102 and 103 are the profile's to decide on.
 func (x *exchange) readHead(c *targetConn) (*response, error) {
 	for range 32 {
-		r, err := readResponse(c.br, x.req.method, x.s.plan.profile.MaxResponseHeaders, c.fields)
-		if err != nil {
+		r := &c.answer
+		if err := r.read(c.br, x.req.method, x.s.plan.profile.MaxResponseHeaders); err != nil {
 			return nil, err
 		}
-		c.fields = r.fields[:0]
 		if r.status >= 200 || r.status == 101 {
 			return r, nil
 		}

@@ -24,7 +24,7 @@ type targetConn struct {
 	br     *bufio.Reader
 	bw     *bufio.Writer
 	reused bool
-	fields []field // room for those of an answer
+	answer response // the last
 
 	later   watchdog      // has the pool begin a watcher
 	look    func()        // which that calls
