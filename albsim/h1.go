@@ -83,6 +83,7 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		f.conn.Close()
 		return false
 	}
+	f.req, f.x = request{fields: roomOf(f.req.fields)}, exchange{fields: roomOf(f.x.fields)} // an idle client holds no head
 	f.conn.clearDeadlines()
 	f.dog.arm(f.wakeRead)
 	start, err := f.br.Peek(1)

@@ -90,7 +90,7 @@ const http09 = "HTTP/0.9"
 // read makes it the request whose head comes next, in the memory of the one before. The error is a *refusal, or what the
 // connection said. It reads no byte of the body and none behind the head, beyond what stays in br.
 func (r *request) read(br *bufio.Reader, p *Profile, set *settings) error {
-	*r = request{fields: r.fields[:0]}
+	*r = request{fields: roomOf(r.fields)}
 	head := headReader{br: br}
 	line, bare, err := head.line(p.MaxRequestLine)
 	for blank := 0; err == nil && line == "" && blank < 4; blank++ { // RFC 9112 2.2: ignore empty lines before it

@@ -63,6 +63,7 @@ func (c *targetConn) askable() bool { return c.ear != nil && !c.wire.b.on.Load()
 // put takes a connection whose last response was read to its end.
 func (p *pool) put(c *targetConn) {
 	c.dog.Store(nil)
+	c.answer = response{fields: roomOf(c.answer.fields)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle[c.key]) >= p.limit {

@@ -49,6 +49,19 @@ type request struct {
 	headSize int64
 }
 
+// usualFields is more than most heads have.
+const usualFields = 64
+
+// roomOf is the memory of fields that are done with, for the next ones: none if it is large, or one huge head would cost its
+// memory for as long as the connection stands.
+func roomOf(fields []field) []field {
+	if cap(fields) > usualFields {
+		return nil
+	}
+	clear(fields[:cap(fields)])
+	return fields[:0]
+}
+
 // clientAddress is the client's as header fields have it, without its port.
 func (r *request) clientAddress() string {
 	if r.address == "" {

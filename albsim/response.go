@@ -28,7 +28,7 @@ var errBadResponse = errors.New("malformed response")
 // read makes it the response whose head comes next, in the memory of the one before, at most limit bytes of it. method is the
 // request's: it decides about the body.
 func (r *response) read(br *bufio.Reader, method string, limit int) error {
-	*r = response{fields: r.fields[:0]}
+	*r = response{fields: roomOf(r.fields)}
 	head := headReader{br: br}
 	line, _, err := head.line(limit)
 	if err != nil {
