@@ -38,14 +38,18 @@ func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []fiel
 		x.rec.target = address
 		x.over.add(c)
 		l.target.work.add(c)
-		switched, again := x.roundTrip(c, fields)
+		end := x.roundTrip(c, fields)
 		x.over.remove(c)
-		l.target.work.remove(c)
-		if !again {
-			if switched {
-				return c
-			}
-			return nil
+		l.target.work.remove(c) // before the pool has it: the next request to take it adds it again
+		switch end {
+		case again:
+			continue
+		case switched:
+			return c
+		case reusable:
+			x.s.pool.put(c)
+		default:
 		}
+		return nil
 	}
 }

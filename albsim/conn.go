@@ -81,7 +81,6 @@ type meteredConn struct {
 	net.Conn
 	dog     atomic.Pointer[watchdog]
 	in, out atomic.Int64
-	timed   atomic.Bool // a deadline was set since clearDeadlines
 }
 
 func (c *meteredConn) Read(p []byte) (int, error) {
@@ -100,28 +99,6 @@ func (c *meteredConn) Write(p []byte) (int, error) {
 		c.dog.Load().touch()
 	}
 	return n, err
-}
-
-func (c *meteredConn) SetDeadline(t time.Time) error {
-	defer c.timed.Store(true)
-	return c.Conn.SetDeadline(t)
-}
-
-func (c *meteredConn) SetReadDeadline(t time.Time) error {
-	defer c.timed.Store(true)
-	return c.Conn.SetReadDeadline(t)
-}
-
-func (c *meteredConn) SetWriteDeadline(t time.Time) error {
-	defer c.timed.Store(true)
-	return c.Conn.SetWriteDeadline(t)
-}
-
-// clearDeadlines takes deadlines back, where there are any: most requests need none.
-func (c *meteredConn) clearDeadlines() {
-	if c.timed.Swap(false) {
-		c.Conn.SetDeadline(time.Time{})
-	}
 }
 
 // NetConn is what the bytes go through below.

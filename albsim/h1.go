@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -42,7 +43,8 @@ type h1 struct {
 	chunked bool // the response is
 	toClose bool // the response ends where the connection does
 	broken  bool
-	limited bool // writes are, by limitWrite
+	limited bool        // writes are, by limitWrite
+	timed   atomic.Bool // a deadline may be left over
 }
 
 func (s *Server) serveH1(ctx context.Context, state *connState, conn net.Conn, tlsState *tls.ConnectionState) {
@@ -63,7 +65,7 @@ func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionS
 		f.client = addr
 	}
 	f.late.timeout = watchAfter
-	f.wakeRead, f.look, f.stopLook = func() { f.conn.SetReadDeadline(longAgo) }, f.beginLook, f.endLook
+	f.wakeRead, f.look, f.stopLook = f.stopBody, f.beginLook, f.endLook
 	m.dog.Store(f.dog)
 	s.watch(f.dog, conn)
 	return f
@@ -84,7 +86,9 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		return false
 	}
 	f.req, f.x = request{fields: roomOf(f.req.fields)}, exchange{fields: roomOf(f.x.fields)} // an idle client holds no head
-	f.conn.clearDeadlines()
+	if f.timed.Swap(false) {
+		f.conn.SetDeadline(time.Time{})
+	}
 	f.dog.arm(f.wakeRead)
 	start, err := f.br.Peek(1)
 	if !f.s.setIdle(f.state, false) && err == nil {

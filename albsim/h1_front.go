@@ -55,6 +55,7 @@ func (f *h1) limitWrite(limited bool) {
 	switch {
 	case limited:
 		f.conn.SetWriteDeadline(time.Now().Add(f.dog.timeout))
+		f.timed.Store(true)
 	case f.limited:
 		f.conn.SetWriteDeadline(time.Time{})
 	}
@@ -119,9 +120,15 @@ func (f *h1) abandon() { f.broken = true }
 
 func (f *h1) canSwitch() bool { return true }
 
-func (f *h1) stopBody() { f.conn.SetReadDeadline(longAgo) }
+func (f *h1) stopBody() {
+	f.conn.SetReadDeadline(longAgo)
+	f.timed.Store(true)
+}
 
-func (f *h1) cut() { f.conn.SetDeadline(longAgo) }
+func (f *h1) cut() {
+	f.conn.SetDeadline(longAgo)
+	f.timed.Store(true)
+}
 
 // watchAfter is how long an answer may take before anybody looks whether the client is still there: most are quicker, and a goroutine
 // for each would cost as much as the rest of the request.

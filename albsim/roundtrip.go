@@ -8,9 +8,19 @@ import (
 	"time"
 )
 
-// roundTrip sends the request and passes the answer on. again is true when a connection from the pool proved dead before
+// legEnd is what becomes of a target's connection behind a round trip.
+type legEnd int
+
+const (
+	spent    legEnd = iota // it is closed
+	reusable               // the pool may have it
+	switched               // it is a tunnel's
+	again                  // it is closed, and the request goes to another
+)
+
+// roundTrip sends the request and passes the answer on. It ends with again when a connection from the pool proved dead before
 // it gave a byte and nothing is lost by trying another.
-func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again bool) {
+func (x *exchange) roundTrip(c *targetConn, fields []field) legEnd {
 	c.dog.Store(x.dog)
 	x.stalled.Store(false)
 	x.dog.arm(func() {
@@ -51,24 +61,29 @@ func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again boo
 	x.rec.targetTime = time.Since(begun)
 	stopWatch()
 	if err == nil && resp.status == 101 {
-		return x.switchProtocols(c, resp, bodySent), false
+		if x.switchProtocols(c, resp, bodySent) {
+			return switched
+		}
+		return spent
 	}
 	if err != nil {
 		idle := x.dog.pause()
 		x.endBody(c, bodySent)
 		c.close()
-		return false, x.failed(err, idle, x.stalled.Load(), c.reused && c.in.Load() == before)
+		if x.failed(err, idle, x.stalled.Load(), c.reused && c.in.Load() == before) {
+			return again
+		}
+		return spent
 	}
 	x.rec.targetStatus = resp.status
 	whole := x.passOn(resp, bodyReader(c.br, resp.length), c.Conn)
 	complete := x.endBody(c, bodySent)
 	idle := x.dog.pause()
 	if whole && complete && !idle && !resp.close && !x.s.plan.set.parts(x.req.class.tier) && c.br.Buffered() == 0 {
-		x.s.pool.put(c)
-	} else {
-		c.close()
+		return reusable
 	}
-	return false, false
+	c.close()
+	return spent
 }
 
 // failed turns an exchange without a response into a status, or into another try. silent says that the connection was one
