@@ -29,7 +29,10 @@ const (
 // The ways in.
 const (
 	viaPassthrough = "passthrough"
-	viaUpgrade     = "upgrade"  // Upgrade: alpn over plaintext, and a passthrough ClientHello inside
+	viaUpgrade     = "upgrade"   // Upgrade: alpn over plaintext, and a passthrough ClientHello inside
+	viaWebSocket   = "websocket" // the same with Upgrade: websocket, for idle tunnels, and
+	viaUpgradeTLS  = "tls+alpn"  // with either upgrade in TLS
+	viaFramedTLS   = "tls+websocket"
 	viaTLS         = "tls"      // the router terminates
 	viaBalancer    = "balancer" // HTTPS to a load balancer; a tunnel is a WebSocket upgrade through it
 )
@@ -131,7 +134,7 @@ type opener struct {
 
 func newOpener(j job) (*opener, error) {
 	name := j.Service + passDomain
-	if j.Via != viaPassthrough && j.Via != viaUpgrade {
+	if j.Via == viaTLS || j.Via == viaBalancer {
 		name = j.Service + termDomain
 	}
 	// X25519 is pinned: Go prefers a hybrid that OpenSSL 3.0 does not have and that costs half as much again.
@@ -151,6 +154,12 @@ func (o *opener) open() (tunnel, error) {
 		return o.openTLS()
 	case viaBalancer:
 		return o.openUpgraded()
+	case viaWebSocket:
+		return o.openLayered("websocket", false)
+	case viaUpgradeTLS:
+		return o.openLayered("alpn", true)
+	case viaFramedTLS:
+		return o.openLayered("websocket", true)
 	}
 	s, err := dial(o.Addr)
 	if err != nil {
@@ -165,7 +174,7 @@ func (o *opener) open() (tunnel, error) {
 
 func (o *opener) greet(s socket) error {
 	if o.Via == viaUpgrade {
-		if err := upgrade(s, "bench.test", "alpn"); err != nil {
+		if err := askUpgrade(s, "bench.test", "alpn"); err != nil {
 			return fmt.Errorf("upgrade: %w", err)
 		}
 	}
@@ -181,8 +190,8 @@ func (o *opener) greet(s socket) error {
 	return nil
 }
 
-// upgrade reads the head of the answer byte by byte: what follows is the tunnel's.
-func upgrade(s io.ReadWriter, host, token string) error {
+// askUpgrade reads the head of the answer byte by byte: what follows is the tunnel's.
+func askUpgrade(s io.ReadWriter, host, token string) error {
 	request := "GET " + upgradePath + " HTTP/1.1\r\nHost: " + host + "\r\nConnection: Upgrade\r\nUpgrade: " + token + "\r\n" +
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" // the key of RFC 6455; alpn does without
 	if _, err := s.Write([]byte(request)); err != nil {

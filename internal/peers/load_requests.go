@@ -95,7 +95,7 @@ func (o *opener) openUpgraded() (tunnel, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err = upgrade(t, o.config.ServerName, "websocket"); err == nil {
+	if err = askUpgrade(t, o.config.ServerName, "websocket"); err == nil {
 		err = echoOne(t, make([]byte, message))
 	}
 	if err != nil {

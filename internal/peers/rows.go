@@ -125,6 +125,18 @@ func table(o options) []row {
 		row{name: "idle upgrade", arms: []string{ours}, rounds: 1, fresh: true, job: upgraded, figures: []figure{
 			{"KiB/tunnel", memory, &target{limit: 1.2}}, two,
 		}},
+	)
+	// Not in the table, for want of peers that could do the same.
+	for _, way := range []struct{ name, via string }{
+		{"idle websocket", viaWebSocket}, {"idle upgrade in TLS", viaUpgradeTLS}, {"idle websocket in TLS", viaFramedTLS},
+	} {
+		layered := still
+		layered.Via = way.via
+		rows = append(rows, row{name: way.name, arms: []string{ours}, rounds: 1, fresh: true, job: layered, figures: []figure{
+			{"KiB/tunnel", memory, nil}, two,
+		}})
+	}
+	rows = append(rows,
 		row{name: "idle terminated", arms: []string{ours, haproxyPlain, nginxPlain}, rounds: 1, fresh: true, job: terminated, figures: []figure{
 			{"KiB/tunnel", memory, &target{limit: 15}}, {"fds/tunnel", fds, nil},
 		}},

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/refimpl/sourceaddr"
+	"github.com/tlsroute/tlsroute-bench/refimpl/splice"
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
 
@@ -27,6 +28,7 @@ const usualHeader = 4 << 10
 // http serves requests until one of them turns conn into a tunnel. Whatever is said here, the upgrade path is all there is.
 func (c *session) http(conn net.Conn, depth int) {
 	c.end(outcomeHTTP, "no upgrade asked for")
+	conn = splice.Prepare(conn) // a tunnel's keep-alive will write on its own
 	br := bufio.NewReaderSize(conn, min(usualHeader, c.policy.config.Limits.HeaderBytes))
 	for served := 0; ; served++ {
 		if !c.await(conn, br, served) {

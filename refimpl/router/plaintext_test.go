@@ -137,11 +137,11 @@ func TestH2WithoutTLSIsAnsweredLikeH2WithTLS(t *testing.T) {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)
 	for _, transport := range []string{"direct", "websocket"} {
-		rt := &http.Transport{
-			Protocols:   protocols,
-			DialContext: func(context.Context, string, string) (net.Conn, error) { return b.stream(t, transport), nil },
-		}
 		for path, want := range map[string]int{"/": http.StatusNotFound, DefaultUpgradePath: http.StatusHTTPVersionNotSupported} {
+			rt := &http.Transport{ // one a request: it would dial for a second one and not wait for it to be done
+				Protocols:   protocols,
+				DialContext: func(context.Context, string, string) (net.Conn, error) { return b.stream(t, transport), nil },
+			}
 			request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+ownName+path, http.NoBody)
 			if err != nil {
 				t.Fatal(err)
@@ -154,8 +154,8 @@ func TestH2WithoutTLSIsAnsweredLikeH2WithTLS(t *testing.T) {
 			if resp.ProtoMajor != 2 || resp.StatusCode != want {
 				t.Errorf("%s %s: HTTP/%d status %d, want %d", transport, path, resp.ProtoMajor, resp.StatusCode, want)
 			}
+			rt.CloseIdleConnections()
 		}
-		rt.CloseIdleConnections()
 		b.log.wait(t, "outcome=http", "no upgrade possible")
 	}
 }

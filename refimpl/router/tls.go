@@ -109,7 +109,7 @@ func (c *session) handshake(conn net.Conn, t *terminator, alpn string, event Hel
 func (c *session) terminate(secure *tls.Conn, r Route, alpn string) {
 	var client net.Conn = secure
 	if strings.HasSuffix(alpn, PingSuffix) {
-		client = upgrade.PingConn(secure, time.Duration(c.policy.config.Upgrade.PingInterval))
+		client = upgrade.PingConn(splice.Prepare(secure), time.Duration(c.policy.config.Upgrade.PingInterval))
 	}
 	c.connect(client, secure, r)
 }

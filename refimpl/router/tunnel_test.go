@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -228,6 +229,44 @@ func TestTunnelsSurvivePastDeadlines(t *testing.T) {
 		roundTrip(t, conn, "after")
 		<-b.hellos
 	}
+}
+
+// An idle tunnel has no goroutine, whatever its layers: the loop carries it.
+func TestIdleTunnelsHaveNoGoroutine(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("elsewhere tunnels are carried by splice.Join")
+	}
+	back := echoBackend(t, "echo")
+	through := echoRoute(back.addr)
+	through.Name, through.SNI, through.ALPN, through.Mode = "through", []string{"through.routes.example.test"}, nil, ModePassthrough
+	b := startRouter(t, Config{Routes: []Route{echoRoute(back.addr), through}})
+	for _, transport := range transports {
+		conn := secure(t, b.stream(t, transport), b.clientConfig("echo.routes.example.test", "echo"))
+		readLine(t, conn)
+		roundTrip(t, conn, "terminated")
+		<-b.hellos
+		passed := b.stream(t, transport)
+		if _, err := passed.Write(helloBytes(t, "through.routes.example.test")); err != nil {
+			t.Fatal(err)
+		}
+		readLine(t, passed)
+		<-b.hellos
+	}
+	var serving []string
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) {
+		stacks := make([]byte, 4<<20)
+		stacks = stacks[:runtime.Stack(stacks, true)]
+		serving = serving[:0]
+		for goroutine := range strings.SplitSeq(string(stacks), "\n\n") {
+			if strings.Contains(goroutine, "router.(*session)") || strings.Contains(goroutine, "splice.(*join)") {
+				serving = append(serving, goroutine)
+			}
+		}
+		if len(serving) == 0 {
+			return
+		}
+	}
+	t.Errorf("%d goroutines for %d idle tunnels, such as\n%s", len(serving), 2*len(transports), serving[0])
 }
 
 func TestBulkCrossesUnchanged(t *testing.T) {

@@ -22,10 +22,11 @@ type opening struct {
 }
 
 func (l *Loop) dial(client net.Conn, d Dial) *Taken {
-	tcp := carried(client)
-	if tcp == nil {
+	from := carried(client)
+	if !from.hold() {
 		return nil
 	}
+	defer from.free()
 	fd, err := connect(d)
 	if err != nil {
 		return nil //nolint:nilerr // whoever dials in the usual way meets it too
@@ -35,26 +36,20 @@ func (l *Loop) dial(client net.Conn, d Dial) *Taken {
 		unix.Close(fd)
 		return nil //nolint:nilerr // no descriptors for an epoll instance, or the loop is closed
 	}
-	taken, err := detach(tcp)
+	taken, err := detach(from.tcp)
 	if err != nil {
 		unix.Close(fd)
 		return nil //nolint:nilerr // no descriptors
 	}
 	x := &pair{opening: &opening{to: d.To, timeout: d.Timeout, connected: d.Connected, refused: d.Refused}}
-	x.ends[0].fd, x.ends[1].fd = taken, fd
-	x.ends[0].writable, x.ends[0].unasked = true, true
-	var held []byte
-	if secure, watched := session(client); secure != nil {
-		x.ends[0].over(secure, watched)
-	} else {
-		_, held = peel(client)
-	}
-	x.ends[0].pending = held
+	x.ends[1].fd = fd
+	h := &x.ends[0]
+	h.seat(from, taken)
+	h.writable, h.unasked = true, !h.framed // layers that write on their own may need the event at any time
 	if before := len(d.Before); before > 0 {
-		x.ends[0].pending = slices.Concat(d.Before, held)
-		x.ends[0].moved, x.opening.before = -int64(before), before // it is none of the client's bytes
+		h.pending = slices.Concat(d.Before, h.pending)
+		h.moved, x.opening.before = -int64(before), before // it is none of the client's bytes
 	}
-	tcp.Close()
 	return &Taken{poller: p, pair: x}
 }
 
@@ -89,8 +84,8 @@ func (p *poller) await(x *pair) {
 	if x.opening != nil {
 		x.opening.timer = time.AfterFunc(x.opening.timeout, func() {
 			p.mu.Lock()
+			defer p.mu.Unlock()
 			p.late = append(p.late, x)
-			p.mu.Unlock()
 			p.rouse()
 		})
 	}

@@ -1,8 +1,8 @@
 package splice
 
 import (
-	"crypto/tls"
 	"errors"
+	"net"
 	"os"
 	"syscall"
 
@@ -22,10 +22,11 @@ type half struct {
 	unasked  bool  // no event says that there is room to write
 	full     uint8 // so many reads in a row have filled the buffer
 
-	// Of an end that is a TLS session; nil for plain TCP.
-	tls     *tls.Conn
-	watched *Watched
-	sock    *sock
+	// Of an end in layers; nil for a socket alone.
+	top     net.Conn
+	base    *base
+	framed  bool // there is a Framer
+	waiting bool // which was told that somebody waits
 
 	pending []byte            // read from here, not yet taken by the other end
 	buf     *[bufferSize]byte // of the pool, holds pending; nil when pending is what was held before
@@ -47,8 +48,8 @@ func (h *half) events() uint32 {
 
 // write returns fewer bytes than p has, and no error, when dst is full.
 func write(dst *half, p []byte) (sent int, err error) {
-	if dst.tls != nil {
-		n, err := dst.tls.Write(p)
+	if dst.top != nil {
+		n, err := dst.top.Write(p)
 		dst.writable = !dst.keeps()
 		if err != nil {
 			return n, dst.gone("write", err)
@@ -83,8 +84,8 @@ func (h *half) gone(call string, err error) error {
 	return err
 }
 
-// keeps tells whether records wait for room in the kernel.
-func (h *half) keeps() bool { return h.sock != nil && len(h.sock.out) > 0 }
+// keeps tells whether what layers have written waits for room in the kernel.
+func (h *half) keeps() bool { return h.base != nil && h.base.keeps() }
 
 func (h *half) holds() bool { return len(h.pending) > 0 || h.pipe != nil }
 
@@ -97,6 +98,10 @@ func (h *half) release() {
 }
 
 func (h *half) abort() {
+	if h.base != nil {
+		h.base.regain(nil) // before others can get the descriptor's number
+		defer h.top.Close()
+	}
 	_ = unix.SetsockoptLinger(h.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1}) // it cannot fail on a socket
 	unix.Close(h.fd)
 }

@@ -35,6 +35,26 @@ type holder interface {
 	Unwrap() net.Conn
 }
 
+// A Framer is a layer with bytes of its own among those of the tunnel. A [Loop] carries a stack with one when [Prepare] has been under it.
+type Framer interface {
+	Unwrap() net.Conn
+	// Resumes promises that a Read goes on where it was when the layer below had nothing, which is a net.Error with Temporary and
+	// Timeout, and that nobody but the owner reads.
+	Resumes() bool
+	// Waits tells whether the owner waits for bytes from now on. A Read is a wait as well, while it lasts.
+	Waits(yes bool)
+}
+
+// lowestWatched is the lowest WatchEOF of a stack, nil when it has none.
+func lowestWatched(conn net.Conn) (lowest *Watched) {
+	for c := conn; c != nil; c = below(c) {
+		if w, ok := c.(*Watched); ok {
+			lowest = w
+		}
+	}
+	return lowest
+}
+
 // peel takes the bytes held by the top layers and returns the first layer that does more than hold.
 func peel(conn net.Conn) (rest net.Conn, held []byte) {
 	for {

@@ -9,7 +9,7 @@ import (
 )
 
 // Loop moves the bytes of many tunnels without a goroutine for any of them: an idle tunnel between two TCP sockets is two
-// descriptors and a few hundred bytes, and with TLS at an end what crypto/tls needs besides. What it means for a tunnel to end is what it
+// descriptors and a few hundred bytes, and with layers at an end what these need besides. What it means for a tunnel to end is what it
 // means to [Join], which takes over when one ends in any other way than cleanly.
 //
 // The zero value is ready; its goroutines start with the first tunnel.
@@ -30,8 +30,8 @@ type Taken struct {
 	pair   *pair
 }
 
-// Take takes two connections over if each is TCP, or a tls.Conn on WatchEOF on TCP, under layers that only hold bytes, and if the system
-// has a way; otherwise it returns nil, and nothing has changed. What it has taken is nobody else's to read, write or close any more, and
+// Take takes two connections over if each is TCP, or layers on TCP, and if the system has a way. The layers may be a tls.Conn on WatchEOF, a
+// [Framer] that was put on what [Prepare] returned, and those that only hold bytes, in any order; otherwise it returns nil, and nothing has changed. What it has taken is nobody else's to read, write or close any more, and
 // does nothing before [Taken.Start].
 func (l *Loop) Take(a, b net.Conn) *Taken { return l.take(a, b) }
 

@@ -28,6 +28,7 @@ type poller struct {
 	free    []int32
 	stopped bool
 	late    []*pair // whose time to connect is over
+	stirred []stir  // whose layers want to be read
 	ended   []ended // whose owners are still to be told
 
 	again   []*pair // of the goroutine alone: tunnels that have used up their turn
@@ -53,44 +54,32 @@ type pair struct {
 }
 
 func (l *Loop) take(a, b net.Conn) *Taken {
-	ta, tb := carried(a), carried(b)
-	if ta == nil || tb == nil {
+	ca, cb := carried(a), carried(b)
+	if !ca.hold() {
 		return nil
 	}
+	defer ca.free()
+	if !cb.hold() {
+		return nil
+	}
+	defer cb.free()
 	p, err := l.poller()
 	if err != nil {
 		return nil //nolint:nilerr // no descriptors for an epoll instance: the tunnel is Join's
 	}
-	fa, err := detach(ta)
+	fa, err := detach(ca.tcp)
 	if err != nil {
 		return nil //nolint:nilerr // the same
 	}
-	fb, err := detach(tb)
+	fb, err := detach(cb.tcp)
 	if err != nil {
 		unix.Close(fa)
 		return nil
 	}
 	x := &pair{}
-	x.ends[0].fd, x.ends[1].fd = fa, fb
-	for i, conn := range []net.Conn{a, b} {
-		h := &x.ends[i]
-		if secure, watched := session(conn); secure != nil {
-			h.over(secure, watched)
-		} else {
-			_, h.pending = peel(conn)
-		}
-	}
-	ta.Close()
-	tb.Close()
+	x.ends[0].seat(ca, fa)
+	x.ends[1].seat(cb, fb)
 	return &Taken{poller: p, pair: x}
-}
-
-// carried is the TCP connection of an end that the loop can carry, plain or under TLS.
-func carried(conn net.Conn) *net.TCPConn {
-	if _, watched := session(conn); watched != nil {
-		conn = watched.Conn
-	}
-	return bottom(conn)
 }
 
 // detach returns a descriptor of the socket that the Go runtime does not know, and which survives the Close of conn.
@@ -198,6 +187,9 @@ func (p *poller) add(x *pair) {
 		}
 		p.await(x)
 		for side := range x.ends {
+			p.listen(x, side)
+		}
+		for side := range x.ends {
 			// It fails for want of kernel memory or of fs.epoll.max_user_watches.
 			if err := p.watch(unix.EPOLL_CTL_ADD, x, side); err != nil {
 				p.forget(x)
@@ -222,16 +214,39 @@ func (p *poller) watch(op int, x *pair, side int) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(p.epoll, op, x.ends[side].fd, &event))
 }
 
+// stir names an end whose layers want to be read though nothing has come.
+type stir struct {
+	pair *pair
+	side int
+}
+
+// listen lets the layers of an end stir the loop.
+func (p *poller) listen(x *pair, side int) {
+	if !x.ends[side].framed {
+		return
+	}
+	wake := func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.stirred = append(p.stirred, stir{x, side})
+		p.rouse()
+	}
+	x.ends[side].base.wake.Store(&wake)
+}
+
 // stop makes run reset every tunnel and return.
 func (p *poller) stop() {
 	p.mu.Lock()
-	p.stopped = true
-	p.mu.Unlock()
+	defer p.mu.Unlock()
 	p.rouse()
+	p.stopped = true
 }
 
-// rouse makes run look up.
+// rouse makes run look up; mu is held, or run might have returned.
 func (p *poller) rouse() {
+	if p.stopped {
+		return
+	}
 	one := [8]byte{1}
 	_, _ = unix.Write(p.wake, one[:]) // it can only be full already
 }
@@ -252,6 +267,8 @@ func (p *poller) run() {
 			}
 		}
 		stopped, late := p.stopped, len(p.late) > 0
+		stirred := p.stirred
+		p.stirred = nil
 		p.mu.Unlock()
 		if stopped {
 			p.abortAll()
@@ -266,6 +283,12 @@ func (p *poller) run() {
 			// One that has come to its end in this round is in named still.
 			if x := named[i]; x != nil && !x.gone && p.note(x, int(events[i].Fd&1), events[i].Events) {
 				p.pump(x)
+			}
+		}
+		for _, s := range stirred {
+			if !s.pair.gone {
+				s.pair.ends[s.side].readable = true
+				p.pump(s.pair)
 			}
 		}
 		for _, x := range turn {

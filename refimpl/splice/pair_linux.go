@@ -31,11 +31,12 @@ func (p *poller) note(x *pair, side int, events uint32) bool {
 		h.writable = true // the next write says why
 	}
 	if h.writable && h.keeps() {
-		if err := h.sock.flush(); err != nil {
+		if err := h.base.flush(); err != nil {
 			p.fail(x, failure{side: side, err: h.gone("write", err)})
 			return false
 		}
 		h.writable = !h.keeps()
+		h.readable = true // it may have owed too much to read
 	}
 	if events&unix.EPOLLERR != 0 {
 		if f := x.late(side); f != nil {
@@ -73,7 +74,7 @@ func (p *poller) pump(x *pair) {
 	if !x.ends[0].told || !x.ends[1].told || x.ends[0].keeps() || x.ends[1].keeps() {
 		return
 	}
-	if x.ends[0].tls != nil || x.ends[1].tls != nil {
+	if x.ends[0].top != nil || x.ends[1].top != nil {
 		p.leave(x, func() Report { return p.loop.bidFarewell(x) })
 		return
 	}
@@ -92,6 +93,7 @@ func (p *poller) move(x *pair, side int) *failure {
 		case src.holds():
 			if !dst.writable {
 				p.mute(x, side)
+				src.waits(false)
 				return p.ask(x, 1-side)
 			}
 			if err := p.flush(src, dst); err != nil {
@@ -102,8 +104,10 @@ func (p *poller) move(x *pair, side int) *failure {
 		case src.ended:
 			return x.tell(side)
 		case !dst.writable:
+			src.waits(false)
 			return p.ask(x, 1-side)
 		case !src.readable:
+			src.waits(true)
 			return nil
 		case left == 0:
 			if !x.queued {
@@ -123,16 +127,16 @@ func (p *poller) move(x *pair, side int) *failure {
 // tell passes an end on.
 func (x *pair) tell(side int) *failure {
 	src, dst := &x.ends[side], &x.ends[1-side]
-	if src.refused && src.tls == nil { // TLS says for itself how it ended
+	if src.refused && src.top == nil { // a base says for itself how it ended
 		return &failure{side: side, read: true, err: syscall.ECONNRESET}
 	}
 	src.told = true
 	var err error
 	switch {
-	case dst.tls != nil:
-		err = dst.tls.CloseWrite()
+	case dst.top != nil:
+		err = CloseWrite(dst.top)
 		dst.writable = !dst.keeps()
-	case dst.told && src.tls == nil:
+	case dst.told && src.top == nil:
 		return nil // both sockets are closed next, which says it too
 	default:
 		err = os.NewSyscallError("shutdown", rawShutdown(dst.fd))
@@ -147,10 +151,10 @@ func (x *pair) tell(side int) *failure {
 // splice(2) costs more than it saves.
 func (p *poller) fill(x *pair, side int) *failure {
 	src, dst := &x.ends[side], &x.ends[1-side]
-	if src.tls != nil {
-		return p.fillTLS(x, side)
+	if src.top != nil {
+		return p.fillStack(x, side)
 	}
-	if src.full >= bulkReads && dst.tls == nil {
+	if src.full >= bulkReads && dst.top == nil {
 		if pipe := p.pipes.get(); pipe != nil {
 			return p.fillPipe(x, side, pipe)
 		}

@@ -1,12 +1,10 @@
 package splice
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -75,7 +73,9 @@ func (l *Loop) resume(x *pair, f failure) Report {
 	if !f.late {
 		j.over[from] = true
 	}
-	x.ends[1-f.side].sendKept(l.ctx, back.dst.tcp)
+	if kept := x.ends[1-f.side].base; kept != nil {
+		kept.sendKept(l.ctx)
+	}
 	if !f.read && !j.over[back] {
 		j.copies.Go(func() { j.run(back) }) // what it said before is perhaps still to be read
 	}
@@ -111,23 +111,6 @@ func (x *pair) join() (*join, error) {
 	return j, nil
 }
 
-// sendKept sends the records that were kept, as long as the peer takes some.
-func (h *half) sendKept(ctx context.Context, conn *net.TCPConn) {
-	if !h.keeps() {
-		return
-	}
-	defer conn.SetWriteDeadline(time.Time{})
-	out := h.sock.out
-	for until := time.Now().Add(drainMost); len(out) > 0 && ctx.Err() == nil && time.Now().Before(until); {
-		conn.SetWriteDeadline(time.Now().Add(drainStall))
-		n, err := conn.Write(out)
-		out = out[n:]
-		if err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded)) {
-			return
-		}
-	}
-}
-
 // conn gives the socket back to the Go runtime, and to its session. When that fails it is reset.
 func (h *half) conn() (net.Conn, error) {
 	file := os.NewFile(uintptr(h.fd), "tcp")
@@ -135,15 +118,19 @@ func (h *half) conn() (net.Conn, error) {
 	if err != nil {
 		_ = unix.SetsockoptLinger(h.fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 	}
-	file.Close()
-	if err != nil || h.tls == nil {
+	tcp, _ := conn.(*net.TCPConn) // what else would it be
+	if h.base == nil {
+		file.Close()
 		return conn, err
 	}
-	h.watched.Conn = conn
-	if len(h.sock.held) > 0 {
-		h.watched.Conn = &ahead{conn, h.sock.held}
+	h.base.wake.Store(nil)
+	h.base.regain(tcp) // before others can get the descriptor's number
+	file.Close()
+	if err != nil {
+		h.top.Close()
+		return nil, err
 	}
-	return h.tls, nil
+	return h.top, nil
 }
 
 // ahead gives back bytes that were read too early.

@@ -121,6 +121,9 @@ func (c *pingConn) Write(p []byte) (int, error) {
 	})
 }
 
+// Resumes says that a loop may carry the tunnel (splice.Framer): Read keeps all it knows, and nobody else reads.
+func (c *pingConn) Resumes() bool { return true }
+
 // CloseWrite half-closes the connection below.
 func (c *pingConn) CloseWrite() error {
 	if err := c.out.shut(nil); err != nil {
@@ -143,6 +146,9 @@ func (b *base) init(conn net.Conn, first []byte) {
 	b.conn, b.in.conn, b.in.buf, b.in.pulse, b.out.conn = conn, conn, first, &b.out.pulse, conn
 }
 
+// Waits is for a loop that carries the tunnel (splice.Framer): there a Read does not last while nothing comes.
+func (b *base) Waits(yes bool) { b.out.pulse.reading.Store(yes) }
+
 // Unwrap returns the connection below, for its addresses and its end. Its bytes are frames: it must not be read or written.
 func (b *base) Unwrap() net.Conn                   { return b.conn }
 func (b *base) LocalAddr() net.Addr                { return b.conn.LocalAddr() }
@@ -156,31 +162,42 @@ func (b *base) SetDeadline(t time.Time) error {
 // source reads ahead for frame headers. A payload that is longer than what was read ahead goes straight to the caller.
 type source struct {
 	conn  net.Conn
-	buf   []byte // read, not yet delivered
-	room  []byte // what buf is filled from, made at the first need
+	buf   []byte            // read, not yet delivered
+	room  *[sourceRoom]byte // of the pool, holds buf; nil when buf is empty or was there from the first
 	pulse *pulse
 }
 
 const sourceRoom = 4 << 10
 
+// rooms are shared, so that a tunnel of a loop's holds none while it is idle.
+var rooms = sync.Pool{New: func() any { return new([sourceRoom]byte) }}
+
 func (s *source) Read(p []byte) (int, error) {
 	if len(s.buf) == 0 {
-		s.buf = nil
 		if len(p) >= sourceRoom {
 			return s.receive(p)
 		}
-		if s.room == nil {
-			s.room = make([]byte, sourceRoom)
-		}
-		n, err := s.receive(s.room)
+		s.room = rooms.Get().(*[sourceRoom]byte)
+		n, err := s.receive(s.room[:])
+		s.buf = s.room[:n]
 		if n == 0 {
+			s.release()
 			return 0, err
 		}
-		s.buf = s.room[:n]
 	}
 	n := copy(p, s.buf)
-	s.buf = s.buf[n:]
+	if s.buf = s.buf[n:]; len(s.buf) == 0 {
+		s.release()
+	}
 	return n, nil
+}
+
+func (s *source) release() {
+	s.buf = nil
+	if s.room != nil {
+		rooms.Put(s.room)
+		s.room = nil
+	}
 }
 
 func (s *source) receive(p []byte) (int, error) {

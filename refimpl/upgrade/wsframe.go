@@ -276,6 +276,9 @@ func (c *wsConn) closeFrame() []byte {
 	return c.frame(nil, opClose, []byte{0x03, 0xe8})
 }
 
+// Resumes says that a loop may carry the tunnel (splice.Framer): Read keeps all it knows. A client's reads for an owner that does not.
+func (c *wsConn) Resumes() bool { return !c.client }
+
 // CloseWrite sends a Close frame; nothing can be written any more, Read goes on to the peer's Close frame.
 func (c *wsConn) CloseWrite() error { return c.out.shut(c.closeFrame()) }
 
