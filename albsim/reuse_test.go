@@ -67,6 +67,21 @@ func TestNothingOfARequestIsInTheNext(t *testing.T) {
 	}
 }
 
+func TestNothingOfAnInterimAnswerIsInTheFinalOne(t *testing.T) {
+	target := newStub(t, nil, func(c *client, head string) {
+		say(c, "HTTP/1.1 103 Early Hints\r\nX-Early: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+	})
+	c := start(t, plain(target.addr), Options{}).dial()
+	c.send(plainGet)
+	head := c.head()
+	if strings.HasPrefix(head, "HTTP/1.1 103 ") {
+		head = c.head()
+	}
+	if !strings.HasPrefix(head, "HTTP/1.1 200 ") || has(head, "X-Early") {
+		t.Errorf("answered %q", head)
+	}
+}
+
 func TestAppendLowerIsToLower(t *testing.T) {
 	for _, name := range []string{"", "Host", "x-AMZN-Mtls-Clientcert", "Connectİon", "\u212aeep-Alive", "a\xffB", strings.Repeat("Long-", 40)} {
 		var room [8]byte
