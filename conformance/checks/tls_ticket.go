@@ -14,7 +14,7 @@ import (
 // Outcomes of tickets.
 const (
 	crossed conformance.Outcome = "resumed-under-another-name" // in TLS 1.2, whose sessions belong to a name
-	kept    conformance.Outcome = "resumed-on-the-right-route" // in TLS 1.3, whose tickets do not
+	stayed  conformance.Outcome = "resumed-on-the-right-route" // in TLS 1.3, whose tickets do not
 	stale   conformance.Outcome = "route-of-the-ticket"
 )
 
@@ -26,7 +26,7 @@ func init() {
 			"demands a certificate, there is no client authentication (CVE-2025-23419 in nginx, GHSA-gv8r-9rw9-9697).",
 		Clauses: clauses(rfc(6066, "3"), rfc(9846, "4.3.11"), cve("CVE-2025-23419")), Transports: everywhere, Features: []string{"terminate"},
 		Accept: slices.Concat(pass("a full handshake with the right route, or a refusal", conformance.Routed),
-			tolerate("RFC 9846 section 4.3.11: in TLS 1.3 a ticket need not belong to a name", kept)),
+			tolerate("RFC 9846 section 4.3.11: in TLS 1.3 a ticket need not belong to a name", stayed)),
 		Forbid: map[conformance.Outcome]string{
 			served: "the ticket stood in for a client certificate", crossed: "RFC 6066 section 3: a session was resumed under another name",
 			conformance.Misrouted: "the ticket decided the route", conformance.Timeout: "held in place of routed or refused",
@@ -158,7 +158,7 @@ func moved(o conformance.Outcome, resumed bool, version uint16, demanding bool) 
 	case o == conformance.Routed && resumed && version == tls.VersionTLS12:
 		return crossed
 	case o == conformance.Routed && resumed:
-		return kept
+		return stayed
 	}
 	return o
 }
