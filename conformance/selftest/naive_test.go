@@ -42,7 +42,7 @@ type bugs struct {
 	longRecords                                         bool // records of any length are taken
 	keepOpen                                            bool // an alert is not followed by the end of the connection
 	wildcardFirst                                       bool // a wildcard wins over the exact name
-	tls2                                                     // see tls2_test.go
+	tls2                                                     // see naive_tls_test.go
 }
 
 // naive is a router of the sort that people write in an afternoon.

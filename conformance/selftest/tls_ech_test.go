@@ -1,6 +1,7 @@
 package selftest
 
 import (
+	"bytes"
 	"crypto/ecdh"
 	"crypto/hpke"
 	"errors"
@@ -86,7 +87,7 @@ func (n *naive) forward(c, b net.Conn, context *hpke.Recipient) {
 		if err != nil {
 			return
 		}
-		if rec.Type == 22 && rec.Fragment[0] == 1 && !n.ech.forgets {
+		if rec.Type == 22 && bytes.HasPrefix(rec.Fragment, []byte{1}) && !n.ech.forgets {
 			if rec.Fragment, err = echOuter(rec.Fragment).open(context); err != nil {
 				return
 			}
