@@ -29,6 +29,8 @@ type Options struct {
 	Levels, Tags []string
 	// Seed makes the random choices of checks repeatable.
 	Seed int64
+	// Background is how many tunnels carry traffic to a router while it is judged; 0 is none.
+	Background int
 	// Evidence keeps the trace of every check that ends as FAIL, INCONCLUSIVE or XPASS; of every check when EvidenceAll is set.
 	Evidence    EvidenceSink
 	EvidenceAll bool
@@ -63,6 +65,8 @@ type engine struct {
 	rtt     map[string]roundTrip
 	sanity  map[string]error
 	total   int
+
+	instances instances
 }
 
 func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*result.Conformance, error) {
@@ -71,6 +75,8 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 		return nil, err
 	}
 	e := &engine{target: target, opt: opt, logger: opt.Logger, rtt: map[string]roundTrip{}}
+	e.instances.launcher = target.Launcher
+	defer e.instances.stopAll()
 	if e.logger == nil {
 		e.logger = discard
 	}
@@ -78,10 +84,21 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	for _, g := range groups {
 		e.total += len(g)
 	}
+	var beside *background
+	if opt.Background > 0 && target.Role == Router && len(groups) > 0 {
+		if beside, err = startBackground(ctx, &e.target, opt.Background, opt.Seed); err != nil {
+			return nil, err
+		}
+	}
 	for _, g := range groups {
 		e.group(ctx, g)
 	}
 	c := &result.Conformance{Results: e.results}
+	if beside != nil {
+		told := beside.end()
+		told.Target = target.Name
+		c.Background = append(c.Background, *told)
+	}
 	if c.Results == nil {
 		c.Results = []result.CheckResult{}
 	}
@@ -200,7 +217,20 @@ func (e *engine) judge(ctx context.Context, j job) result.CheckResult {
 	case e.sanity[j.path.Name] != nil:
 		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", e.sanity[j.path.Name]))
 	}
-	t := e.newT(j.check, j.path)
+	path, running := j.path, (*Running)(nil)
+	if j.check.Setup != nil {
+		var giveBack func()
+		var err error
+		running, giveBack, err = e.instances.forCheck(ctx, j.check, e.target.Fixture)
+		if err != nil {
+			v, _, detail := verdict(j.check, sighting{trouble: err})
+			return e.blank(j, v, detail)
+		}
+		defer giveBack()
+		path = running.at(*j.path)
+	}
+	t := e.newT(j.check, path)
+	t.Instance = running
 	r := e.blank(j, "", "")
 	start := time.Now()
 	seen := e.execute(ctx, t)

@@ -1,6 +1,6 @@
 // Command gen writes the JSON Schemas that the project publishes, from the Go types they describe (the scenario, the
-// router's and the simulator's configuration, and the result), the table of what the load balancers do, and that of
-// the simulator's profiles. Run it by "make gen"; CI fails when the tree is then dirty.
+// router's and the simulator's configuration, and the result), the table of what the load balancers do, and those of
+// the simulator's profiles and of what nobody knows. Run it by "make gen"; CI fails when the tree is then dirty.
 package main
 
 import (
@@ -19,6 +19,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/internal/stranger"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
@@ -45,6 +46,7 @@ func run(root string) error {
 		{"scenarios/schema/scenario.json", "tlsroute-bench scenario", []string{"internal/scenario"}, scenario.Scenario{}},
 		{"scenarios/schema/router.json", "tlsroute-bench router configuration", []string{"refimpl/router"}, router.Config{}},
 		{"scenarios/schema/alb.json", "tlsroute-bench load balancer configuration", []string{"albsim"}, albsim.Config{}},
+		{"scenarios/schema/target.json", "tlsroute-bench target", []string{"internal/stranger"}, stranger.File{}},
 		{"reports/schema/report.json", "tlsroute-bench report", []string{"internal/result"}, result.Run{}},
 	} {
 		r := &jsonschema.Reflector{
@@ -87,7 +89,11 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(root, profilesPage), page)
+	questions, err := loadUnknowns()
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(root, profilesPage), append(page, unknownsSection(questions)...))
 }
 
 func write(file string, data []byte) error {
