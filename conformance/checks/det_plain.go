@@ -41,7 +41,7 @@ func init() {
 		Clauses: clauses(policy("section 5, limits.client_hello_timeout"), policy("section 5, plaintext")), Transports: directOnly,
 		Features: []string{"terminate", "hello-timeout"}, Tags: []string{"timing"}, Timeout: 15 * time.Second,
 		Accept: pass("greeted, or closed, within the declared time", spoke, conformance.FIN, conformance.RST),
-		Forbid: map[conformance.Outcome]string{conformance.Timeout: "neither greeted nor closed"}, Control: opens("a"), Run: serverFirst,
+		Forbid: map[conformance.Outcome]string{conformance.Timeout: "neither greeted nor closed"}, Control: opens("a"), Run: awaitsGreeting,
 	})
 }
 
@@ -91,7 +91,7 @@ func answeredPlain(t *conformance.T, stream net.Conn, raw string) conformance.Ob
 	return conformance.Observation{Outcome: strange, Detail: fmt.Sprintf("the answer begins with %#02x", first[0])}
 }
 
-func serverFirst(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+func awaitsGreeting(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 	limit := t.Target.HelloTimeout
 	if limit <= 0 || limit > maxWaitForSilence {
 		return conformance.Observation{}, &conformance.NotRunError{Reason: fmt.Sprintf("the declared ClientHello timeout is %v; only one of up to %v is sat out", limit, maxWaitForSilence)}
