@@ -78,8 +78,8 @@ func (h h2Bugs) serve(front, b net.Conn) {
 		}
 		if tunnel := h.agree(framer, head, b); tunnel != nil {
 			stream := wire.NewH2Stream(front, framer, head.StreamID, 65535)
-			defer stream.Close()
 			h.join(stream, tunnel)
+			_ = stream.Close() // the client may have been first
 		}
 		return
 	}

@@ -30,8 +30,13 @@ func ConnectH2(conn net.Conn, host, path string) (*H2Stream, error) {
 	var block bytes.Buffer
 	enc := hpack.NewEncoder(&block)
 	for _, f := range [][2]string{
-		{":method", "CONNECT"}, {":protocol", WebSocket}, {":scheme", "https"}, {":path", path}, {":authority", host},
-		{"sec-websocket-version", "13"}, {"sec-websocket-protocol", ALPN},
+		{":method", "CONNECT"},
+		{":protocol", WebSocket},
+		{":scheme", "https"},
+		{":path", path},
+		{":authority", host},
+		{"sec-websocket-version", "13"},
+		{"sec-websocket-protocol", ALPN},
 	} {
 		_ = enc.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}) // a bytes.Buffer never fails
 	}
