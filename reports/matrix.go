@@ -13,15 +13,15 @@ func cellWord(c *result.Cell) string {
 	if c == nil {
 		return "–"
 	}
-	switch c.Verdict {
-	case result.CheckPass:
+	switch v := c.Verdict; {
+	case v == result.CheckPass:
 		return cmp.Or(c.Upgrade, "direct")
-	case result.CheckFail:
+	case v == result.CheckFail:
 		if strings.HasPrefix(c.Outcome, "error") || c.Outcome == "" {
 			return "fails"
 		}
 		return c.Outcome
-	case result.CheckUnsupported:
+	case v == result.CheckUnsupported:
 		return "unsupported"
 	}
 	return "not run"
