@@ -13,15 +13,16 @@ func cellWord(c *result.Cell) string {
 	if c == nil {
 		return "–"
 	}
-	switch v := c.Verdict; {
-	case v == result.CheckPass:
+	if c.Verdict == result.CheckPass {
 		return cmp.Or(c.Upgrade, "direct")
-	case v == result.CheckFail:
+	}
+	if c.Verdict == result.CheckFail {
 		if strings.HasPrefix(c.Outcome, "error") || c.Outcome == "" {
 			return "fails"
 		}
 		return c.Outcome
-	case v == result.CheckUnsupported:
+	}
+	if c.Verdict == result.CheckUnsupported {
 		return "unsupported"
 	}
 	return "not run"
