@@ -251,7 +251,7 @@ func TestInterruptionLeavesAPartialResult(t *testing.T) {
 	target, _ := newTarget(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var told []string
-	opt := Options{Progress: func(done, total int, last result.CheckResult) {
+	opt := Options{Parallel: 1, Progress: func(done, total int, last result.CheckResult) {
 		told = append(told, last.Check)
 		if total != 3 || done != len(told) {
 			t.Errorf("progress %d of %d after %v", done, total, told)

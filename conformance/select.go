@@ -15,9 +15,16 @@ const RawHTTP = "raw-http"
 // NeedsIdle tags a check that waits for, or works against, the idle timeout of a path: it is put only to paths that declare one.
 const NeedsIdle = "idle-timeout"
 
+// Timing tags a check whose verdict depends on when things happen. It is run before the others of its group, since it mostly waits
+// and their work would disturb it, and a FAIL of it is looked at again.
+const Timing = "timing"
+
+// Exclusive tags a check that must be alone: it changes the target for all, or uses it up.
+const Exclusive = "exclusive"
+
 // UnknownError says that a name given to choose checks means none of them. The command line ends with status 2.
 type UnknownError struct {
-	// Kind is check, level or tag; Name what was given; Near what may have been meant.
+	// Kind is check, level, tag or known failure; Name what was given; Near what may have been meant.
 	Kind, Name string
 	Near       []string
 }

@@ -36,7 +36,7 @@ type T struct {
 	Check     Check
 	// Nonce is unique to this run of the check; Ask gives each order one that begins with it.
 	Nonce string
-	// Seed makes random choices of a check repeatable.
+	// Seed makes random choices of a check repeatable; see Options.Seed.
 	Seed int64
 
 	rtt    time.Duration // the slowest seen
@@ -44,11 +44,13 @@ type T struct {
 	rec    *wire.Recorder
 	keylog lockedBuffer
 	logger *slog.Logger
+	place  *place // among the checks that run side by side; nil when it is alone
 
 	mu     sync.Mutex // guards what follows
 	conns  []net.Conn
 	orders int
 	over   bool
+	count  count
 }
 
 // Wait is how long to wait for something that must come.

@@ -43,6 +43,8 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-bench", Usage: "check only"},
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
+			&cli.IntFlag{Name: "parallel", Usage: "let `N` checks work side by side (default one a processor)"},
+			&cli.BoolFlag{Name: "fail-on-flake", Usage: "end with status 5 when checks were flaky and nothing else is wrong"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, …"},
 			&cli.BoolFlag{Name: "capture", Usage: "leave capture/PATH.HOP.pcapng with the TLS secrets for every hop, and capture/timeline.json; needs root or CAP_NET_RAW"},
 			&cli.StringFlag{Name: "evidence", Value: "failed", Usage: "keep evidence for failed or all checks"},
@@ -105,16 +107,17 @@ type runner struct {
 	noBench  bool
 	capture  bool
 	noChecks bool
+	noFlakes bool
 	format   reports.Format
 }
 
 func runOptions(c *cli.Context, env Env) (*runner, error) {
 	o := &runner{
 		env: env, quiet: c.Bool("quiet") || c.String("log-format") == "json", out: c.String("out"), backends: c.String("backends"),
-		capture: c.Bool("capture"), noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"),
+		capture: c.Bool("capture"), noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"), noFlakes: c.Bool("fail-on-flake"),
 		checks: conformance.Options{
 			Only: list(c, "only"), Skip: list(c, "skip"), Tags: list(c, "tag"), Levels: list(c, "level"),
-			Seed: c.Int64("seed"),
+			Seed: c.Int64("seed"), Parallel: c.Int("parallel"),
 		},
 	}
 	var err error
@@ -123,6 +126,9 @@ func runOptions(c *cli.Context, env Env) (*runner, error) {
 	}
 	if c.NArg() == 0 {
 		return nil, usagef("run needs a scenario, such as scenarios/alb.yaml")
+	}
+	if o.checks.Parallel < 0 {
+		return nil, usagef("--parallel %d: want 1 or more, or 0 for one a processor", o.checks.Parallel)
 	}
 	if err := lab.KnowsDriver(o.backends); err != nil {
 		return nil, usagef("--backends: %w", err)
@@ -167,7 +173,7 @@ func (o *runner) run(ctx context.Context, sc *scenario.Scenario, several bool) (
 		return 0, withStatus(result.ExitInconclusive, fmt.Errorf("output folder: %w", err))
 	}
 	r := &result.Run{
-		Schema: result.Schema,
+		Schema: result.Schema, FailOnFlake: o.noFlakes,
 		Run: result.Info{
 			ID: newID(), Started: started, Seed: o.checks.Seed, Host: host(), Command: o.command(),
 		},

@@ -52,8 +52,28 @@ type CheckResult struct {
 	Clauses    []Clause `json:"clauses,omitempty"`
 	Why        string   `json:"why,omitempty"`
 	DurationMS float64  `json:"duration_ms"`
+	// Attempts are the runs of a check that was run again, in their order: more than one, or none.
+	Attempts []Attempt `json:"attempts,omitempty"`
+	// Known is the entry of the baseline that makes it XFAIL.
+	Known *Known `json:"known,omitempty"`
 	// Evidence are paths relative to the report.
 	Evidence []string `json:"evidence"`
+}
+
+// Attempt is one run of a check that was run several times.
+type Attempt struct {
+	Verdict    CheckVerdict `json:"verdict"`
+	Outcome    string       `json:"outcome"`
+	Detail     string       `json:"detail,omitempty"`
+	DurationMS float64      `json:"duration_ms"`
+}
+
+// Known is why a failure was expected.
+type Known struct {
+	Reason string `json:"reason"`
+	Link   string `json:"link,omitempty"`
+	// Expires is the first day, as 2006-01-02, on which it is no longer expected.
+	Expires string `json:"expires,omitempty"`
 }
 
 // Clause is a place in a document that a check rests on.

@@ -5,16 +5,19 @@ import "fmt"
 // Judge sets Verdict and Reasons from what the run holds and returns the exit status that goes with them.
 //
 // What is certain weighs more than what is not: a failed check fails the run even when the rest of it was cut short or its
-// measurement was invalid. A limit counts only on a valid measurement. A run in which nothing was executed is never a pass.
+// measurement was invalid. A limit counts only on a valid measurement. A run in which nothing was executed is never a pass, and
+// nor is one that was to judge and of whose checks none was executed, whatever it measured. With FailOnFlake, flaky checks fail a
+// run that nothing else is wrong with, by a status of their own.
 func (r *Run) Judge() int {
 	r.Reasons = r.Reasons[:0]
 	var failed, unsure []string
-	executed := 0
+	executed, idle := 0, false
 	if c := r.Conformance; c != nil {
 		c.Count()
 		for _, v := range []CheckVerdict{CheckPass, CheckTolerated, CheckFail, CheckXFail, CheckXPass, CheckFlaky, CheckInconclusive} {
 			executed += c.Totals[v]
 		}
+		idle = executed == 0
 		if n := c.checks(CheckFail); n > 0 {
 			failed = append(failed, fmt.Sprintf("%s failed", count(n, "check")))
 		}
@@ -54,6 +57,14 @@ func (r *Run) Judge() int {
 		r.Verdict = Inconclusive
 		r.Reasons = append(r.Reasons, "nothing was executed")
 		return ExitNothing
+	case idle:
+		r.Verdict = Inconclusive
+		r.Reasons = append(r.Reasons, "no check was executed")
+		return ExitNothing
+	case r.FailOnFlake && r.Conformance != nil && r.Conformance.checks(CheckFlaky) > 0:
+		r.Verdict = Fail
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%s flaky", count(r.Conformance.checks(CheckFlaky), "check")))
+		return ExitFlaky
 	}
 	r.Verdict = Pass
 	return ExitOK
