@@ -29,6 +29,8 @@ type Options struct {
 	// Only and Skip are globs over ids and slugs, Levels and Tags names; see [Select].
 	Only, Skip   []string
 	Levels, Tags []string
+	// Again, unless nil, are ids: of what the others leave, these only.
+	Again []string
 	// Seed makes the random choices of checks repeatable: each check on each path draws from a seed of its own that comes of this
 	// one, its id and its path, so that it makes the same choices whatever else is run. Nonces are random all the same: a witness
 	// may be asked by several runs.

@@ -50,6 +50,11 @@ func choose(all []Check, opt Options) ([]Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, id := range opt.Again {
+		if !slices.ContainsFunc(all, func(c Check) bool { return c.ID == id }) {
+			return nil, &UnknownError{Kind: "check", Name: id, Near: near(all, id)}
+		}
+	}
 	for _, level := range opt.Levels {
 		if !slices.Contains([]Level{Must, Should, May, Info}, Level(strings.ToUpper(level))) {
 			return nil, &UnknownError{Kind: "level", Name: level, Near: []string{string(Must), string(Should), string(May), string(Info)}}
@@ -64,6 +69,7 @@ func choose(all []Check, opt Options) ([]Check, error) {
 	for _, c := range all {
 		switch {
 		case len(opt.Only) > 0 && !only[c.ID], skip[c.ID]:
+		case opt.Again != nil && !slices.Contains(opt.Again, c.ID):
 		case len(opt.Levels) > 0 && !slices.ContainsFunc(opt.Levels, func(l string) bool { return strings.EqualFold(l, string(c.Level)) }):
 		case len(opt.Tags) > 0 && !slices.ContainsFunc(opt.Tags, func(tag string) bool { return slices.Contains(c.Tags, tag) }):
 		default:

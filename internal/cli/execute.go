@@ -136,7 +136,7 @@ func judge(ctx context.Context, targets []conformance.Target, opt conformance.Op
 
 // compare puts the checks of load balancers to each real product and to the simulator's profile of it.
 func compare(ctx context.Context, pairs []lab.Pair, opt conformance.Options, p *progress.Progress) ([]result.Likeness, error) {
-	opt.Evidence = nil // that is for verdicts
+	opt.Evidence, opt.Known = nil, nil // these are for verdicts
 	var list []result.Likeness
 	for _, pair := range pairs {
 		step := p.Step("profile "+pair.Likeness.Profile+" beside the product", 0)

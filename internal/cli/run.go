@@ -44,6 +44,8 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
 			&cli.IntFlag{Name: "parallel", Usage: "let `N` checks work side by side (default one a processor)"},
+			&cli.StringFlag{Name: "baseline", Usage: "expect the failures listed in `FILE`, and fail when one of them passes"},
+			&cli.StringFlag{Name: "rerun-failed", Usage: "run only the checks that did not pass in an earlier `REPORT`, a report.json or the folder it is in"},
 			&cli.BoolFlag{Name: "fail-on-flake", Usage: "end with status 5 when checks were flaky and nothing else is wrong"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, …"},
 			&cli.BoolFlag{Name: "capture", Usage: "leave capture/PATH.HOP.pcapng with the TLS secrets for every hop, and capture/timeline.json; needs root or CAP_NET_RAW"},
@@ -150,12 +152,34 @@ func runOptions(c *cli.Context, env Env) (*runner, error) {
 		}
 		o.checks.Seed = int64(binary.BigEndian.Uint64(b[:]) >> 33)
 	}
-	if left, err := conformance.Select(o.checks); err != nil {
-		return nil, withStatus(result.ExitUsage, err)
-	} else if len(left) == 0 && !o.noChecks {
-		return nil, usagef("--only, --skip, --tag and --level leave no check: give --no-conformance if that is meant")
+	if err := o.choose(c); err != nil {
+		return nil, err
 	}
 	return o, nil
+}
+
+// choose reads what other files say of the checks, and looks whether any is left.
+func (o *runner) choose(c *cli.Context) (err error) {
+	if file := c.String("baseline"); file != "" {
+		if o.checks.Known, err = loadBaseline(file); err != nil {
+			return err
+		}
+	}
+	if file := c.String("rerun-failed"); file != "" {
+		if o.checks.Again, err = failedIn(file); err != nil {
+			return err
+		}
+	}
+	left, err := conformance.Select(o.checks)
+	switch {
+	case err != nil:
+		return withStatus(result.ExitUsage, err)
+	case len(left) > 0 || o.noChecks:
+		return nil
+	case o.checks.Again != nil && len(o.checks.Again) == 0:
+		return withStatus(result.ExitNothing, fmt.Errorf("--rerun-failed %s: every check of that report passed; nothing was executed", c.String("rerun-failed")))
+	}
+	return withStatus(result.ExitNothing, errors.New("--only, --skip, --tag, --level and --rerun-failed leave no check; nothing was executed. Give --no-conformance if that is meant"))
 }
 
 // run does one scenario: topology, wire, checks, load, reports. The status is that of the verdict; an error means that not

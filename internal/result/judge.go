@@ -19,13 +19,13 @@ func (r *Run) Judge() int {
 		}
 		idle = executed == 0
 		if n := c.checks(CheckFail); n > 0 {
-			failed = append(failed, fmt.Sprintf("%s failed", count(n, "check")))
+			failed = append(failed, fmt.Sprintf("%s failed", checks(n)))
 		}
 		if n := c.checks(CheckXPass); n > 0 {
-			failed = append(failed, fmt.Sprintf("%s passed although known to fail", count(n, "check")))
+			failed = append(failed, fmt.Sprintf("%s passed although known to fail", checks(n)))
 		}
 		if n := c.checks(CheckInconclusive); n > 0 {
-			unsure = append(unsure, fmt.Sprintf("%s inconclusive", count(n, "check")))
+			unsure = append(unsure, fmt.Sprintf("%s inconclusive", checks(n)))
 		}
 	}
 	if b := r.Bench; b != nil {
@@ -63,7 +63,7 @@ func (r *Run) Judge() int {
 		return ExitNothing
 	case r.FailOnFlake && r.Conformance != nil && r.Conformance.checks(CheckFlaky) > 0:
 		r.Verdict = Fail
-		r.Reasons = append(r.Reasons, fmt.Sprintf("%s flaky", count(r.Conformance.checks(CheckFlaky), "check")))
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%s flaky", checks(r.Conformance.checks(CheckFlaky))))
 		return ExitFlaky
 	}
 	r.Verdict = Pass
@@ -81,9 +81,9 @@ func (c *Conformance) checks(v CheckVerdict) int {
 	return len(ids)
 }
 
-func count(n int, what string) string {
+func checks(n int) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 check"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d checks", n)
 }
