@@ -20,8 +20,22 @@ type Trace = wire.Trace
 
 // EvidenceSink keeps the evidence of a check, one check's at a time, and returns where, relative to the report. The name is the
 // check's id and its path, good as a file name.
+//
+// An error says that the evidence is not what it should be: not written, or not sound. The check is INCONCLUSIVE then, whatever it
+// saw, for nobody could look at it.
 type EvidenceSink interface {
-	Save(name string, trace Trace, keylog []byte) (paths []string, err error)
+	Save(name string, e Evidence) (paths []string, err error)
+}
+
+// Evidence is what is known of one run of a check.
+type Evidence struct {
+	// Trace is what the check's own connections carried, and what the witnesses recorded of them.
+	Trace Trace
+	// KeyLog has the secrets, in the NSS key log format, of Sessions TLS sessions at least.
+	KeyLog   []byte
+	Sessions int
+	// Began and Ended are the times of the run.
+	Began, Ended time.Time
 }
 
 // Options choose checks and say what is done with what they see. The zero value runs everything and keeps no evidence.

@@ -280,8 +280,8 @@ func TestInterruptionLeavesAPartialResult(t *testing.T) {
 // sink remembers what it was given.
 type sink map[string]Trace
 
-func (s sink) Save(name string, trace Trace, keylog []byte) ([]string, error) {
-	s[name] = trace
+func (s sink) Save(name string, e Evidence) ([]string, error) {
+	s[name] = e.Trace
 	return []string{"evidence/" + name}, nil
 }
 

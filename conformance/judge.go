@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -15,7 +14,9 @@ const maxRuns = 3
 
 // attempted is one run of a check and what it left.
 type attempted struct {
-	t *T
+	t            *T
+	diff         *result.Diff
+	began, ended time.Time
 	result.Attempt
 }
 
@@ -45,8 +46,12 @@ func (e *engine) attempt(ctx context.Context, j job, p *place) attempted {
 	t.place = p
 	start := time.Now()
 	seen := e.execute(ctx, t)
-	a := attempted{t: t, Attempt: result.Attempt{DurationMS: float64(time.Since(start)) / 1e6}}
+	a := attempted{t: t, began: start, ended: time.Now()}
+	a.DurationMS = float64(a.ended.Sub(start)) / 1e6
 	a.Verdict, a.Outcome, a.Detail = verdict(j.check, seen)
+	if a.Verdict != result.CheckPass {
+		a.diff = seen.observation.Diff
+	}
 	if ctx.Err() != nil && a.Verdict != result.CheckPass && a.Verdict != result.CheckTolerated {
 		a.Verdict, a.Outcome, a.Detail = result.CheckNotRun, "", "interrupted"
 	}
@@ -57,7 +62,7 @@ func (e *engine) attempt(ctx context.Context, j job, p *place) attempted {
 // that proves nothing bears out nothing either way.
 func sum(r *result.CheckResult, runs []attempted) {
 	first, last := runs[0].Attempt, runs[len(runs)-1].Attempt
-	r.Verdict, r.Outcome, r.Detail = first.Verdict, first.Outcome, first.Detail
+	r.Verdict, r.Outcome, r.Detail, r.Diff = first.Verdict, first.Outcome, first.Detail, runs[0].diff
 	failed := 0
 	for _, a := range runs {
 		r.DurationMS += a.DurationMS
@@ -95,12 +100,13 @@ func (e *engine) save(r *result.CheckResult, runs []attempted) {
 			name += fmt.Sprintf("-run%d", i+1)
 		}
 		e.saving.Lock()
-		paths, err := e.opt.Evidence.Save(name, a.t.rec.Trace(), a.t.keylog.Bytes())
+		paths, err := e.opt.Evidence.Save(name, a.evidence())
 		e.saving.Unlock()
-		if err != nil {
-			e.logger.Error("evidence could not be saved", "check", r.Check, "path", r.Path, "error", err)
-			r.Detail = strings.TrimSpace(r.Detail + fmt.Sprintf(" (evidence could not be saved: %v)", err))
-		}
 		r.Evidence = append(r.Evidence, paths...)
+		if err != nil {
+			e.logger.Error("evidence is not sound", "check", r.Check, "path", r.Path, "error", err)
+			r.Detail = fmt.Sprintf("the evidence is not sound (%v); it had been %s: %s", err, r.Verdict, r.Detail)
+			r.Verdict, r.Known = result.CheckInconclusive, nil
+		}
 	}
 }

@@ -147,3 +147,63 @@ func TestWhatDependsOnAKnownFailureIsNotJudged(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// badSink has evidence that is not sound.
+type badSink struct{}
+
+func (badSink) Save(name string, _ Evidence) ([]string, error) {
+	return []string{name}, errors.New("the capture is empty")
+}
+
+// TestEvidenceThatIsNotSoundProvesNothing, and what cannot be looked at is not judged.
+func TestEvidenceThatIsNotSoundProvesNothing(t *testing.T) {
+	target, _ := newTarget(t)
+	c, err := run(t.Context(), target, Options{Evidence: badSink{}, Known: []Known{{Check: "X-02", Reason: "r"}}}, []Check{
+		fake("X-01", Observation{Outcome: Lost}, nil), fake("X-02", Observation{Outcome: Lost}, nil), fake("X-03", Observation{Outcome: Routed}, nil),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("X-01 INCONCLUSIVE, X-02 INCONCLUSIVE, X-03 PASS", verdicts(c)); diff != "" {
+		t.Error(diff)
+	}
+	if r := c.Results[0]; !strings.Contains(r.Detail, "the evidence is not sound (the capture is empty); it had been FAIL: expected routed") || len(r.Evidence) != 1 {
+		t.Errorf("%s %v", r.Detail, r.Evidence)
+	}
+}
+
+// TestEvidenceHasBothSides: what the client sent and got, what TLS said, what was waited for, and what the witness recorded.
+func TestEvidenceHasBothSides(t *testing.T) {
+	target, _ := newTarget(t)
+	var kept Evidence
+	keep := keeper(func(e Evidence) { kept = e })
+	talks := fake("X-01", Observation{}, nil, func(c *Check) {
+		c.Run = func(ctx context.Context, t *T) (Observation, error) {
+			conn, err := t.Open(ctx, "a")
+			if err != nil {
+				return Observation{}, err
+			}
+			o, _ := t.Served(ctx, conn, "wa")
+			return o, nil
+		}
+	})
+	if _, err := run(t.Context(), target, Options{Evidence: keep, EvidenceAll: true}, []Check{talks}); err != nil {
+		t.Fatal(err)
+	}
+	var text strings.Builder
+	if err := kept.Trace.WriteTimeline(&text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"= TLS ClientHello, name \"a.conformance.example.test\"", "= TLS ServerHello", "TLS handshake done: TLS 1.3, ALPN \"trb-a\"", "timer       wait 2s", `wa             witness     {"witness":"wa"`, "outcome routed"} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in\n%s", want, text.String())
+		}
+	}
+	if kept.Sessions != 1 || len(kept.KeyLog) == 0 || kept.Ended.Before(kept.Began) {
+		t.Errorf("%d sessions, %d bytes of key log, %v to %v", kept.Sessions, len(kept.KeyLog), kept.Began, kept.Ended)
+	}
+}
+
+type keeper func(Evidence)
+
+func (k keeper) Save(_ string, e Evidence) ([]string, error) { k(e); return nil, nil }

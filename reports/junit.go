@@ -189,6 +189,15 @@ func checkText(c result.CheckResult) string {
 	line("expected", strings.Join(c.Expected, " or "))
 	line("actual", c.Outcome)
 	line("detail", c.Detail)
+	if c.Diff != nil {
+		line("bytes", c.Diff.String())
+	}
+	for i, a := range c.Attempts {
+		line(fmt.Sprintf("run %d", i+1), fmt.Sprintf("%s %s %s", a.Verdict, a.Outcome, a.Detail))
+	}
+	if c.Known != nil {
+		line("known", knownText(*c.Known))
+	}
 	line("why", c.Why)
 	for _, cl := range c.Clauses {
 		line("clause", clauseText(cl))
@@ -197,6 +206,18 @@ func checkText(c result.CheckResult) string {
 		line("evidence", e)
 	}
 	return strings.TrimSuffix(b.String(), "\n")
+}
+
+// knownText says why a failure was expected.
+func knownText(k result.Known) string {
+	text := k.Reason
+	if k.Link != "" {
+		text += " " + k.Link
+	}
+	if k.Expires != "" {
+		text += " (until " + k.Expires + ")"
+	}
+	return text
 }
 
 func clauseText(c result.Clause) string {

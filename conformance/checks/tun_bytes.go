@@ -188,7 +188,10 @@ func received(t *conformance.T, conn *tlsConn, want io.Reader, size int64) confo
 			_, _ = io.ReadFull(want, expect[:n]) // a pattern or the data sent: long enough by the line above
 			if !bytes.Equal(buf[:n], expect[:n]) {
 				at := firstDifference(buf[:n], expect[:n])
-				return conformance.Observation{Outcome: conformance.Corrupted, Detail: fmt.Sprintf("byte %d of %d is %#02x, not %#02x", got+int64(at), size, buf[at], expect[at])}
+				return conformance.Observation{
+					Outcome: conformance.Corrupted, Detail: fmt.Sprintf("byte %d of %d is %#02x, not %#02x", got+int64(at), size, buf[at], expect[at]),
+					Diff: conformance.Difference(expect[:n], buf[:n], got),
+				}
 			}
 			got += int64(n)
 			within(t, conn) // progress: the wait is for the next bytes

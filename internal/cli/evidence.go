@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/capture"
 )
@@ -17,17 +18,24 @@ type evidence struct {
 	files []string
 }
 
-// Save implements conformance.EvidenceSink.
-func (e *evidence) Save(name string, trace wire.Trace, keylog []byte) ([]string, error) {
+// Save implements conformance.EvidenceSink. What it wrote it reads back: evidence that shows nothing is worse than none.
+func (e *evidence) Save(name string, ev conformance.Evidence) ([]string, error) {
 	if err := os.MkdirAll(filepath.Join(e.dir, "evidence"), 0o755); err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	timeline := filepath.Join("evidence", name+".txt")
-	if err := e.write(timeline, trace.WriteTimeline); err != nil {
+	if err := e.write(timeline, ev.Trace.WriteTimeline); err != nil {
 		return nil, err
 	}
 	packets := filepath.Join("evidence", name+".pcapng")
-	err := e.write(packets, func(w io.Writer) error { return capture.WritePcapng(w, segments(trace), keylog) })
+	list := segments(ev.Trace)
+	if err := e.write(packets, func(w io.Writer) error { return capture.WritePcapng(w, list, ev.KeyLog) }); err != nil {
+		return []string{timeline}, err
+	}
+	file, err := os.ReadFile(filepath.Join(e.dir, packets))
+	if err == nil {
+		err = capture.Verify(file, list, ev.Sessions)
+	}
 	return []string{timeline, packets}, err
 }
 
@@ -44,7 +52,7 @@ func (e *evidence) write(name string, write func(io.Writer) error) error {
 	return f.Close()
 }
 
-// segments are the events of the TCP connections of a trace; those of the layers above (tcp#1/tls) are the same bytes in
+// segments are the events of the TCP connections of a trace; those of the layers above (tcp#1/http#1) are the same bytes in
 // the clear, which the key log gives.
 func segments(trace wire.Trace) []capture.Segment {
 	var list []capture.Segment
