@@ -76,6 +76,7 @@ var rules = map[string]rule{
 		ours:    []string{"conformance", "internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
+	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
 	"conformance/selftest": {ours: []string{"conformance", "refimpl", "albsim", "internal"}},
 
 	"bench": {
