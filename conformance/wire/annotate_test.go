@@ -30,8 +30,10 @@ func TestAnnotatorNamesRecords(t *testing.T) {
 		"an alert without a name":  {[][]byte{Record(recordAlert, 0x0303, []byte{2, 121})}, []string{"alert 121, which has no name"}},
 		"an encrypted alert":       {[][]byte{Record(recordAlert, 0x0303, make([]byte, 24))}, []string{"alert, encrypted, 24 bytes"}},
 		"two messages, one record": {[][]byte{Record(recordHandshake, 0x0303, []byte{11, 0, 0, 1, 0, 14, 0, 0, 0})}, []string{"Certificate, ServerHelloDone, 9 bytes"}},
-		"encrypted in TLS 1.2": {[][]byte{append(Record(recordCCS, 0x0303, []byte{1}), Record(recordHandshake, 0x0303, bytes.Repeat([]byte{20}, 40))...)},
-			[]string{"change_cipher_spec", "handshake, encrypted, 40 bytes"}},
+		"encrypted in TLS 1.2": {
+			[][]byte{append(Record(recordCCS, 0x0303, []byte{1}), Record(recordHandshake, 0x0303, bytes.Repeat([]byte{20}, 40))...)},
+			[]string{"change_cipher_spec", "handshake, encrypted, 40 bytes"},
+		},
 		"a second hello behind change_cipher_spec": {[][]byte{append(Record(recordCCS, 0x0303, []byte{1}), hello...)}, []string{"change_cipher_spec", "ClientHello, name"}},
 		"protected":              {[][]byte{Record(recordApplication, 0x0303, make([]byte, 7))}, []string{"protected, 7 bytes"}},
 		"HTTP, then TLS":         {[][]byte{[]byte("GET / HTTP/1.1\r\n\r\n"), hello}, []string{"ClientHello, name"}},

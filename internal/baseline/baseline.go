@@ -71,9 +71,9 @@ func Parse(file string, data []byte, catalogue []conformance.Check) ([]conforman
 	seen := map[[2]string]bool{}
 	for i, e := range f.Known {
 		at := func(field string) []string { return []string{"known", fmt.Sprint(i), field} }
-		switch id := ids[strings.ToLower(e.ID)]; {
-		case id == e.ID: // so is none, of which the schema has said what is wrong
-		case id == "":
+		switch id := ids[strings.ToLower(e.ID)]; id {
+		case e.ID: // none at all too, of which the schema has said what is wrong
+		case "":
 			d.Faultf(at("id"), "there is no check %q: see tlsroute-bench checks list", e.ID)
 		default:
 			d.Faultf(at("id"), "there is no check %q: the id is %s", e.ID, id)

@@ -47,7 +47,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.StringFlag{Name: "baseline", Usage: "expect the failures listed in `FILE`, and fail when one of them passes"},
 			&cli.StringFlag{Name: "rerun-failed", Usage: "run only the checks that did not pass in an earlier `REPORT`, a report.json or the folder it is in"},
 			&cli.BoolFlag{Name: "fail-on-flake", Usage: "end with status 5 when checks were flaky and nothing else is wrong"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, …"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, tap, …"},
 			&cli.BoolFlag{Name: "capture", Usage: "leave capture/PATH.HOP.pcapng with the TLS secrets for every hop, and capture/timeline.json; needs root or CAP_NET_RAW"},
 			&cli.StringFlag{Name: "evidence", Value: "failed", Usage: "keep evidence for failed or all checks"},
 		},
