@@ -53,6 +53,8 @@ type Options struct {
 	// tagged [Timing] weigh as one. Checks tagged [Exclusive], and all checks of a load balancer (whose target they play on one
 	// listener), run one at a time.
 	Parallel int
+	// Background is how many tunnels carry traffic to a router while it is judged; 0 is none.
+	Background int
 	// Known are failures that are known; see [Known]. Those of the target are added to it.
 	Known []Known
 	// Evidence keeps the trace of every check that did not simply pass (FAIL, INCONCLUSIVE, FLAKY, XFAIL or XPASS); of every
@@ -99,6 +101,8 @@ type engine struct {
 	results []result.CheckResult
 	ended   []bool
 	done    int
+
+	instances instances
 }
 
 func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*result.Conformance, error) {
@@ -110,6 +114,8 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	if err := e.knownChecks(catalogue); err != nil {
 		return nil, err
 	}
+	e.instances.launcher = target.Launcher
+	defer e.instances.stopAll()
 	if e.logger == nil {
 		e.logger = discard
 	}
@@ -122,10 +128,21 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 		total += len(g)
 	}
 	e.results, e.ended = make([]result.CheckResult, total), make([]bool, total)
+	var beside *background
+	if opt.Background > 0 && target.Role == Router && len(groups) > 0 {
+		if beside, err = startBackground(ctx, &e.target, opt.Background, opt.Seed); err != nil {
+			return nil, err
+		}
+	}
 	for _, g := range groups {
 		e.group(ctx, g)
 	}
 	c := &result.Conformance{Results: e.results}
+	if beside != nil {
+		told := beside.end()
+		told.Target = target.Name
+		c.Background = append(c.Background, *told)
+	}
 	c.Count()
 	return c, context.Cause(ctx)
 }

@@ -45,7 +45,16 @@ func (e *engine) attempt(ctx context.Context, j job, p *place) attempted {
 	t := e.newT(j.check, j.path)
 	t.place = p
 	start := time.Now()
-	seen := e.execute(ctx, t)
+	var seen sighting
+	if j.check.Setup == nil {
+		seen = e.execute(ctx, t)
+	} else if running, giveBack, err := e.instances.forCheck(ctx, j.check, e.target.Fixture); err != nil {
+		seen = sighting{trouble: err}
+	} else {
+		t.Instance, t.Path = running, running.at(*j.path)
+		seen = e.execute(ctx, t)
+		giveBack()
+	}
 	a := attempted{t: t, began: start, ended: time.Now()}
 	a.DurationMS = float64(a.ended.Sub(start)) / 1e6
 	a.Verdict, a.Outcome, a.Detail = verdict(j.check, seen)

@@ -53,7 +53,7 @@ func (e *engine) wave(left []job) (wave, rest []job) {
 		switch {
 		case slices.ContainsFunc(left, func(l job) bool { return slices.Contains(j.check.Depends, l.check.ID) }):
 			return 3
-		case slices.Contains(j.check.Tags, Exclusive), e.target.Stub != nil:
+		case slices.Contains(j.check.Tags, Exclusive), j.check.Setup != nil && j.check.Setup.Alone, e.target.Stub != nil:
 			return 2
 		case slices.Contains(j.check.Tags, Timing):
 			return 0

@@ -24,10 +24,14 @@ type Target struct {
 	Fixture Fixture
 	// HelloTimeout is after how long a silent client is closed, as declared; zero when unknown.
 	HelloTimeout time.Duration
+	// PID is the router's process, for checks that look at its memory; 0 when unknown.
+	PID int
 	// InnerRoots verify the router's (and a passthrough witness's) certificates.
 	InnerRoots *x509.CertPool
 	// Witnesses by name; they are asked for their records.
 	Witnesses map[string]Witness
+	// Launcher starts instances of a router under test with other configurations than the fixture's; nil when it cannot be started.
+	Launcher Launcher
 	// Stub is where a load balancer under test (role lb) was told its target is: the checks accept on it and play the target,
 	// over TLS with StubCertificate.
 	Stub            net.Listener
@@ -78,6 +82,8 @@ type DialRequest struct {
 	SNI                    string
 	ALPN                   []string
 	OuterRoots, InnerRoots *x509.CertPool
+	// OuterCA and InnerCA are the same as PEM.
+	OuterCA, InnerCA []byte
 	// OuterSNI is the name of the load balancer, for its certificate.
 	OuterSNI string
 	Client   *tls.Certificate

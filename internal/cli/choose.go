@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"maps"
 	"slices"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -10,11 +11,32 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
+// baselines reads that of --baseline and those of the targets that are judged.
+func (o *runner) baselines(file string) (known []conformance.Known, err error) {
+	var files []string
+	if file != "" {
+		files = append(files, file)
+	}
+	for _, role := range slices.Sorted(maps.Keys(o.strangers)) {
+		if b := o.strangers[role].Baseline; b != "" {
+			files = append(files, b)
+		}
+	}
+	for _, f := range files {
+		list, err := loadBaseline(f)
+		if err != nil {
+			return nil, err
+		}
+		known = append(known, list...)
+	}
+	return known, nil
+}
+
 // loadBaseline reads a baseline for a command; its faults are printed whole and end the command with status 2.
 func loadBaseline(file string) ([]conformance.Known, error) {
 	known, err := baseline.Load(file)
 	if faults, ok := errors.AsType[*document.Faults](err); ok {
-		return nil, usagef("--baseline: %s has %s; nothing was started\n%w", file, plural(len(faults.List), "fault"), err)
+		return nil, usagef("the baseline %s has %s; nothing was started\n%w", file, plural(len(faults.List), "fault"), err)
 	}
 	return known, withStatus(result.ExitUsage, err)
 }

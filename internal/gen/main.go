@@ -1,6 +1,6 @@
 // Command gen writes the JSON Schemas that the project publishes, from the Go types they describe (the scenario, the
-// router's and the simulator's configuration, and the result), the table of what the load balancers do, and that of
-// the simulator's profiles. Run it by "make gen"; CI fails when the tree is then dirty.
+// router's and the simulator's configuration, and the result), the table of what the load balancers do, and those of
+// the simulator's profiles and of what nobody knows. Run it by "make gen"; CI fails when the tree is then dirty.
 package main
 
 import (
@@ -20,6 +20,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/internal/stranger"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
@@ -47,6 +48,7 @@ func run(root string) error {
 		{"scenarios/schema/router.json", "tlsroute-bench router configuration", []string{"refimpl/router"}, router.Config{}},
 		{"scenarios/schema/alb.json", "tlsroute-bench load balancer configuration", []string{"albsim"}, albsim.Config{}},
 		{"internal/baseline/schema/baseline.json", "tlsroute-bench baseline of known failures", []string{"internal/baseline"}, baseline.File{}},
+		{"scenarios/schema/target.json", "tlsroute-bench target", []string{"internal/stranger"}, stranger.File{}},
 		{"reports/schema/report.json", "tlsroute-bench report", []string{"internal/result"}, result.Run{}},
 	} {
 		r := &jsonschema.Reflector{
@@ -89,7 +91,11 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(root, profilesPage), page)
+	questions, err := loadUnknowns()
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(root, profilesPage), append(page, unknownsSection(questions)...))
 }
 
 func write(file string, data []byte) error {

@@ -24,9 +24,18 @@ func (r *Run) Judge() int {
 		if n := c.checks(CheckXPass); n > 0 {
 			failed = append(failed, fmt.Sprintf("%s passed although known to fail", checks(n)))
 		}
+		for _, b := range c.Background {
+			if b.Failed > 0 {
+				failed = append(failed, fmt.Sprintf("%d of %d tunnels of %s failed that carried traffic beside the checks: %s", b.Failed, b.Tunnels, b.Target, b.Errors[0]))
+			}
+		}
 		if n := c.checks(CheckInconclusive); n > 0 {
 			unsure = append(unsure, fmt.Sprintf("%s inconclusive", checks(n)))
 		}
+	}
+	if m := r.Matrix; m != nil {
+		bad, n := m.judge()
+		failed, executed = append(failed, bad...), executed+n
 	}
 	if b := r.Bench; b != nil {
 		executed += len(b.Workloads)
