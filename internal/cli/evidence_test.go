@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,5 +65,49 @@ func TestEvidenceIsReadBack(t *testing.T) {
 	}
 	if _, err := (&evidence{dir: filepath.Join(sink.dir, files[0])}).Save("X-03", conformance.Evidence{}); err == nil {
 		t.Error("evidence in a folder that is none")
+	}
+}
+
+// TestEvidenceHasAllHops where packets may be read, and none of a check that opened nothing meanwhile.
+func TestEvidenceHasAllHops(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	sink := &evidence{dir: t.TempDir()}
+	stop := sink.watch([]netip.AddrPort{ln.Addr().(*net.TCPAddr).AddrPort()}, slog.New(slog.DiscardHandler))
+	defer func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	}()
+	want := 3
+	if sink.hops == nil {
+		if os.Geteuid() == 0 {
+			t.Fatal("root may not read packets")
+		}
+		want = 2
+	}
+	var rec wire.Recorder
+	began := time.Now()
+	c, err := wire.Dial(t.Context(), ln.Addr().String(), &rec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Write([]byte("to be seen")); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Close()
+	files, err := sink.Save("X-01-direct", conformance.Evidence{Trace: rec.Trace(), Began: began, Ended: time.Now()})
+	if err != nil || len(files) != want || len(sink.files) != want {
+		t.Fatalf("%v %v", files, err)
+	}
+	if data, err := os.ReadFile(filepath.Join(sink.dir, files[want-1])); err != nil || !strings.Contains(string(data), "to be seen") {
+		t.Errorf("%s does not have what was sent (%v)", files[want-1], err)
+	}
+	files, err = sink.Save("X-02-direct", conformance.Evidence{Trace: wire.Trace{}, Began: time.Now(), Ended: time.Now()})
+	if err != nil || len(files) != 2 {
+		t.Errorf("of nothing: %v %v", files, err)
 	}
 }

@@ -73,7 +73,9 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		if failed != nil {
 			return failed
 		}
+		stop := sink.watch(l.JudgedServers(targets), o.log)
 		r.Conformance, err = judge(ctx, targets, checks, p)
+		err = errors.Join(err, stop())
 		r.Artifacts = append(r.Artifacts, sink.files...)
 		if err == nil {
 			r.Likeness, err = compare(ctx, l.Pairs(r.Run.Version), checks, p)
