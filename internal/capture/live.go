@@ -22,6 +22,8 @@ const (
 	liveFrameBytes = 16 << 10
 	liveBytes      = 32 << 20
 	liveCatchUp    = time.Second // for the reader to see what has been sent
+	// A packet has the time at which it was read, which on a busy machine is that much later than it was sent.
+	liveLate = 100 * time.Millisecond
 )
 
 // Live keeps the latest packets from and to some servers, so that those of a moment can be written down once it is known that
@@ -171,7 +173,7 @@ func (l *Live) choose(frames []liveFrame, from, to time.Time, ours func(netip.Ad
 	opened := map[flow]bool{}
 	first := map[netip.AddrPort]bool{} // servers to which we connect ourselves
 	for _, f := range frames {
-		if f.syn && !f.at.Before(from) && !f.at.After(to) && slices.Contains(l.servers, f.dst) {
+		if f.syn && !f.at.Before(from) && !f.at.After(to.Add(liveLate)) && slices.Contains(l.servers, f.dst) {
 			mine := ours(f.src)
 			opened[flow{f.src, f.dst}] = mine
 			first[f.dst] = first[f.dst] || mine

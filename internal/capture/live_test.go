@@ -37,7 +37,11 @@ func TestLiveWritesTheConnectionsOfAMoment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	talk := func(ln net.Listener, text string) netip.AddrPort {
 		c, err := net.Dial("tcp", ln.Addr().String())
 		if err != nil {
