@@ -68,7 +68,7 @@ var rules = map[string]rule{
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
 	},
 
-	"conformance/wire": {foreign: []string{"github.com/gobwas/ws"}},
+	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},
 	"conformance/door": {},
 	"conformance": {
 		ours:    []string{"conformance/wire", "conformance/door", "internal/result", "internal/witness", "internal/netx"},
