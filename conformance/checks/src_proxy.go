@@ -60,7 +60,7 @@ func init() {
 	register := func(c conformance.Check) {
 		c.Level, c.Role, c.Transports = conformance.Must, conformance.Router, directOnly
 		if c.Origin == "" {
-			c.Origin = conformance.RFC
+			c.Origin = conformance.Vendor // HAProxy's specification is no RFC
 		}
 		if c.Features == nil {
 			c.Features = fromProxy
