@@ -60,7 +60,7 @@ func init() {
 		ID: "SRC-09", Slug: "crc32c", Level: conformance.Must, Origin: conformance.Vendor, Role: conformance.Router,
 		Title:   "A header whose CRC32c is wrong is an error",
 		Why:     "The checksum is there for addresses that arrive damaged. Who claims to verify it and does not, logs them.",
-		Clauses: clauses(proxySpec("2.2.3")), Setup: proxied("required", "v2", loopback), Transports: directOnly,
+		Clauses: clauses(proxySpec("2.2.3")), Setup: proxied("required", loopback), Transports: directOnly,
 		Features: append(slices.Clone(fromProxy), "proxy-crc32c"),
 		Accept:   pass("a receiver that supports the checksum must treat a mismatch as an error", closed),
 		Forbid:   map[conformance.Outcome]string{served: "a header with a wrong checksum was believed", conformance.Dialled: "a backend was dialled"},
