@@ -36,8 +36,11 @@ check: fmt lint gen test ## what a change must pass before it is pushed
 packages: ## install the Debian packages that the tests need (as root; nothing is started)
 	@./tools/packages.sh $(PACKAGES)
 
-mutants: ## print which mutant kills which check; fails for a check that nothing kills
-	$(GO) test ./conformance/selftest -run KillMatrix -v
+mutants: build ## print which mutant each check fails, and which faults before our own router are noticed; fails for a check, a mutant or a fault left over
+	$(GO) test ./conformance/selftest -run KillMatrix -args -matrix $(CURDIR)/bin/kill-matrix.txt || { cat bin/kill-matrix.txt; exit 1; }
+	@cat bin/kill-matrix.txt
+	@echo
+	PATH=$(CURDIR)/bin:$$PATH bin/tlsroute-bench checks strength --target router=conformance/targets/tlsroute-router.yaml
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@set -e; for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \

@@ -1,15 +1,13 @@
 package selftest
 
 import (
-	"bytes"
 	"io"
 	"net"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/strength"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/netx"
 )
@@ -38,50 +36,9 @@ func spoiled(f front) func(t *testing.T) conformance.Target {
 // not work. The connection is closed when handle returns, and all that are left by the test's cleanup.
 func serve(t *testing.T, address string, handle func(c net.Conn, dial func() net.Conn)) string {
 	t.Helper()
-	ln := must(net.Listen("tcp", "127.0.0.1:0"))(t)
-	var wg sync.WaitGroup
-	var mu sync.Mutex // guards conns and over
-	var conns []net.Conn
-	over := false
-	keep := func(c net.Conn) {
-		mu.Lock()
-		defer mu.Unlock()
-		conns = append(conns, c)
-		if over {
-			_ = c.Close()
-		}
-	}
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			keep(c)
-			wg.Go(func() {
-				defer c.Close()
-				handle(c, func() net.Conn {
-					b, err := net.Dial("tcp", address)
-					if err != nil {
-						return nil
-					}
-					keep(b)
-					return b
-				})
-			})
-		}
-	})
-	t.Cleanup(func() {
-		_ = ln.Close()
-		mu.Lock()
-		over = true
-		for _, c := range conns {
-			_ = c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
-	return ln.Addr().String()
+	p := must(strength.Listen(func() (net.Conn, error) { return net.Dial("tcp", address) }, handle))(t)
+	t.Cleanup(p.Close)
+	return p.Address()
 }
 
 func (f front) carry(c, b net.Conn) {
@@ -133,48 +90,13 @@ func both(c, b net.Conn) {
 
 // header reads up to the empty line; behind is what came with it.
 func header(c net.Conn) (head string, behind []byte, ok bool) {
-	var buf []byte
-	chunk := make([]byte, 64<<10)
-	for len(buf) < wire.MaxHeader {
-		n, err := c.Read(chunk)
-		buf = append(buf, chunk[:n]...)
-		if end := bytes.Index(buf, []byte("\r\n\r\n")); end >= 0 {
-			return string(buf[:end+4]), buf[end+4:], true
-		}
-		if err != nil {
-			return "", nil, false
-		}
-	}
-	return "", nil, false
+	head, behind, err := wire.ReadHead(c)
+	return head, behind, err == nil
 }
 
-// field is the value of the first line of a field as it was sent, "" when there is none.
-func field(head, name string) string {
-	for _, line := range strings.Split(head, "\r\n")[1:] {
-		if n, v, ok := strings.Cut(line, ":"); ok && strings.EqualFold(n, name) {
-			return strings.TrimSpace(v)
-		}
-	}
-	return ""
-}
-
-// without removes the lines of a field.
-func without(head, name string) string {
-	lines := strings.Split(head, "\r\n")
-	out := lines[:1:1]
-	for _, line := range lines[1:] {
-		if n, _, ok := strings.Cut(line, ":"); !ok || !strings.EqualFold(n, name) {
-			out = append(out, line)
-		}
-	}
-	return strings.Join(out, "\r\n")
-}
-
-// with adds a line.
-func with(head, line string) string {
-	first, rest, _ := strings.Cut(head, "\r\n")
-	return first + "\r\n" + line + "\r\n" + rest
-}
+func field(head, name string) string   { return wire.Field(head, name) }
+func without(head, name string) string { return wire.Without(head, name) }
+func with(head, line string) string    { return wire.With(head, line) }
 
 // refusal and agreement are answers in the router's place.
 const refusal = "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/strength"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/netx"
 )
@@ -16,28 +17,26 @@ import (
 // faithfully.
 type fault func(dst, src net.Conn)
 
-// faultProxy listens before address and returns where. up is the direction from the client, down the one to it. Ends are passed
-// on as half-closes. The test's cleanup ends it.
+// faultProxy listens before address and returns where. up is the direction from the client, down the one to it. Every end is passed on
+// as a regular one. The test's cleanup ends it.
 func faultProxy(t *testing.T, address string, up, down fault) string {
 	t.Helper()
-	return serve(t, address, func(c net.Conn, dial func() net.Conn) {
-		b := dial()
-		if b == nil {
-			return
-		}
-		defer b.Close()
-		done := make(chan struct{})
-		go func() { defer close(done); copyWith(down, c, b) }()
-		copyWith(up, b, c)
-		<-done
-	})
+	return serve(t, address, strength.Pipe(up.shared(), down.shared()))
+}
+
+// shared is the fault as the proxy of conformance/strength takes it.
+func (f fault) shared() strength.Copy {
+	if f == nil {
+		return strength.FINForRST
+	}
+	return func(dst, src net.Conn) error {
+		f(dst, src)
+		return nil
+	}
 }
 
 func copyWith(f fault, dst, src net.Conn) {
-	if f == nil {
-		f = func(dst, src net.Conn) { _, _ = io.Copy(dst, src) }
-	}
-	f(dst, src)
+	_ = f.shared()(dst, src)
 	_ = netx.CloseWrite(dst)
 }
 

@@ -19,6 +19,9 @@ import (
 // atOnce is how many targets run at the same time: most of them wait, for silence or for a timer.
 const atOnce = "6"
 
+// matrix is for "make mutants".
+var matrix = flag.String("matrix", "", "write the kill matrix to a file")
+
 func TestMain(m *testing.M) {
 	flag.Parse()
 	chosen := false
@@ -118,10 +121,11 @@ func TestKillMatrix(t *testing.T) {
 		mutant
 	}
 	var jobs []job
-	known := map[string]bool{}
+	bare, known := 0, map[string]bool{}
 	for _, c := range conformance.Checks() {
 		known[c.ID] = true
 		if len(mutants[c.ID]) == 0 {
+			bare++
 			t.Errorf("%s (%s) has no mutant that it fails on", c.ID, c.Slug)
 		}
 		for _, m := range mutants[c.ID] {
@@ -161,13 +165,24 @@ func TestKillMatrix(t *testing.T) {
 	})
 	var out strings.Builder
 	w := tabwriter.NewWriter(&out, 0, 0, 2, ' ', 0)
+	slices.SortStableFunc(jobs, func(a, b job) int { return strings.Compare(a.ID, b.ID) })
+	alive, judged := 0, map[string]bool{}
 	for _, j := range jobs {
 		if how, ran := kills[j.ID+j.name]; ran { // -run may have chosen some of them
+			judged[j.ID] = true
+			if how == "" {
+				how = "SURVIVES"
+				alive++
+			}
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", j.ID, j.Slug, j.name, how)
 		}
 	}
 	check(t, w.Flush())
-	t.Logf("%d mutants, and the paths and outcomes by which they are killed:\n%s", len(kills), out.String())
+	fmt.Fprintf(&out, "\n%d checks, %d mutants: %d killed, %d alive; %d checks without a mutant\n", len(judged), len(kills), len(kills)-alive, alive, bare)
+	t.Logf("the mutants, and the paths and outcomes by which they are killed:\n%s", out.String())
+	if *matrix != "" {
+		check(t, os.WriteFile(*matrix, []byte(out.String()), 0o600))
+	}
 }
 
 // common says whether an outcome is of the vocabulary that all checks share.

@@ -79,6 +79,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
 	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
+	"conformance/strength":        {ours: []string{"conformance", "internal/result", "internal/netx"}},
 	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}},
 
 	"bench": {

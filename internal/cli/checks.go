@@ -64,6 +64,7 @@ func checksCommand(env Env) *cli.Command {
 					return errors.Join(errs...)
 				},
 			},
+			strengthCommand(env),
 		},
 	}
 }
