@@ -96,6 +96,7 @@ func (c *Conn) CloseWrite() error {
 
 // Reset ends the TCP connection below with a RST.
 func (c *Conn) Reset() error {
+	c.recorder.Faultf("%s is reset by the check", c.name)
 	c.recorder.add(c.name, "reset", 0, nil, "")
 	c.closed.Store(true)
 	return Reset(c.Conn)
@@ -191,6 +192,9 @@ func (s *SplitConn) Write(p []byte) (int, error) {
 	chunks := [][]byte{s.held}
 	if err == nil {
 		chunks = append(s.plan(hello.Raw), s.held[n:])
+		if t := traced(s.Conn); t != nil {
+			t.recorder.Faultf("the ClientHello of %d bytes goes over %s in %d pieces, %v apart", n, t.name, len(chunks)-1, s.pause)
+		}
 	}
 	if s.span > 0 {
 		s.pause = min(s.pause, s.span/time.Duration(len(chunks)))
