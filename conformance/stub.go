@@ -16,34 +16,76 @@ import (
 // when the balancer begins with a ClientHello, and returns it traced. A connection that ends before it says anything, such as one
 // left over from a check before, is passed over. Wait bounds the accepting, and the handshake after it.
 func (t *T) AcceptStub(ctx context.Context) (*wire.Conn, wire.Hello, error) {
+	var c *wire.Conn
+	var hello wire.Hello
+	err := t.acceptStub(ctx, func(raw net.Conn) (err error) {
+		c, hello, err = t.stubTLS(ctx, raw)
+		return err
+	})
+	if err != nil {
+		return nil, hello, err
+	}
+	return c, hello, t.keep(ctx, c)
+}
+
+// AcceptRaw is AcceptStub for a check that ends TLS on the connection itself: nothing of it has been read that is not read again.
+func (t *T) AcceptRaw(ctx context.Context) (net.Conn, error) {
+	var c net.Conn
+	err := t.acceptStub(ctx, func(raw net.Conn) error {
+		traced := wire.NewConn(raw, t.rec, "target")
+		restore := t.deadline(ctx, traced)
+		defer restore()
+		first := make([]byte, 1)
+		_, err := traced.Read(first)
+		c = wire.WithPrefix(traced, first)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, t.keep(ctx, c)
+}
+
+// acceptStub hands what the balancer opens to take until that takes one.
+func (t *T) acceptStub(ctx context.Context, take func(net.Conn) error) error {
 	ln, ok := t.Target.Stub.(interface {
 		net.Listener
 		SetDeadline(time.Time) error
 	})
 	if !ok {
-		return nil, wire.Hello{}, errors.New("the target has no stub to accept on")
+		return errors.New("the target has no stub to accept on")
 	}
 	at := time.Now().Add(t.Wait())
 	if d, ok := ctx.Deadline(); ok && d.Before(at) {
 		at = d
 	}
-	stop := context.AfterFunc(ctx, func() { _ = ln.SetDeadline(time.Now()) })
-	defer stop()
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = ln.SetDeadline(time.Now())
+	})
+	defer func() {
+		if !stop() {
+			<-ended // or it would cut short the accepting of whoever comes next
+		}
+	}()
 	for {
 		if err := errors.Join(ctx.Err(), ln.SetDeadline(at)); err != nil {
-			return nil, wire.Hello{}, fmt.Errorf("accepting as the target: %w", err)
+			return fmt.Errorf("accepting as the target: %w", err)
+		}
+		if ctx.Err() != nil { // between the two: the deadline that ends the accepting has been taken away
+			continue
 		}
 		raw, err := ln.Accept()
 		if err != nil {
-			return nil, wire.Hello{}, fmt.Errorf("accepting as the target: %w", err)
+			return fmt.Errorf("accepting as the target: %w", err)
 		}
-		c, hello, err := t.stubTLS(ctx, raw)
-		if err != nil {
+		if err := take(raw); err != nil {
 			t.Logf("a connection of the balancer was passed over: %v", err)
 			_ = raw.Close()
 			continue
 		}
-		return c, hello, t.keep(ctx, c)
+		return nil
 	}
 }
 

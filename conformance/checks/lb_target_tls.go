@@ -1,0 +1,140 @@
+package checks
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+)
+
+const groupsPage = awsDocs + "application/load-balancer-target-groups.html"
+
+func init() {
+	balancer(conformance.Check{
+		ID: "ALB-ERR-10", Slug: "alb-target-certificate", Level: conformance.Must,
+		Title: "An HTTPS target's certificate is not looked at: self-signed, expired and for another name will do",
+		Why: "A router behind the balancer need not have a certificate that anybody vouches for, and cannot be told from an impostor by it. Who " +
+			"tests with a proxy that verifies finds errors that the field does not have, and misses the risk that it has.",
+		Clauses: clauses(fact("ALB-ERR-10", "D", "AWS, Application Load Balancers: target groups", groupsPage)),
+		Accept:  pass("the request is carried", passedOn), Run: overTargetTLS(expiredTarget),
+		Forbid: map[conformance.Outcome]string{conformance.HTTPStatus(502): "the balancer refused the certificate"},
+	})
+	balancer(conformance.Check{
+		ID: "ALB-ERR-12", Slug: "alb-target-handshake", Level: conformance.Must,
+		Title: "A handshake that fails at the target is 502 to the client",
+		Why: "A target that wants a client certificate gets none from the balancer, which has none to show. The client learns of it as a bad gateway: " +
+			"mutual TLS with the target has to go through a tunnel.",
+		Clauses: clauses(fact("ALB-ERR-12", "D", "AWS, Application Load Balancers: troubleshooting", troublePage)),
+		Accept:  pass("502 each time", conformance.HTTPStatus(502)), Run: overTargetTLS(failedHandshake),
+		Forbid: map[conformance.Outcome]string{
+			conformance.FIN: "the client is left without an answer", conformance.RST: "the client is left without an answer", passedOn: "the request was carried without the certificate that was asked for",
+			conformance.HTTPStatus(503): "503 is for a group without targets", conformance.HTTPStatus(504): "504 is for a target that is silent",
+		},
+	})
+}
+
+// overTargetTLS is a check of the TLS side towards the target: NOT-RUN where the balancer speaks plain HTTP to it.
+func overTargetTLS(run func(context.Context, *conformance.T) (conformance.Observation, error)) func(context.Context, *conformance.T) (conformance.Observation, error) {
+	return func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+		front, err := t.HTTP(ctx)
+		if err != nil {
+			return conformance.Observation{}, err
+		}
+		c, err := carry(ctx, t, front, get(t))
+		if err != nil {
+			return unlessAlone(err)
+		}
+		_, _, _ = c.answer(t, servedByTarget) // the hello has been seen
+		c.close()
+		if len(c.hello.Raw) == 0 {
+			return conformance.Observation{}, &conformance.NotRunError{Reason: "the balancer speaks plain HTTP to its target"}
+		}
+		return run(ctx, t)
+	}
+}
+
+// viaTarget sends a request to the balancer and has serve do what the target does with the connection that comes of it; then it reads
+// the client's answer.
+func viaTarget(ctx context.Context, t *conformance.T, serve func(c net.Conn) error) (conformance.Observation, error) {
+	front, err := t.HTTP(ctx)
+	if err != nil {
+		return conformance.Observation{}, err
+	}
+	defer front.Close()
+	if err := bounded(t, front, []byte(get(t))); err != nil {
+		return conformance.Observation{}, err
+	}
+	back, err := t.AcceptRaw(ctx)
+	if err != nil {
+		return conformance.Observation{}, err
+	}
+	said := serve(back)
+	_ = back.Close()
+	within(t, front)
+	resp, _, err := wire.ReadResponse(front)
+	if err != nil {
+		return saw(t.Outcome(err), "%v; at the target: %v", err, said), nil
+	}
+	if resp.Status == 200 && said == nil {
+		return saw(passedOn, "the target answered 200"), nil
+	}
+	return saw(conformance.HTTPStatus(resp.Status), "%s; at the target: %v", resp.Reason, said), nil
+}
+
+// asTarget ends TLS with cfg and answers the request on it.
+func asTarget(ctx context.Context, t *conformance.T, cfg *tls.Config) func(net.Conn) error {
+	return func(c net.Conn) error {
+		conn, _, err := t.ServeTLS(ctx, c, cfg)
+		if err != nil {
+			return err
+		}
+		within(t, conn)
+		if _, _, err := wire.ReadRequest(conn); err != nil {
+			return err
+		}
+		return answerAndEnd(t, conn, servedByTarget)
+	}
+}
+
+func expiredTarget(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+	expired, err := issuedFor(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "expired"}, DNSNames: []string{t.Name("another")}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}, time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour))
+	if err != nil {
+		return conformance.Observation{}, err
+	}
+	return viaTarget(ctx, t, asTarget(ctx, t, &tls.Config{Certificates: []tls.Certificate{*expired}}))
+}
+
+// failedHandshake fails in two ways: the target answers the hello with an alert, and it wants a certificate that does not come.
+func failedHandshake(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+	cert, _, err := serverIdentity(t.Name("target"))
+	if err != nil {
+		return conformance.Observation{}, err
+	}
+	var seen []conformance.Observation
+	for _, c := range []struct {
+		name string
+		cfg  *tls.Config
+	}{
+		{"an alert in answer to the hello", &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			return nil, errors.New("the target wants no one")
+		}}},
+		{"a client certificate is wanted", &tls.Config{Certificates: []tls.Certificate{*cert}, ClientAuth: tls.RequireAnyClientCert}},
+	} {
+		o, err := viaTarget(ctx, t, asTarget(ctx, t, c.cfg))
+		if err != nil {
+			return o, fmt.Errorf("%s: %w", c.name, err)
+		}
+		o.Detail = c.name + ": " + o.Detail
+		seen = append(seen, o)
+	}
+	return worst(t, seen), nil
+}
