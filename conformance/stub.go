@@ -134,15 +134,15 @@ func (t *T) saneBalancer(ctx context.Context) (time.Duration, error) {
 		at  time.Time
 		err error
 	}
-	served := make(chan answer, 1)
+	served, nonce := make(chan answer, 1), t.NewNonce()
 	go func() {
-		at, err := t.answerOnce(ctx)
+		at, err := t.answerOnce(ctx, nonce)
 		served <- answer{at, err}
 	}()
 	restore := t.deadline(ctx, c)
 	defer restore()
 	up := t.Path.Upgrade
-	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", up.Path, up.Host)
+	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nX-Trb-Nonce: %s\r\n\r\n", up.Path, up.Host, nonce)
 	var resp *wire.Response
 	if err == nil {
 		resp, _, err = wire.ReadResponse(c)
@@ -156,25 +156,31 @@ func (t *T) saneBalancer(ctx context.Context) (time.Duration, error) {
 	return 2 * end.Sub(target.at), err
 }
 
-// answerOnce answers one request and says when it did.
-func (t *T) answerOnce(ctx context.Context) (at time.Time, err error) {
-	c, _, err := t.AcceptStub(ctx)
-	if err != nil {
-		return at, err
-	}
-	restore := t.deadline(ctx, c)
-	defer restore()
-	var head []byte
-	buf := make([]byte, 4096)
-	for !bytes.Contains(head, []byte("\r\n\r\n")) {
-		n, err := c.Read(buf)
-		if head = append(head, buf[:n]...); err != nil || len(head) > wire.MaxHeader {
-			return at, fmt.Errorf("reading the balancer's request (%d bytes): %w", len(head), err)
+// answerOnce answers the request with the nonce and says when it did. Others, which a check before may have left, are passed over.
+func (t *T) answerOnce(ctx context.Context, nonce string) (at time.Time, err error) {
+	for {
+		c, _, err := t.AcceptStub(ctx)
+		if err != nil {
+			return at, err
 		}
+		restore := t.deadline(ctx, c)
+		var head []byte
+		buf := make([]byte, 4096)
+		for err == nil && !bytes.Contains(head, []byte("\r\n\r\n")) && len(head) <= wire.MaxHeader {
+			var n int
+			n, err = c.Read(buf)
+			head = append(head, buf[:n]...)
+		}
+		if !bytes.Contains(head, []byte(nonce)) {
+			t.Logf("a request of the balancer was passed over: %.80q %v", head, err)
+			_ = c.Close()
+			continue
+		}
+		at = time.Now()
+		if _, err := c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")); err != nil {
+			return at, fmt.Errorf("answering the balancer: %w", err)
+		}
+		restore()
+		return at, nil
 	}
-	at = time.Now()
-	if _, err := c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")); err != nil {
-		return at, fmt.Errorf("answering the balancer: %w", err)
-	}
-	return at, nil
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -33,16 +34,16 @@ func init() {
 		Why: "A client that offers h2 beside http/1.1 gets h2, and HTTP/2 has no Upgrade: its request for a tunnel fails behind every balancer " +
 			"that has h2 on. A simulator without h2 hides that mistake.",
 		Clauses: clauses(fact("ALB-TLS-01", "O", "AWS, Application Load Balancers: listeners", awsDocs+"application/load-balancer-listeners.html")),
-		Accept:  pass("h2 is selected", gotH2), Run: selectsH2,
+		Accept:  pass("h2 is selected", gotH2), Run: overTLS(selectsH2),
 		Forbid: map[conformance.Outcome]string{noProtocol: "h2 was offered and not taken", otherALPN: "another protocol was taken"},
 	})
 	balancer(conformance.Check{
-		ID: "ALB-TLS-03", Slug: "alb-unknown-alpn", Level: conformance.Must,
+		ID: "ALB-TLS-03", Slug: "alb-unknown-alpn", Level: conformance.Should,
 		Title: "A list of unknown ALPN names is passed over: the handshake completes without a protocol",
 		Why: "A client finds out that a balancer is in between by offering its own ALPN name and getting none back, on a connection that it can " +
 			"then upgrade. A balancer that sends alert 120 in its place costs a connection; one that echoes the name leads the client to believe it met the router.",
 		Clauses: clauses(fact("ALB-TLS-03", "O", "Teleport RFD 0123", "https://github.com/gravitational/teleport/blob/master/rfd/0123-tls-routing-behind-layer7-lb.md")),
-		Accept:  pass("no protocol is selected, and HTTP/1.1 works on the connection", noProtocol), Run: ignoresALPN,
+		Accept:  pass("no protocol is selected, and HTTP/1.1 works on the connection", noProtocol), Run: overTLS(ignoresALPN),
 		Forbid: map[conformance.Outcome]string{
 			conformance.Alert(120): "the handshake was refused for want of a common protocol", otherALPN: "a protocol was answered that it cannot speak",
 		},
@@ -81,7 +82,7 @@ func init() {
 		Forbid: map[conformance.Outcome]string{conformance.Corrupted: "bytes were changed in the tunnel", conformance.Truncated: "the tunnel ended early", alone: "the upgrade was refused by the balancer", dropped: "the upgrade did not arrive"},
 	})
 	balancer(conformance.Check{
-		ID: "ALB-ERR-11", Slug: "alb-target-hello", Level: conformance.Must,
+		ID: "ALB-ERR-11", Slug: "alb-target-hello", Level: conformance.Should,
 		Title: "The ClientHello to an HTTPS target has no SNI, no ALPN, and no client certificate follows",
 		Why: "All that a router routes by is gone on this hop, and all that it authenticates by. Whoever tests with a proxy that passes SNI on " +
 			"tests a path that does not exist in the field.",
@@ -91,7 +92,7 @@ func init() {
 		Forbid: map[conformance.Outcome]string{shown: "the target was shown what the real one keeps to itself", plainHTTP: "the target was not spoken to in TLS"},
 	})
 	balancer(conformance.Check{
-		ID: "ALB-HDR-04", Slug: "alb-forwarded-proto", Level: conformance.Must,
+		ID: "ALB-HDR-04", Slug: "alb-forwarded-proto", Level: conformance.Should,
 		Title: "X-Forwarded-Proto and -Port are the balancer's own; forged ones are replaced",
 		Why: "Targets decide by X-Forwarded-Proto whether to redirect to HTTPS or to mark cookies as secure. A value that the client wrote must not " +
 			"survive next to the balancer's.",
@@ -174,7 +175,12 @@ func opaque(ctx context.Context, t *conformance.T) (conformance.Observation, err
 		if err != nil {
 			return unlessAlone(err)
 		}
-		o := innerSession(ctx, t, c, mine, theirs)
+		o := exchangeBytes(t, c.client, c.target, zeros(t))
+		if o.Outcome == conformance.Intact {
+			o = innerSession(ctx, t, c, mine, theirs)
+		} else {
+			o.Detail = "raw bytes: " + o.Detail
+		}
 		c.close()
 		if o.Outcome != conformance.Intact {
 			o.Detail = typ + ": " + o.Detail
@@ -184,12 +190,12 @@ func opaque(ctx context.Context, t *conformance.T) (conformance.Observation, err
 	return conformance.Observation{Outcome: conformance.Intact, Detail: "inner SNI, ALPN, both certificates and 512 KiB each way, for websocket and alpn"}, nil
 }
 
+// zeros are many, and then as many bytes of all kinds.
+func zeros(t *conformance.T) []byte {
+	return append(make([]byte, 128<<10), patterned(t.Nonce, 128<<10)...)
+}
+
 func innerSession(ctx context.Context, t *conformance.T, c *tunnelled, mine, theirs *tls.Certificate) conformance.Observation {
-	zeros := append(make([]byte, 128<<10), patterned(t.Nonce, 128<<10)...)
-	if o := exchangeBytes(t, c.client, c.target, zeros); o.Outcome != conformance.Intact {
-		o.Detail = "raw bytes: " + o.Detail
-		return o
-	}
 	type end struct {
 		conn  *tls.Conn
 		hello wire.Hello
@@ -212,7 +218,7 @@ func innerSession(ctx context.Context, t *conformance.T, c *tunnelled, mine, the
 	if err = errors.Join(err, there.err); err != nil {
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: "the inner handshake: " + err.Error()}
 	}
-	o := exchangeBytes(t, client, there.conn, zeros)
+	o := exchangeBytes(t, client, there.conn, zeros(t))
 	if o.Outcome != conformance.Intact {
 		return o
 	}
@@ -231,7 +237,7 @@ func innerSession(ctx context.Context, t *conformance.T, c *tunnelled, mine, the
 // that there is something to pass on.
 func targetHello(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 	for _, raw := range []string{get(t), asks(t, wire.WebSocket), asks(t, wire.ALPN)} {
-		front, err := frontTLS(ctx, t, "http/1.1")
+		front, err := frontNamed(ctx, t)
 		if err != nil {
 			return conformance.Observation{}, err
 		}
@@ -247,6 +253,14 @@ func targetHello(ctx context.Context, t *conformance.T) (conformance.Observation
 		}
 	}
 	return conformance.Observation{Outcome: bare, Detail: "three requests: no server_name, no ALPN extension, no client certificate"}, nil
+}
+
+// frontNamed is a connection to the listener, over TLS with a name and a protocol where that is to be had.
+func frontNamed(ctx context.Context, t *conformance.T) (net.Conn, error) {
+	if !t.Path.Upgrade.TLS {
+		return t.HTTP(ctx)
+	}
+	return frontTLS(ctx, t, "http/1.1")
 }
 
 func nothingShown(c *carried) (conformance.Observation, bool) {

@@ -122,7 +122,7 @@ func halfCloses(ctx context.Context, t *conformance.T) (conformance.Observation,
 	if err := wire.CloseWrite(c.client); err != nil {
 		return conformance.Observation{}, fmt.Errorf("ending the client's direction: %w", err)
 	}
-	within(t, c.target)
+	_ = c.target.SetReadDeadline(start.Add(beforeIdle(t)))
 	_, err = c.target.Read(make([]byte, 1))
 	if how := t.Outcome(err); how == conformance.Timeout {
 		return saw(swallowed, "the target has read no end after %v", time.Since(start).Round(time.Millisecond)), nil
@@ -145,4 +145,12 @@ func halfCloses(ctx context.Context, t *conformance.T) (conformance.Observation,
 		return saw(conformance.Corrupted, "the client read %q", got), nil
 	}
 	return saw(halfOpen, "the target read the end, and its answer arrived"), nil
+}
+
+// beforeIdle is how long to wait for an end that is not that of the idle timeout.
+func beforeIdle(t *conformance.T) time.Duration {
+	if idle := t.Path.IdleTimeout; idle > 0 {
+		return min(t.Wait(), max(idle/2, t.Silence()))
+	}
+	return t.Wait()
 }
