@@ -87,7 +87,7 @@ func decidesAlone(ctx context.Context, t *conformance.T, raw string) (conformanc
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	o, _, _ := decides(ctx, t, front, raw)
 	return o, nil
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 )
@@ -100,11 +102,13 @@ func ambiguousEnds(ctx context.Context, t *conformance.T) (conformance.Observati
 	if err != nil {
 		return saw(t.Outcome(err), "the answer: %v", err), nil
 	}
+	until := time.Now().Add(beforeIdle(t))
 	for _, end := range []struct {
 		name string
-		conn io.Reader
+		conn net.Conn
 		kept conformance.Outcome
 	}{{"the target", c.rest, backKept}, {"the client", rest, frontKept}} {
+		_ = end.conn.SetReadDeadline(until)
 		n, err := end.conn.Read(make([]byte, 1))
 		if how := t.Outcome(err); n > 0 || how == conformance.Timeout {
 			return saw(end.kept, "%s read %d bytes and %v behind the answer", end.name, n, err), nil

@@ -94,18 +94,22 @@ func forwardedFor(ctx context.Context, t *conformance.T) (conformance.Observatio
 			own = last
 		}
 		want := strings.TrimPrefix(sent+", "+own, ", ")
-		_, notAddress := netip.ParseAddr(own)
 		switch {
-		case got == want && notAddress == nil:
+		case got == want && isAddress(own):
 		case got == sent && sent != "":
 			return saw(forged, "sent %q, the target got the same", sent), nil
-		case got == "" || notAddress != nil:
+		case got == "" || !isAddress(own):
 			return saw(notAdded, "sent %q, the target got %q", sent, got), nil
 		default:
 			return saw(replaced, "sent %q, the target got %q, not %q", sent, got, want), nil
 		}
 	}
 	return saw(appended, "%s, behind none, one and two that were sent", own), nil
+}
+
+func isAddress(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
 }
 
 const traceEntry = `1-[0-9a-f]{8}-[0-9a-f]{24}`

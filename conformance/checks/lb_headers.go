@@ -124,7 +124,7 @@ func expects(ctx context.Context, t *conformance.T) (conformance.Observation, er
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	head := fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n", up.Path, up.Host)
 	if err := bounded(t, front, []byte(head)); err != nil {
 		return conformance.Observation{}, err

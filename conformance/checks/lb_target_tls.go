@@ -67,7 +67,7 @@ func viaTarget(ctx context.Context, t *conformance.T, serve func(c net.Conn) err
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	if err := bounded(t, front, []byte(get(t))); err != nil {
 		return conformance.Observation{}, err
 	}

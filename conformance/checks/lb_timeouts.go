@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"time"
 
@@ -21,9 +22,7 @@ func init() {
 	const trouble = "AWS, Application Load Balancers: troubleshooting"
 	onTime := func(more map[conformance.Outcome]string) map[conformance.Outcome]string {
 		forbid := map[conformance.Outcome]string{cutEarly: "cut before it was due", cutLate: "cut after it was due", stays: "not cut at all"}
-		for o, why := range more {
-			forbid[o] = why
-		}
+		maps.Copy(forbid, more)
 		return forbid
 	}
 	const within = "closed within a tenth of the declared time"

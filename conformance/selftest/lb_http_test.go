@@ -49,9 +49,14 @@ func dropping(name string) func(head string) string {
 	return func(head string) string { return without(head, name) }
 }
 
-// shortened cuts what is long in a head: runs of the same letter.
+// shortened halves the letters that the checks fill up with, where there are more than the controls have.
 func shortened(head string) string {
-	return regexp.MustCompile(`q{9000,}|v{13000,}`).ReplaceAllString(head, "x")
+	for letter, most := range map[string]int{"q": 9_000, "v": 13_000} {
+		if many := strings.Repeat(letter, most); strings.Contains(head, many) {
+			head = strings.Replace(head, many, "", 1)
+		}
+	}
+	return head
 }
 
 func init() {

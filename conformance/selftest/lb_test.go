@@ -166,12 +166,13 @@ func (n naiveBalancer) request(head string) string {
 
 func (n naiveBalancer) tunnel(a, b net.Conn) {
 	if n.idle > 0 {
+		front, back := a, b
 		timer := time.AfterFunc(n.idle, func() {
 			if n.idleReset {
-				_ = netx.Reset(b)
+				_ = netx.Reset(back)
 			}
-			_ = a.Close()
-			_ = b.Close()
+			_ = front.Close()
+			_ = back.Close()
 		})
 		defer timer.Stop()
 		touch := func() { timer.Reset(n.idle) }
