@@ -16,7 +16,7 @@ func (*launches) Document() door.Router { return door.Router{Listen: "127.0.0.1:
 
 func (l *launches) Launch(_ context.Context, doc door.Router) (Instance, error) {
 	if doc.ProxyProtocol.Mode == "required" {
-		return nil, &UnsupportedError{"no PROXY protocol"}
+		return nil, &UnsupportedError{Reason: "no PROXY protocol"}
 	}
 	l.started++
 	return launched{l}, nil

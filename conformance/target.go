@@ -78,6 +78,8 @@ type DialRequest struct {
 	SNI                    string
 	ALPN                   []string
 	OuterRoots, InnerRoots *x509.CertPool
+	// OuterCA and InnerCA are the same as PEM.
+	OuterCA, InnerCA []byte
 	// OuterSNI is the name of the load balancer, for its certificate.
 	OuterSNI string
 	Client   *tls.Certificate

@@ -57,6 +57,7 @@ var rules = map[string]rule{
 	"internal/arrows":    {},
 	"internal/progress":  {foreign: []string{"github.com/vbauerster/mpb"}},
 	"internal/document":  {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
+	"internal/stranger":  {ours: []string{"internal/document", "scenarios"}},
 	"internal/scenario":  {ours: []string{"internal/document", "scenarios"}},
 	"scenarios":          {tests: []string{"internal/scenario", "internal/document"}},
 
