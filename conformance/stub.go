@@ -46,6 +46,28 @@ func (t *T) AcceptRaw(ctx context.Context) (net.Conn, error) {
 	return c, t.keep(ctx, c)
 }
 
+// drainFor is how long connections of the balancer that nobody waits for are looked for: those that are there already are had at once.
+const drainFor = time.Millisecond
+
+// DrainStub closes what the balancer has opened and nobody has accepted: connections that a check before has left.
+func (t *T) DrainStub() {
+	ln, ok := t.Target.Stub.(interface {
+		net.Listener
+		SetDeadline(time.Time) error
+	})
+	if !ok || ln.SetDeadline(time.Now().Add(drainFor)) != nil {
+		return
+	}
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		t.Logf("a connection of the balancer that was left was closed")
+		_ = c.Close()
+	}
+}
+
 // acceptStub hands what the balancer opens to take until that takes one.
 func (t *T) acceptStub(ctx context.Context, take func(net.Conn) error) error {
 	ln, ok := t.Target.Stub.(interface {
@@ -142,7 +164,7 @@ func (t *T) saneBalancer(ctx context.Context) (time.Duration, error) {
 	restore := t.deadline(ctx, c)
 	defer restore()
 	up := t.Path.Upgrade
-	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\nX-Trb-Nonce: %s\r\n\r\n", up.Path, up.Host, nonce)
+	_, err = fmt.Fprintf(c, "GET %s?%s HTTP/1.1\r\nHost: %s\r\n\r\n", up.Path, nonce, up.Host)
 	var resp *wire.Response
 	if err == nil {
 		resp, _, err = wire.ReadResponse(c)

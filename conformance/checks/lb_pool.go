@@ -23,9 +23,12 @@ const (
 	noGoAway     conformance.Outcome = "no-goaway"
 )
 
-// h2Requests is how many requests an HTTP/2 connection takes; h2Slack is how many more are sent before the GOAWAY is missed, and h2Flight
-// how many are on their way at a time: fewer than the 128 streams that there may be.
-const h2Requests, h2Slack, h2Flight = 10_000, 1_000, 100
+const (
+	h2Requests = 10_000 // that an HTTP/2 connection takes
+	h2Slack    = 1_000  // more, until GOAWAY is missed
+	h2Flight   = 100    // on their way at a time: fewer than the 128 streams that there may be
+	h2Patience = 5      // waits for each answer: so many requests keep a small machine busy
+)
 
 func init() {
 	balancer(conformance.Check{
@@ -193,8 +196,10 @@ func manyRequests(ctx context.Context, t *conformance.T) (conformance.Observatio
 		return conformance.Observation{}, err
 	}
 	sent, answers := 0, 0
+	last, longest := time.Now(), time.Duration(0)
 	for answers < h2Requests+h2Slack {
-		within(t, conn)
+		longest, last = max(longest, time.Since(last)), time.Now()
+		_ = conn.SetDeadline(last.Add(h2Patience * t.Wait()))
 		for ; sent-answers < h2Flight; sent++ {
 			if _, err := h.Ask(nil, pseudo(t, "TRACE")...); err != nil {
 				return saw(t.Outcome(err), "writing request %d, %d answered: %v", sent+1, answers, err), nil
@@ -213,6 +218,9 @@ func manyRequests(ctx context.Context, t *conformance.T) (conformance.Observatio
 		case *http2.RSTStreamFrame:
 			ended = true
 		case *http2.GoAwayFrame:
+			if idle := t.Path.IdleTimeout; sent < h2Requests && idle > 0 && longest > idle/2 {
+				return conformance.Observation{}, fmt.Errorf("%w: %v without a frame at an idle timeout of %v, and then GOAWAY at %d requests", errStalled, longest, idle, sent)
+			}
 			if sent < h2Requests {
 				return saw(goneEarly, "GOAWAY (%v) at %d requests, %d answered", f.ErrCode, sent, answers), nil
 			}
