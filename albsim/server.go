@@ -36,6 +36,8 @@ type Options struct {
 	DialTarget func(ctx context.Context, network, address string) (net.Conn, error)
 	// TargetRoots are the authorities for targets' certificates, of a profile that verifies them; nil is the system's.
 	TargetRoots *x509.CertPool
+	// IdentityRoots are the authorities for the endpoints of identity providers and of keys; nil is the system's.
+	IdentityRoots *x509.CertPool
 	// TimeScale multiplies every timer; 0 means 1.
 	TimeScale float64
 	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.
@@ -326,14 +328,15 @@ func (s *Server) rawDial(ctx context.Context, by net.Dialer, network, address st
 	return by.DialContext(ctx, network, address)
 }
 
-func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
+// dial is rawDial on the board; secure says that TLS comes upon it.
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string, secure bool) (net.Conn, error) {
 	conn, err := s.rawDial(ctx, by, network, address)
 	if err != nil {
 		return nil, err
 	}
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
-	return &rawConn{Conn: conn, wire: s.board.wire("target", address, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
+	return &rawConn{Conn: conn, wire: s.board.wire("target", address, secure, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
 }
 
 // setGoAway says what ends a connection that has nothing to wait for; false when Shutdown has begun.
