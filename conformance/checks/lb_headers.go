@@ -42,7 +42,7 @@ func init() {
 		Why: "Applications have fields with underscores in their names. nginx drops them and an ALB does not, unless told to: who tests with " +
 			"the one finds that his field is gone, or that it is not, behind the other.",
 		Clauses: clauses(fact("ALB-HDR-08", "D", attributes, attributesPage)),
-		Accept:  pass("the fields arrive", kept), Run: oddNames,
+		Accept:  pass("the fields arrive", fieldKept), Run: oddNames,
 		Forbid: map[conformance.Outcome]string{fieldGone: "a field was dropped, or its name changed"},
 	})
 	balancer(conformance.Check{
@@ -114,7 +114,7 @@ func oddNames(ctx context.Context, t *conformance.T) (conformance.Observation, e
 			return saw(fieldGone, "%q is not among %s", line, strings.Join(req.Lines, " | ")), nil
 		}
 	}
-	return saw(kept, "%s", strings.Join(sent, ", ")), nil
+	return saw(fieldKept, "%s", strings.Join(sent, ", ")), nil
 }
 
 // expects looks at the stub only when 100 has come: the balancer cannot have it from there.

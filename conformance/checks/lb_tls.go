@@ -22,7 +22,7 @@ const (
 	serverOrder conformance.Outcome = "server-order"
 	clientOrder conformance.Outcome = "client-order"
 	notAsked    conformance.Outcome = "not-asked"
-	asked       conformance.Outcome = "certificate-asked-for"
+	certAsked   conformance.Outcome = "certificate-asked-for"
 )
 
 const (
@@ -105,7 +105,7 @@ func init() {
 			"certificate of a tunnel is the inner handshake's business and must not be asked for outside.",
 		Clauses: clauses(fact("ALB-MTLS-01", "D", "AWS, Application Load Balancers: mutual authentication with TLS", awsDocs+"application/mutual-authentication.html")),
 		Accept:  pass("no CertificateRequest in TLS 1.2 and 1.3", notAsked), Run: overTLS(asksForNone),
-		Forbid: map[conformance.Outcome]string{asked: "a CertificateRequest came"},
+		Forbid: map[conformance.Outcome]string{certAsked: "a CertificateRequest came"},
 	})
 }
 
@@ -287,7 +287,7 @@ func asksForNone(ctx context.Context, t *conformance.T) (conformance.Observation
 		})
 		switch name := tls.VersionName(version); {
 		case requested:
-			return saw(asked, "%s: a CertificateRequest came", name), nil
+			return saw(certAsked, "%s: a CertificateRequest came", name), nil
 		case err != nil && t.Outcome(err) == conformance.Alert(70):
 			done = append(done, "no "+name)
 		case err != nil:

@@ -13,12 +13,12 @@ import (
 
 // Outcomes of what becomes of a tunnel's beginning and its end.
 const (
-	buffered   conformance.Outcome = "buffered"
-	notCarried conformance.Outcome = "not-carried"
-	earlyLost  conformance.Outcome = "early-bytes-lost"
-	halfOpen   conformance.Outcome = "half-open"
-	bothClosed conformance.Outcome = "both-closed"
-	swallowed  conformance.Outcome = "end-swallowed"
+	buffered     conformance.Outcome = "buffered"
+	notCarried   conformance.Outcome = "not-carried"
+	earlyLost    conformance.Outcome = "early-bytes-lost"
+	halfOpen     conformance.Outcome = "half-open"
+	bothClosed   conformance.Outcome = "both-closed"
+	endSwallowed conformance.Outcome = "end-swallowed"
 )
 
 func init() {
@@ -54,7 +54,7 @@ func init() {
 		Accept: append(pass("the target reads the end, and its answer still arrives", halfOpen),
 			tolerate(unknownBehaviour("ALB-UPG-15", "both directions end"), bothClosed)...),
 		Run:    halfCloses,
-		Forbid: map[conformance.Outcome]string{swallowed: "the end did not reach the target", dropped: "the upgrade did not arrive", alone: "the upgrade was refused by the balancer"},
+		Forbid: map[conformance.Outcome]string{endSwallowed: "the end did not reach the target", dropped: "the upgrade did not arrive", alone: "the upgrade was refused by the balancer"},
 	})
 }
 
@@ -125,7 +125,7 @@ func halfCloses(ctx context.Context, t *conformance.T) (conformance.Observation,
 	_ = c.target.SetReadDeadline(start.Add(beforeIdle(t)))
 	_, err = c.target.Read(make([]byte, 1))
 	if how := t.Outcome(err); how == conformance.Timeout {
-		return saw(swallowed, "the target has read no end after %v", time.Since(start).Round(time.Millisecond)), nil
+		return saw(endSwallowed, "the target has read no end after %v", time.Since(start).Round(time.Millisecond)), nil
 	} else if how != conformance.FIN {
 		return saw(bothClosed, "the target read %v", err), nil
 	}

@@ -11,7 +11,7 @@ import (
 
 // Outcomes of checks of upgrades through a balancer.
 const (
-	kept      conformance.Outcome = "kept"
+	fieldKept conformance.Outcome = "kept"
 	fieldGone conformance.Outcome = "field-dropped"
 	reusable  conformance.Outcome = "reusable"
 	notKept   conformance.Outcome = "connection-closed"
@@ -51,7 +51,7 @@ func init() {
 		Why: "The target gets half of an upgrade: Upgrade and what belongs to it, but not the field that ties them together. A server that sees " +
 			"HTTP2-Settings and Upgrade: h2c without Connection answers 400, as Jetty does.",
 		Clauses: clauses(fact("ALB-UPG-05", "O", "xtdb/xtdb pull request 2949", "https://github.com/xtdb/xtdb/pull/2949")),
-		Accept:  pass("the field arrives", kept), Run: nominated,
+		Accept:  pass("the field arrives", fieldKept), Run: nominatedField,
 		Forbid: map[conformance.Outcome]string{fieldGone: "the field was dropped with Connection: stricter than the real one", dropped: "the upgrade did not arrive", alone: "the upgrade was refused by the balancer"},
 	})
 	balancer(conformance.Check{
@@ -60,7 +60,7 @@ func init() {
 		Why: "A client that tries one token after another does so on one connection. If the balancer closes it behind a refusal each attempt costs " +
 			"another handshake; if it does not say so, the next attempt is lost.",
 		Clauses: clauses(fact("ALB-UPG-08", "I", "RFC 9110", "https://www.rfc-editor.org/rfc/rfc9110#section-7.8")),
-		Accept:  pass("426 comes back, and the next request is carried", reusable), Run: refusedUpgrade,
+		Accept:  pass("426 comes back, and the next request is carried", reusable), Run: upgradeRefused,
 		Forbid: map[conformance.Outcome]string{
 			notKept: "the connection is closed behind the answer", conformance.FIN: "the connection ended though the answer did not say so", conformance.RST: "the connection was reset",
 			alone: "the upgrade was refused by the balancer",
@@ -123,7 +123,7 @@ func answerFields(ctx context.Context, t *conformance.T) (conformance.Observatio
 	return saw(bothFields, "%s", got), nil
 }
 
-func nominated(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+func nominatedField(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 	c, err := switches(ctx, t, get(t, "Connection: Upgrade, X-Trb-Settings", "Upgrade: "+wire.ALPN, "X-Trb-Settings: 1"), wire.ALPN)
 	if err != nil {
 		return unlessAlone(err)
@@ -132,10 +132,10 @@ func nominated(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	if got := c.req.Header.Values("X-Trb-Settings"); len(got) != 1 || got[0] != "1" {
 		return saw(fieldGone, "the target got %s", strings.Join(c.req.Lines, " | ")), nil
 	}
-	return saw(kept, "the target got %s", strings.Join(c.req.Lines, " | ")), nil
+	return saw(fieldKept, "the target got %s", strings.Join(c.req.Lines, " | ")), nil
 }
 
-func refusedUpgrade(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+func upgradeRefused(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 	front, err := t.HTTP(ctx)
 	if err != nil {
 		return conformance.Observation{}, err
