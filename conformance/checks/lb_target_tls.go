@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ const (
 	shown     conformance.Outcome = "shown"
 	plainHTTP conformance.Outcome = "no-tls"
 )
+
+// targetPatience is how many waits an answer may take while the balancer tries its target again.
+const targetPatience = 4
 
 const groupsPage = awsDocs + "application/load-balancer-target-groups.html"
 
@@ -78,8 +82,8 @@ func overTargetTLS(run func(context.Context, *conformance.T) (conformance.Observ
 	}
 }
 
-// viaTarget sends a request to the balancer and has serve do what the target does with the connection that comes of it; then it reads
-// the client's answer.
+// viaTarget sends a request to the balancer and has serve do what the target does with each connection that comes of it, for there may be
+// another try; then it reads the client's answer.
 func viaTarget(ctx context.Context, t *conformance.T, serve func(c net.Conn) error) (conformance.Observation, error) {
 	front, err := t.HTTP(ctx)
 	if err != nil {
@@ -89,18 +93,30 @@ func viaTarget(ctx context.Context, t *conformance.T, serve func(c net.Conn) err
 	if err := bounded(t, front, []byte(get(t))); err != nil {
 		return conformance.Observation{}, err
 	}
-	back, err := t.AcceptRaw(ctx)
-	if err != nil {
-		return conformance.Observation{}, err
-	}
-	said := serve(back)
-	_ = back.Close()
-	within(t, front)
+	serving, cancel := context.WithCancel(ctx)
+	tried := make(chan []error, 1)
+	go func() {
+		var said []error
+		for serving.Err() == nil {
+			back, err := t.AcceptRaw(serving)
+			if err != nil {
+				continue // nothing came within a wait
+			}
+			said = append(said, serve(back))
+			_ = back.Close()
+		}
+		tried <- said
+	}()
+	_ = front.SetDeadline(time.Now().Add(targetPatience * t.Wait()))
 	resp, _, err := wire.ReadResponse(front)
-	if err != nil {
+	cancel()
+	said := <-tried
+	switch {
+	case len(said) == 0:
+		return conformance.Observation{}, fmt.Errorf("the balancer has opened no connection to its target: %w", err)
+	case err != nil:
 		return saw(t.Outcome(err), "%v; at the target: %v", err, said), nil
-	}
-	if resp.Status == 200 && said == nil {
+	case resp.Status == 200 && slices.Contains(said, nil):
 		return saw(passedOn, "the target answered 200"), nil
 	}
 	return saw(conformance.HTTPStatus(resp.Status), "%s; at the target: %v", resp.Reason, said), nil
