@@ -19,8 +19,6 @@ const (
 	oneDotZero  conformance.Outcome = "http/1.0"
 	defaultCert conformance.Outcome = "default-certificate"
 	otherCert   conformance.Outcome = "other-certificate"
-	serverOrder conformance.Outcome = "server-order"
-	clientOrder conformance.Outcome = "client-order"
 )
 
 const (
