@@ -79,7 +79,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
 	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
-	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, foreign: []string{"golang.org/x/net", "golang.org/x/sys"}},
+	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net", "golang.org/x/sys"}},
 
 	"bench": {
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
