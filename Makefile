@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -27,6 +27,10 @@ test-quick: ## the same without the race detector, without the browser and witho
 
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
 	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
+
+test-docker: ## what needs Docker: an implementation in a container is judged (installs busybox-static as root)
+	@./tools/packages.sh busybox-static
+	$(GO) test -tags docker -run Image -v .
 
 test-h2spec: ## h2spec against the simulator's h2 front end; what it finds beyond the list with reasons fails
 	$(GO) test -tags h2spec -run H2Spec -v ./albsim
