@@ -64,7 +64,7 @@ lint: ## the pinned linters (the first run builds them)
 fmt: ## format everything
 	$(TOOL) golangci-lint fmt ./...
 
-gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md, docs/profiles.md
+gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md, docs/profiles.md, docs/catalogue.md
 	$(GO) run ./internal/gen .
 
 clean: ## remove what builds and runs leave

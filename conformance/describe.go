@@ -1,0 +1,54 @@
+package conformance
+
+import (
+	"cmp"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/internal/result"
+)
+
+// Group is the family of the check: what its id begins with, such as "DET".
+func (c Check) Group() string {
+	group, _, _ := strings.Cut(c.ID, "-")
+	return group
+}
+
+// TimeLimit bounds the check on a path without a round trip to speak of.
+func (c Check) TimeLimit() time.Duration { return cmp.Or(c.Timeout, checkTimeout) }
+
+// Binding says how binding the requirement is and who says so. What is this suite's own policy, or only what a vendor says, cannot be
+// taken for the word of a standard.
+func (c Check) Binding() string {
+	switch c.Origin {
+	case RFC:
+		doc := c.Clauses[0].Doc
+		for _, clause := range c.Clauses {
+			if strings.HasPrefix(clause.Doc, "RFC ") {
+				doc = clause.Doc
+				break
+			}
+		}
+		return fmt.Sprintf("%s, by %s", c.Level, doc)
+	case Vendor:
+		return fmt.Sprintf("%s, by what a vendor documents or a product is known to do; not the requirement of an RFC", c.Level)
+	}
+	return fmt.Sprintf("%s by the policy of this suite; no RFC requires it, and what fails here violates none", c.Level)
+}
+
+// Otherwise is the verdict on an outcome that the check does not accept, named by it or not.
+func (c Check) Otherwise() result.CheckVerdict {
+	if c.Level == Info {
+		return result.CheckTolerated
+	}
+	return result.CheckFail
+}
+
+// String says what instance a setup asks for.
+func (s *Setup) String() string {
+	if s.Alone {
+		return fmt.Sprintf("one of its own (%s), which no other check sees", s.Name)
+	}
+	return fmt.Sprintf("one set up for it (%s), which checks with the same setup share", s.Name)
+}
