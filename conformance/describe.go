@@ -15,12 +15,18 @@ func (c Check) Group() string {
 	return group
 }
 
-// TimeLimit bounds the check on a path without a round trip to speak of.
+// TimeLimit bounds the check on a path whose round-trip time is nothing.
 func (c Check) TimeLimit() time.Duration { return cmp.Or(c.Timeout, checkTimeout) }
+
+// LimitText is the time limit in words, with what the round trips of a path add to it.
+func (c Check) LimitText() string {
+	return fmt.Sprintf("%v, and %d round trips of the path", c.TimeLimit(), checkRTTs)
+}
 
 // Binding says how binding the requirement is and who says so. What is this suite's own policy, or only what a vendor says, cannot be
 // taken for the word of a standard.
 func (c Check) Binding() string {
+	text := ""
 	switch c.Origin {
 	case RFC:
 		doc := c.Clauses[0].Doc
@@ -30,11 +36,16 @@ func (c Check) Binding() string {
 				break
 			}
 		}
-		return fmt.Sprintf("%s, by %s", c.Level, doc)
+		text = ", by " + doc
 	case Vendor:
-		return fmt.Sprintf("%s, by what a vendor documents or a product is known to do; not the requirement of an RFC", c.Level)
+		text = ", by what a vendor documents or a product is known to do; not the requirement of an RFC"
+	default:
+		text = " by the policy of this suite; no RFC requires it, and what fails here violates none"
 	}
-	return fmt.Sprintf("%s by the policy of this suite; no RFC requires it, and what fails here violates none", c.Level)
+	if c.Level == Info {
+		text += "; it is recorded, and never fails"
+	}
+	return string(c.Level) + text
 }
 
 // Otherwise is the verdict on an outcome that the check does not accept, named by it or not.

@@ -37,7 +37,7 @@ The level says how binding a requirement is, and the origin whose requirement it
   documents are named as background.
 
 MUST and SHOULD fail, and so does a MAY, which is asked only of targets that claim the feature. INFO never fails: what it does not accept is TOLERATED, with the reason. A target without
-a feature that a check needs is UNSUPPORTED there. A time limit grows with the round-trip time of the path (200 of them). A check that needs an instance of its own
+a feature that a check needs is UNSUPPORTED there. A check that needs an instance of its own
 is NOT-RUN on a target that runs already.
 
 `
@@ -217,7 +217,7 @@ func entry(b *bytes.Buffer, c conformance.Check, slugs map[string]string) {
 	if len(c.Tags) > 0 {
 		fmt.Fprintf(b, "- tags: %s\n", joined(c.Tags))
 	}
-	fmt.Fprintf(b, "- time limit: %v\n", c.TimeLimit())
+	fmt.Fprintf(b, "- time limit: %s\n", c.LimitText())
 	if c.Setup != nil {
 		fmt.Fprintf(b, "- instance: %s\n", c.Setup)
 	}

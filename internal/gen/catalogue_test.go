@@ -184,8 +184,11 @@ func TestPolicyIsNotTakenForAnRFC(t *testing.T) {
 	info.ID, info.Slug, info.Level, info.Depends, info.Setup = "DET-03", "three", conformance.Info, nil, nil
 	k := catalogue{
 		requirements: []requirement{
-			{id: "DET-01", slug: "one", level: "MUST", text: "x"}, {id: "DET-02", slug: "two", level: "MUST*", text: "x"}, {id: "DET-03", slug: "three", level: "INFO", text: "x"},
-			{id: "DET-04", slug: "four", level: "MUST*", text: "the fourth"}, {id: "DET-05", slug: "five", level: "MAY", text: "the fifth"},
+			{id: "DET-01", slug: "one", level: "MUST", text: "x"},
+			{id: "DET-02", slug: "two", level: "MUST*", text: "x"},
+			{id: "DET-03", slug: "three", level: "INFO", text: "x"},
+			{id: "DET-04", slug: "four", level: "MUST*", text: "the fourth"},
+			{id: "DET-05", slug: "five", level: "MAY", text: "the fifth"},
 		},
 		checks: []conformance.Check{rule, own, info}, untestable: []conformance.Untestable{{ID: "DET-04", Reason: "it is inside"}},
 	}
