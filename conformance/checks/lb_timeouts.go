@@ -84,7 +84,7 @@ func idleConnection(ctx context.Context, t *conformance.T) (conformance.Observat
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	before := time.Now()
 	o, resp, rest := decides(ctx, t, front, get(t))
 	if o.Outcome != passedOn {
@@ -235,7 +235,7 @@ func silentClient(ctx context.Context, t *conformance.T) (conformance.Observatio
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	before := time.Now()
 	if err := bounded(t, front, []byte(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nX-Trb-Half", t.Path.Upgrade.Path, t.Path.Upgrade.Host))); err != nil {
 		return conformance.Observation{}, err

@@ -3,7 +3,7 @@ package checks
 import "github.com/tlsroute/tlsroute-bench/conformance"
 
 // The reasons why rows of docs/alb-rows.md are no checks. A load balancer under test has one listener and one target, which the check
-// plays; it is asked for no more than the document of DESIGN.md section 7: where to listen, certificates, targets, an idle timeout.
+// plays; it is asked for no more than the document of DESIGN.md section 7: where to listen, certificates, targets, an idle timeout (lb_variants.go).
 const (
 	needsAttribute = "needs an attribute or a policy of the balancer that a target cannot be asked for: "
 	needsMutual    = "needs a listener with mutual TLS, which a target cannot be asked for: "
@@ -16,7 +16,6 @@ const (
 func init() {
 	conformance.RegisterUntestable(
 		conformance.Untestable{ID: "ALB-TLS-07", Reason: needsAttribute + "routing.http2.enabled off"},
-		conformance.Untestable{ID: "ALB-TLS-10", Reason: needsAttribute + "two certificates for one name, RSA and ECDSA"},
 		conformance.Untestable{ID: "ALB-TLS-11", Reason: needsAttribute + "security policy 2016-08"},
 		conformance.Untestable{ID: "ALB-TLS-12", Reason: needsAttribute + "security policy TLS13-1-2-2021-06"},
 		conformance.Untestable{ID: "ALB-TLS-13", Reason: needsAttribute + "security policy TLS13-1-3-2021-06"},
@@ -38,8 +37,6 @@ func init() {
 		conformance.Untestable{ID: "ALB-HDR-02", Reason: needsAttribute + "routing.http.xff_client_port.enabled on"},
 		conformance.Untestable{ID: "ALB-HDR-07", Reason: needsAttribute + "routing.http.preserve_host_header.enabled on"},
 		conformance.Untestable{ID: "ALB-HDR-12", Reason: needsAttribute + "routing.http.x_amzn_tls_version_and_cipher_suite.enabled on"},
-		conformance.Untestable{ID: "ALB-ERR-02", Reason: needsGroup + "no target at all"},
-		conformance.Untestable{ID: "ALB-ERR-03", Reason: needsGroup + "a target whose port is closed"},
 		conformance.Untestable{ID: "ALB-ERR-04", Reason: needsGroup + "a target whose host drops what comes, for the 10 s that it takes"},
 		conformance.Untestable{ID: "ALB-ERR-07", Reason: inLogs + "460; on the wire there is nothing"},
 		conformance.Untestable{ID: "ALB-ERR-09", Reason: needsGroup + "protocol version GRPC, with an error of its target"},
@@ -49,7 +46,6 @@ func init() {
 		conformance.Untestable{ID: "ALB-RULE-03", Reason: needsRules + "a condition on the source address"},
 		conformance.Untestable{ID: "ALB-RULE-04", Reason: needsRules + "a redirect"},
 		conformance.Untestable{ID: "ALB-RULE-05", Reason: needsRules + "a forward to several groups with weights and stickiness"},
-		conformance.Untestable{ID: "ALB-TG-01", Reason: needsGroup + "two targets"},
 		conformance.Untestable{ID: "ALB-TG-02", Reason: needsGroup + "stickiness on"},
 		conformance.Untestable{ID: "ALB-TG-03", Reason: needsGroup + "two targets and stickiness on"},
 		conformance.Untestable{ID: "ALB-HC-01", Reason: needsGroup + "health checks on; the check would take them for requests"},

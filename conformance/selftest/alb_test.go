@@ -10,7 +10,9 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
+	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 )
 
 const (
@@ -75,8 +77,17 @@ func balancerBefore(t *testing.T, via func(stub string) string, change func(*alb
 	stub := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	t.Cleanup(func() { _ = stub.Close() })
 	cert := must(certs.SelfSigned(certs.Leaf{CommonName: "target", DNS: []string{"target.example.test"}}))(t)
+	doc := door.Balancer{Targets: []door.BalancerTarget{{Address: stub.Addr().String(), TLS: true}}, IdleTimeout: "2s"}
+	path := startALB(t, via(stub.Addr().String()), func(c *albsim.Config) {
+		for _, pair := range c.Listeners[0].Certificates {
+			doc.Certificates = append(doc.Certificates, door.Certificate{Cert: pair.Cert, Key: pair.Key})
+		}
+		if change != nil {
+			change(c)
+		}
+	})
 	return conformance.Target{
-		Name: "selftest balancer", Role: conformance.LoadBalancer, Features: []string{"aws-alb"}, Paths: []conformance.Path{startALB(t, via(stub.Addr().String()), change)},
-		Stub: stub, StubCertificate: &tls.Certificate{Certificate: cert.Certificate, PrivateKey: cert.PrivateKey},
+		Name: "selftest balancer", Role: conformance.LoadBalancer, Features: []string{"aws-alb"}, Paths: []conformance.Path{path},
+		Stub: stub, StubCertificate: &tls.Certificate{Certificate: cert.Certificate, PrivateKey: cert.PrivateKey}, Balancers: ours.Balancers{Base: doc},
 	}
 }

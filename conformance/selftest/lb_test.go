@@ -51,6 +51,7 @@ func balancerWith(b balancerBugs) func(t *testing.T) conformance.Target {
 		target := balancerTarget(t, nil) // for the stub; its own balancer is left alone
 		ca := must(certs.NewCA("naive balancer CA"))(t)
 		n := naiveBalancer{b, must(ca.Issue(certs.Leaf{CommonName: albName, DNS: []string{albName}}))(t), must(ca.Issue(certs.Leaf{CommonName: "balancer", Client: true}))(t)}
+		target.Balancers = nil
 		path := &target.Paths[0]
 		path.Address = serve(t, target.Stub.Addr().String(), func(c net.Conn, dial func() net.Conn) { n.handle(c, dial) })
 		path.Upgrade.Roots = ca.Pool()

@@ -67,7 +67,7 @@ var rules = map[string]rule{
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
 	},
 
-	"conformance/wire": {foreign: []string{"github.com/gobwas/ws"}},
+	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},
 	"conformance/door": {},
 	"conformance": {
 		ours:    []string{"conformance/wire", "conformance/door", "internal/result", "internal/witness", "internal/netx"},
@@ -77,7 +77,7 @@ var rules = map[string]rule{
 		ours:    []string{"conformance", "internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
-	"conformance/selftest": {ours: []string{"conformance", "refimpl", "albsim", "internal"}},
+	"conformance/selftest": {ours: []string{"conformance", "refimpl", "albsim", "internal"}, foreign: []string{"golang.org/x/net", "golang.org/x/sys"}},
 
 	"bench": {
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
