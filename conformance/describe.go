@@ -63,3 +63,19 @@ func (s *Setup) String() string {
 	}
 	return fmt.Sprintf("one set up for it (%s), which checks with the same setup share", s.Name)
 }
+
+// NamedWait is one of the waits that checks have: it grows with the round-trip time of the path, between a floor and a ceiling.
+type NamedWait struct {
+	Name, For      string
+	Floor, Ceiling time.Duration // no ceiling when zero
+	RTTs           int
+}
+
+// NamedWaits are those of [T.Wait], [T.Silence] and [T.Gap].
+func NamedWaits() []NamedWait {
+	return []NamedWait{
+		{Name: "wait", For: "for what must come", Floor: waitFloor, RTTs: waitRTTs},
+		{Name: "silence", For: "for what must not come, to count as silence", Floor: silenceFloor, RTTs: silenceRTTs},
+		{Name: "gap", For: "between two segments that are to arrive apart", Floor: gapFloor, RTTs: gapRTTs, Ceiling: gapCeiling},
+	}
+}

@@ -48,6 +48,7 @@ func (k catalogue) page() ([]byte, error) {
 	if err := k.counts(&b); err != nil {
 		return nil, err
 	}
+	waits(&b)
 	slugs := map[string]string{}
 	for _, c := range k.checks {
 		slugs[c.ID] = c.Slug
@@ -147,6 +148,19 @@ func (k catalogue) counts(b *bytes.Buffer) error {
 		fmt.Fprintf(b, "| %s | %d | %d | %d |\n", l, levels[l][conformance.RFC], levels[l][conformance.Vendor], levels[l][conformance.Policy])
 	}
 	return nil
+}
+
+// waits writes the times that checks wait.
+func waits(b *bytes.Buffer) {
+	b.WriteString("\nThe waits of checks have names and grow with the round-trip time of the path. Other times are what the target declares, or constants of a check.\n\n" +
+		"| wait | for what | at least | round trips of the path | at most |\n|---|---|---|---|---|\n")
+	for _, w := range conformance.NamedWaits() {
+		atMost := "-"
+		if w.Ceiling > 0 {
+			atMost = w.Ceiling.String()
+		}
+		fmt.Fprintf(b, "| %s | %s | %v | %d | %s |\n", w.Name, w.For, w.Floor, w.RTTs, atMost)
+	}
 }
 
 // unchecked writes what no check is made of, and why.
