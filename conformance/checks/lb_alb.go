@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -20,11 +19,8 @@ const (
 	bothFields conformance.Outcome = "both-fields"
 	stripped   conformance.Outcome = "upgrade-without-connection"
 	dropped    conformance.Outcome = "upgrade-dropped"
-	bare       conformance.Outcome = "nothing-shown" // no SNI, no ALPN, no client certificate
-	shown      conformance.Outcome = "shown"
 	replaced   conformance.Outcome = "replaced"
 	forged     conformance.Outcome = "forged"
-	plainHTTP  conformance.Outcome = "no-tls"
 )
 
 func init() {
@@ -80,16 +76,6 @@ func init() {
 		Clauses: clauses(fact("ALB-UPG-06, ALB-UPG-07", "D", "AWS, Application Load Balancers: listeners, WebSockets", awsDocs+"application/load-balancer-listeners.html")),
 		Accept:  pass("both ends read what the other wrote, and each saw the certificate of the other", conformance.Intact), Run: opaque,
 		Forbid: map[conformance.Outcome]string{conformance.Corrupted: "bytes were changed in the tunnel", conformance.Truncated: "the tunnel ended early", alone: "the upgrade was refused by the balancer", dropped: "the upgrade did not arrive"},
-	})
-	balancer(conformance.Check{
-		ID: "ALB-ERR-11", Slug: "alb-target-hello", Level: conformance.Should,
-		Title: "The ClientHello to an HTTPS target has no SNI, no ALPN, and no client certificate follows",
-		Why: "All that a router routes by is gone on this hop, and all that it authenticates by. Whoever tests with a proxy that passes SNI on " +
-			"tests a path that does not exist in the field.",
-		Clauses: clauses(fact("ALB-ERR-11", "O", "apache/apisix-helm-chart pull request 546", "https://github.com/apache/apisix-helm-chart/pull/546"),
-			fact("ALB-ERR-11", "O", "gravitational/teleport pull request 14176", "https://github.com/gravitational/teleport/pull/14176")),
-		Accept: pass("the ClientHello shows nothing", bare), Run: targetHello,
-		Forbid: map[conformance.Outcome]string{shown: "the target was shown what the real one keeps to itself", plainHTTP: "the target was not spoken to in TLS"},
 	})
 	balancer(conformance.Check{
 		ID: "ALB-HDR-04", Slug: "alb-forwarded-proto", Level: conformance.Should,
@@ -231,58 +217,6 @@ func innerSession(ctx context.Context, t *conformance.T, c *tunnelled, mine, the
 		return conformance.Observation{Outcome: conformance.Corrupted, Detail: "an end saw another certificate than the one that was sent"}
 	}
 	return o
-}
-
-// targetHello looks at three requests: a plain one and one of each kind of upgrade. The client offers a name and a protocol, so
-// that there is something to pass on.
-func targetHello(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	for _, raw := range []string{get(t), asks(t, wire.WebSocket), asks(t, wire.ALPN)} {
-		front, err := frontNamed(ctx, t)
-		if err != nil {
-			return conformance.Observation{}, err
-		}
-		c, err := carry(ctx, t, front, raw)
-		if err != nil {
-			return unlessAlone(err)
-		}
-		o, ok := nothingShown(c)
-		_, _, _ = c.answer(t, servedByTarget) // whatever comes of it: the hello has been seen
-		c.close()
-		if !ok {
-			return o, nil
-		}
-	}
-	return conformance.Observation{Outcome: bare, Detail: "three requests: no server_name, no ALPN extension, no client certificate"}, nil
-}
-
-// frontNamed is a connection to the listener, over TLS with a name and a protocol where that is to be had.
-func frontNamed(ctx context.Context, t *conformance.T) (net.Conn, error) {
-	if !t.Path.Upgrade.TLS {
-		return t.HTTP(ctx)
-	}
-	return frontTLS(ctx, t, "http/1.1")
-}
-
-func nothingShown(c *carried) (conformance.Observation, bool) {
-	if len(c.hello.Raw) == 0 {
-		return conformance.Observation{Outcome: plainHTTP, Detail: "the connection to the target began with HTTP"}, false
-	}
-	var list []string
-	if c.hello.HasSNI {
-		list = append(list, fmt.Sprintf("SNI %q", c.hello.SNI))
-	}
-	if c.hello.ALPN != nil {
-		list = append(list, fmt.Sprintf("ALPN %q", c.hello.ALPN))
-	}
-	if conn, ok := c.back.Unwrap().(*tls.Conn); ok {
-		if certs := conn.ConnectionState().PeerCertificates; len(certs) > 0 {
-			list = append(list, fmt.Sprintf("a certificate of %s", certs[0].Subject))
-		}
-	}
-	if len(list) > 0 {
-		return conformance.Observation{Outcome: shown, Detail: strings.Join(list, ", ")}, false
-	}
-	return conformance.Observation{}, true
 }
 
 func forwardedProto(ctx context.Context, t *conformance.T) (conformance.Observation, error) {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
@@ -65,9 +66,14 @@ func answerAndEnd(t *conformance.T, c net.Conn, raw string) error {
 // decides sends a request on front and says who answered: passedOn for the target, http:N for the balancer on its own. The answer and
 // the connection behind its head come with it; they are nil when there is none.
 func decides(ctx context.Context, t *conformance.T, front net.Conn, raw string) (conformance.Observation, *wire.Response, net.Conn) {
+	return decidesWithin(ctx, t, front, raw, t.Wait())
+}
+
+// decidesWithin is decides for an answer that may take longer.
+func decidesWithin(ctx context.Context, t *conformance.T, front net.Conn, raw string, wait time.Duration) (conformance.Observation, *wire.Response, net.Conn) {
 	stop := standIn(ctx, t)
 	_ = bounded(t, front, []byte(raw)) // who refuses the beginning of a request may not take the rest: the answer tells
-	within(t, front)
+	_ = front.SetDeadline(time.Now().Add(wait))
 	resp, rest, err := wire.ReadResponse(front)
 	came := stop()
 	switch {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -18,7 +17,6 @@ const (
 	traced     conformance.Outcome = "traced"
 	untraced   conformance.Outcome = "trace-missing"
 	traceWrong conformance.Outcome = "trace-wrong"
-	absent     conformance.Outcome = "absent"
 )
 
 const troublePage = awsDocs + "application/load-balancer-troubleshooting.html"
@@ -55,15 +53,6 @@ func init() {
 		Clauses: clauses(fact("ALB-HDR-05", "D", "AWS, Application Load Balancers: request tracing", awsDocs+"application/load-balancer-request-tracing.html")),
 		Accept:  pass("each of the requests has the field it should", traced), Run: traceField,
 		Forbid: map[conformance.Outcome]string{untraced: "the field is not there, or twice", traceWrong: "the field is not as documented"},
-	})
-	balancer(conformance.Check{
-		ID: "ALB-MTLS-09", Slug: "alb-mtls-forged", Level: conformance.Info,
-		Title: "X-Amzn-Mtls-* that a client wrote itself does not reach the target",
-		Why: "A target that knows its clients by these fields believes whoever can write them. What an ALB does with those of a client on a listener " +
-			"without mutual TLS is not documented: a target must not trust them unless it knows.",
-		Clauses: clauses(fact("ALB-MTLS-09", "A", "AWS, Application Load Balancers: mutual authentication with TLS", awsDocs+"application/mutual-authentication.html")),
-		Accept:  pass("the fields are gone", absent), Run: forgedCertificate,
-		Forbid: map[conformance.Outcome]string{forged: "the client's own fields reached the target"},
 	})
 }
 
@@ -144,21 +133,4 @@ func traceField(ctx context.Context, t *conformance.T) (conformance.Observation,
 		}
 	}
 	return saw(traced, "five requests: with none, a Root, an older Self, a field of one's own, and over 7 KB"), nil
-}
-
-func forgedCertificate(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	names := []string{"X-Amzn-Mtls-Clientcert", "X-Amzn-Mtls-Clientcert-Subject", "X-Amzn-Mtls-Clientcert-Leaf"}
-	lines := []string{"Accept: */*"}
-	for _, name := range names {
-		lines = append(lines, name+": CN=forged")
-	}
-	req, err := reaches(ctx, t, get(t, lines...))
-	if err != nil {
-		return unlessAlone(err)
-	}
-	got := slices.DeleteFunc(names, func(name string) bool { return !slices.Contains(req.Header.Values(name), "CN=forged") })
-	if len(got) > 0 {
-		return saw(forged, "the target got the client's own %s", strings.Join(got, ", ")), nil
-	}
-	return saw(absent, "none of three reached the target"), nil
 }

@@ -2,18 +2,15 @@ package checks
 
 import (
 	"context"
-	"crypto/tls"
+	"errors"
 	"fmt"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 )
 
-// Outcomes of asking for another handshake within a session.
-const (
-	refusedAgain conformance.Outcome = "renegotiation-refused"
-	renegotiated conformance.Outcome = "renegotiated"
-)
+// refusedAgain is the outcome "another handshake within the session was refused".
+const refusedAgain conformance.Outcome = "renegotiation-refused"
 
 func init() {
 	balancer(conformance.Check{
@@ -32,25 +29,27 @@ func renegotiates(ctx context.Context, t *conformance.T) (conformance.Observatio
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	up := t.Path.Upgrade
+	name := t.Path.Upgrade.ServerName
 	within(t, c)
-	session, err := wire.NewRenegotiator(c, &tls.Config{ServerName: up.ServerName, RootCAs: up.Roots, MinVersion: tls.VersionTLS12})
-	if how := t.Outcome(err); how == conformance.Alert(70) || how == conformance.Alert(40) {
-		return conformance.Observation{}, &conformance.UnsupportedError{Reason: fmt.Sprintf("the listener has no TLS 1.2 with ECDHE and AES-128-GCM (%v), and TLS 1.3 has no renegotiation", err)}
+	session, err := wire.Connect12(c, name, "http/1.1")
+	if alert, ok := errors.AsType[*wire.AlertError](err); ok && (alert.Code == 70 || alert.Code == 40) {
+		return conformance.Observation{}, &conformance.NotRunError{Reason: fmt.Sprintf("the listener has no TLS 1.2 with ECDHE and AES-128-GCM (%v), and TLS 1.3 has no renegotiation", err)}
 	}
 	if err != nil {
-		return conformance.Observation{}, err
+		return conformance.Observation{}, fmt.Errorf("a TLS 1.2 session: %w", err)
 	}
-	typ, err := session.Renegotiate(up.ServerName)
+	if err := session.Renegotiate(name, "http/1.1"); err != nil {
+		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, nil
+	}
+	rec, err := session.Next()
+	_, alert := errors.AsType[*wire.AlertError](err)
 	switch how := t.Outcome(err); {
-	case err == nil && typ == 22:
+	case rec.Type == 22: // whether or not it can be opened
 		return saw(renegotiated, "the answer to the second ClientHello is a handshake record"), nil
-	case err == nil && typ == 21:
-		return saw(refusedAgain, "an alert in answer to the second ClientHello"), nil
+	case alert, how == conformance.FIN, how == conformance.RST, how == conformance.Truncated:
+		return saw(refusedAgain, "in answer to the second ClientHello: %v", err), nil
 	case err == nil:
-		return saw(conformance.Outcome(fmt.Sprintf("error: a record of type %d", typ)), "in answer to the second ClientHello"), nil
-	case how == conformance.FIN, how == conformance.RST, how == conformance.Truncated:
-		return saw(refusedAgain, "the connection ended: %v", err), nil
+		return saw(conformance.Corrupted, "a record of type %d in answer to the second ClientHello", rec.Type), nil
 	default:
 		return saw(how, "%v", err), nil
 	}

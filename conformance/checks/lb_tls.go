@@ -19,10 +19,6 @@ const (
 	oneDotZero  conformance.Outcome = "http/1.0"
 	defaultCert conformance.Outcome = "default-certificate"
 	otherCert   conformance.Outcome = "other-certificate"
-	serverOrder conformance.Outcome = "server-order"
-	clientOrder conformance.Outcome = "client-order"
-	notAsked    conformance.Outcome = "not-asked"
-	certAsked   conformance.Outcome = "certificate-asked-for"
 )
 
 const (
@@ -97,15 +93,6 @@ func init() {
 		Clauses: clauses(fact("ALB-TLS-15", "A", https, httpsPage)),
 		Accept:  pass("the same suite, whatever the client's order", serverOrder), Run: overTLS(suiteOrder),
 		Forbid: map[conformance.Outcome]string{clientOrder: "the suite follows the client's order"},
-	})
-	balancer(conformance.Check{
-		ID: "ALB-MTLS-01", Slug: "alb-mtls-off", Level: conformance.Must,
-		Title: "A listener without mutual TLS asks for no client certificate",
-		Why: "A browser that is asked for a certificate shows a dialogue to its user, and a client that has one shows it to whoever asks. The client " +
-			"certificate of a tunnel is the inner handshake's business and must not be asked for outside.",
-		Clauses: clauses(fact("ALB-MTLS-01", "D", "AWS, Application Load Balancers: mutual authentication with TLS", awsDocs+"application/mutual-authentication.html")),
-		Accept:  pass("no CertificateRequest in TLS 1.2 and 1.3", notAsked), Run: overTLS(asksForNone),
-		Forbid: map[conformance.Outcome]string{certAsked: "a CertificateRequest came"},
 	})
 }
 
@@ -267,35 +254,4 @@ func serverHelloSuite(msg []byte) (uint16, error) {
 	}
 	at := id + 1 + int(msg[id])
 	return uint16(msg[at])<<8 | uint16(msg[at+1]), nil
-}
-
-func asksForNone(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	up := t.Path.Upgrade
-	var done []string
-	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
-		c, err := t.TCP(ctx)
-		if err != nil {
-			return conformance.Observation{}, err
-		}
-		requested := false
-		conn, err := t.TLS(ctx, c, &tls.Config{
-			ServerName: up.ServerName, RootCAs: up.Roots, MinVersion: version, MaxVersion: version,
-			GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-				requested = true
-				return &tls.Certificate{}, nil
-			},
-		})
-		switch name := tls.VersionName(version); {
-		case requested:
-			return saw(certAsked, "%s: a CertificateRequest came", name), nil
-		case err != nil && t.Outcome(err) == conformance.Alert(70):
-			done = append(done, "no "+name)
-		case err != nil:
-			return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, nil
-		default:
-			_ = conn.Close()
-			done = append(done, name)
-		}
-	}
-	return saw(notAsked, "%s", strings.Join(done, ", ")), nil
 }

@@ -93,7 +93,12 @@ func relaunched(change func(*door.Balancer) error) func(context.Context, *confor
 		if err := t.Relaunch(ctx, func(doc *door.Balancer) { changed = change(doc) }); err != nil || changed != nil {
 			return conformance.Observation{}, errors.Join(err, changed)
 		}
-		return decidesAlone(ctx, t, get(t))
+		front, err := t.HTTP(ctx)
+		if err != nil {
+			return conformance.Observation{}, err
+		}
+		o, _, _ := decidesWithin(ctx, t, front, get(t), targetPatience*t.Wait())
+		return o, front.Close()
 	}
 }
 

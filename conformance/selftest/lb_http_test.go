@@ -134,7 +134,6 @@ func init() {
 	addMutant("ALB-ERR-06", "answers TRACE with 501", says(status("405", "501")))
 	addMutant("ALB-ERR-10", "looks at the dates", balancerWith(balancerBugs{expiry: true}))
 	addMutant("ALB-ERR-12", "leaves the client without an answer", balancerWith(balancerBugs{}))
-	addMutant("ALB-ERR-12", "shows a certificate", balancerWith(balancerBugs{showCert: true}))
 
 	addMutant("ALB-DES-01", "routes whatever can be routed", attribute("routing.http.desync_mitigation_mode", "monitor"))
 	addMutant("ALB-DES-01", "refuses what is not perfect", attribute("routing.http.desync_mitigation_mode", "strictest"))

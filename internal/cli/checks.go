@@ -37,13 +37,16 @@ func checksCommand(env Env) *cli.Command {
 			},
 			{
 				Name:      "show",
-				Usage:     "show one check whole",
+				Usage:     "show one check whole, and what came of it",
 				ArgsUsage: "ID",
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "in", Usage: "show what came of it in a `REPORT` too, a report.json or the folder it is in"},
+				},
 				Action: func(c *cli.Context) error {
 					if c.NArg() != 1 {
 						return usagef("checks show takes one id or slug, such as DET-02")
 					}
-					return showChecks(env, c.Args().First())
+					return showChecks(env, c.Args().First(), c.String("in"))
 				},
 			},
 		},

@@ -1,16 +1,17 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/reports"
 )
 
-// showChecks shows what a name means: a check or several, or why there is none.
-func showChecks(env Env, name string) error {
-	var b strings.Builder
+// showChecks shows what a name means: a check or several, each with what came of it in the report if one is given, or why there is none.
+func showChecks(env Env, name, report string) error {
 	for _, u := range conformance.Untestables() {
 		if strings.EqualFold(u.ID, name) {
 			_, err := fmt.Fprintf(env.Stdout, "%s is no check: it cannot be tested from outside\n  %s\n", u.ID, u.Reason)
@@ -21,14 +22,25 @@ func showChecks(env Env, name string) error {
 	if err != nil {
 		return withStatus(result.ExitUsage, err)
 	}
+	var run *result.Run
+	if report != "" {
+		if run, err = readReport(report); err != nil {
+			return usagef("--in: %w", err)
+		}
+	}
+	var b strings.Builder
+	var errs []error
 	for i, k := range list {
 		if i > 0 {
 			b.WriteByte('\n')
 		}
 		describe(&b, k)
+		if run != nil {
+			errs = append(errs, reports.WriteCheck(&b, run, k.ID))
+		}
 	}
 	_, err = fmt.Fprint(env.Stdout, b.String())
-	return err
+	return errors.Join(append(errs, err)...)
 }
 
 // describe says in text what docs/catalogue.md has of a check.
