@@ -38,6 +38,7 @@ func TestBindingSaysWhose(t *testing.T) {
 		{RFC, Must, "MUST, by RFC 9846"},
 		{RFC, Info, "INFO, by RFC 9846; it is recorded, and never fails"},
 		{Vendor, Should, "SHOULD, by what a vendor documents or a product is known to do; not the requirement of an RFC"},
+		{Policy, Info, "INFO by the policy of this suite; no RFC requires it; it is recorded, and never fails"},
 		{Policy, Must, "MUST by the policy of this suite; no RFC requires it, and what fails here violates none"},
 	} {
 		if got := (Check{Origin: c.origin, Level: c.level, Clauses: clauses}).Binding(); got != c.want {
