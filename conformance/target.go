@@ -27,7 +27,7 @@ type Target struct {
 	Fixture Fixture
 	// HelloTimeout is after how long a silent client is closed, as declared; zero when unknown.
 	HelloTimeout time.Duration
-	// PID is the router's process, for checks that look at its memory; 0 when unknown.
+	// PID is the router's process, for checks that look at its memory; 0 when unknown, or when it is that of the harness.
 	PID int
 	// InnerRoots verify the router's (and a passthrough witness's) certificates.
 	InnerRoots *x509.CertPool
@@ -35,6 +35,8 @@ type Target struct {
 	Witnesses map[string]Witness
 	// Launcher starts instances of a router under test with other configurations than the fixture's; nil when it cannot be started.
 	Launcher Launcher
+	// Balancers does so for a load balancer under test.
+	Balancers BalancerLauncher
 	// Stub is where a load balancer under test (role lb) was told its target is: the checks accept on it and play the target,
 	// over TLS with StubCertificate.
 	Stub            net.Listener
