@@ -1,10 +1,11 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
+MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
 PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium haproxy nginx libnginx-mod-stream caddy apache2
 
@@ -28,6 +29,10 @@ test-quick: ## the same without the race detector, without the browser and witho
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
 	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
 
+test-docker: ## what needs Docker: an implementation in a container is judged (installs busybox-static as root)
+	@./tools/packages.sh busybox-static
+	$(GO) test -tags docker -run Image -v .
+
 test-h2spec: ## h2spec against the simulator's h2 front end; what it finds beyond the list with reasons fails
 	$(GO) test -tags h2spec -run H2Spec -v ./albsim
 
@@ -36,11 +41,11 @@ check: fmt lint gen test ## what a change must pass before it is pushed
 packages: ## install the Debian packages that the tests need (as root; nothing is started)
 	@./tools/packages.sh $(PACKAGES)
 
-mutants: build ## print which mutant each check fails, and which faults before our own router are noticed; fails for a check, a mutant or a fault left over
-	$(GO) test ./conformance/selftest -run KillMatrix -args -matrix $(CURDIR)/bin/kill-matrix.txt || { cat bin/kill-matrix.txt; exit 1; }
-	@cat bin/kill-matrix.txt
-	@echo
-	PATH=$(CURDIR)/bin:$$PATH bin/tlsroute-bench checks strength --target router=conformance/targets/tlsroute-router.yaml
+# MUTANTS chooses some of them, such as MUTANTS='KillMatrix/.*/TLS-01', and FAULTS some of those, such as FAULTS='--fault byte-*'.
+mutants: build ## print which mutant kills which check, and which fault before our own router is noticed; fails when one is left over
+	@rm -f bin/kill-matrix.txt; status=0; $(GO) test ./conformance/selftest -run '$(MUTANTS)' -args -matrix $(CURDIR)/bin/kill-matrix.txt || status=$$?; \
+	if [ -f bin/kill-matrix.txt ]; then cat bin/kill-matrix.txt; fi; echo; \
+	PATH=$(CURDIR)/bin:$$PATH bin/tlsroute-bench checks strength --quiet --target router=conformance/targets/tlsroute-router.yaml $(FAULTS) || status=$$?; exit $$status
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@set -e; for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
@@ -67,7 +72,7 @@ lint: ## the pinned linters (the first run builds them)
 fmt: ## format everything
 	$(TOOL) golangci-lint fmt ./...
 
-gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md, docs/profiles.md
+gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md, docs/profiles.md, docs/catalogue.md
 	$(GO) run ./internal/gen .
 
 clean: ## remove what builds and runs leave

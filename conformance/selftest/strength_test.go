@@ -1,45 +1,65 @@
 package selftest
 
 import (
-	"flag"
-	"path"
-	"strings"
+	"slices"
 	"testing"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/strength"
 )
 
-var among = flag.String("among", "*", "")
-var derive = flag.String("derive", "", "list the checks that notice the faults that match a glob")
+// quick are faults of each kind whose checks sit out no timer.
+var quick = []string{
+	"byte-dropped-up", "bit-flipped-down", "half-close-is-close-up", "record-version", "alert-changed", "hello-one-read", "hello-behind-lost", "crossed", "proxy-v2-stripped", "proxy-behind-lost",
+	"101-is-200", "behind-101-lost", "accept-from-cache", "first-host", "close-swallowed-down", "rsv-cleared", "pings-swallowed",
+}
 
-// TestDerive is for who adds a fault: it lists every check of a router that notices it.
-func TestDerive(t *testing.T) {
-	if *derive == "" {
-		t.Skip("for developers: go test ./conformance/selftest -run TestDerive -v -args -derive GLOB")
-	}
-	faults, err := strength.Select([]string{*derive})
+// TestStrengthBeforeTheReference: each of these faults is noticed by all that must; what the catalogue says is so. "make mutants" does
+// it with all faults.
+func TestStrengthBeforeTheReference(t *testing.T) {
+	faults, err := strength.Select(quick)
 	check(t, err)
-	var all []string
-	for _, c := range conformance.Checks() {
-		if func() bool {
-			for _, g := range strings.Split(*among, ",") {
-				if ok, _ := path.Match(g, c.ID); ok {
-					return true
-				}
-			}
-			return false
-		}() && c.Role == conformance.Router && c.Level != conformance.Info {
-			all = append(all, c.ID)
+	if len(faults) != len(quick) {
+		t.Fatalf("%d of %d faults are in the catalogue", len(faults), len(quick))
+	}
+	report := must(strength.Run(t.Context(), newLab(t).start(t, nil), strength.Options{Faults: faults, Checks: conformance.Options{Seed: 1}}))(t)
+	for _, row := range report.Rows {
+		if len(row.Missed)+len(row.Absent) > 0 || len(row.Noticed) == 0 {
+			t.Errorf("%s: noticed by %q, not by %q, absent %q: %q", row.Fault.Name, row.Noticed, row.Missed, row.Absent, row.How)
 		}
 	}
-	for _, f := range faults {
-		t.Run(f.Name, func(t *testing.T) {
-			t.Parallel()
-			f.Checks = all
-			got, err := strength.Run(t.Context(), newLab(t).start(t, nil), strength.Options{Faults: []strength.Fault{f}, Checks: conformance.Options{Seed: 1}})
-			check(t, err)
-			t.Logf("%s: noticed by %q; absent %q", f.Name, got.Rows[0].Noticed, got.Rows[0].Absent)
-		})
+}
+
+// TestStrengthKnowsAWeakCheck: a fault that its checks cannot notice is told as one, and one whose checks fail anyway as not measured.
+func TestStrengthKnowsAWeakCheck(t *testing.T) {
+	faults := must(strength.Select([]string{"first-host", "names-repaired"}))(t)
+	faults[0].Checks = []string{"UPG-10"}
+	faults[1].Checks = []string{"UPG-23"} // of a feature that the reference does not claim
+	report := must(strength.Run(t.Context(), newLab(t).start(t, nil), strength.Options{Faults: faults, Checks: conformance.Options{Seed: 1}}))(t)
+	weak, absent := report.Rows[0], report.Rows[1]
+	if !weak.Unnoticed() || !slices.Equal(weak.Missed, []string{"UPG-10"}) {
+		t.Errorf("the fault that nothing is there for: %+v", weak)
+	}
+	if absent.Measured() || !slices.Equal(absent.Absent, []string{"UPG-23"}) {
+		t.Errorf("the fault whose check is not run: %+v", absent)
+	}
+	if all, some, none, unmeasured := report.Count(); all != 0 || some != 0 || none != 1 || unmeasured != 1 {
+		t.Errorf("counted %d, %d, %d, %d", all, some, none, unmeasured)
+	}
+}
+
+// TestEveryFaultNamesRouterChecks: what a fault names is in the catalogue of checks, and can FAIL.
+func TestEveryFaultNamesRouterChecks(t *testing.T) {
+	names := map[string]bool{}
+	for _, f := range strength.Faults() {
+		if names[f.Name] || f.About == "" || len(f.Checks) == 0 {
+			t.Errorf("%s: twice, or without a word on it, or without checks", f.Name)
+		}
+		names[f.Name] = true
+		for _, c := range must(conformance.Select(conformance.Options{Only: f.Checks}))(t) {
+			if c.Role != conformance.Router || c.Level == conformance.Info || !slices.Contains(f.Checks, c.ID) {
+				t.Errorf("%s: %s is none of a router that can FAIL", f.Name, c.ID)
+			}
+		}
 	}
 }

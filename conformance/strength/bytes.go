@@ -86,15 +86,59 @@ func loseTail(dst, src net.Conn) error {
 }
 
 var byteFaults = []Fault{
-	{Name: "byte-dropped-up", About: "loses one byte of a long upload", Layer: Wire, New: pipe(spoilAt(dropOne), nil)},
-	{Name: "byte-dropped-down", About: "loses one byte of a long download", Layer: Wire, New: pipe(nil, spoilAt(dropOne))},
-	{Name: "byte-doubled-up", About: "sends one byte of a long upload twice", Layer: Wire, New: pipe(spoilAt(doubleOne), nil)},
-	{Name: "byte-doubled-down", About: "sends one byte of a long download twice", Layer: Wire, New: pipe(nil, spoilAt(doubleOne))},
-	{Name: "bit-flipped-up", About: "flips one bit of a long upload", Layer: Wire, New: pipe(spoilAt(flipOne), nil)},
-	{Name: "bit-flipped-down", About: "flips one bit of a long download", Layer: Wire, New: pipe(nil, spoilAt(flipOne))},
-	{Name: "pieces-swapped-down", About: "swaps two pieces of a long download", Layer: Wire, New: pipe(nil, spoilAt(swapTwo))},
-	{Name: "stalled-up", About: "carries a long upload no further", Layer: Wire, New: pipe(stall, nil)},
-	{Name: "stalled-down", About: "carries a long download no further", Layer: Wire, New: pipe(nil, stall)},
-	{Name: "tail-lost-up", About: "loses the last bytes of a long upload", Layer: Wire, New: pipe(loseTail, nil)},
-	{Name: "tail-lost-down", About: "loses the last bytes of a long download", Layer: Wire, New: pipe(nil, loseTail)},
+	{
+		Name: "byte-dropped-up", About: "loses one byte of a long upload",
+		Layer: Wire, New: pipe(spoilAt(dropOne), nil),
+		Checks: []string{"TUN-01", "TUN-02", "TUN-05", "TUN-08"},
+	},
+	{
+		Name: "byte-dropped-down", About: "loses one byte of a long download",
+		Layer: Wire, New: pipe(nil, spoilAt(dropOne)),
+		Checks: []string{"TUN-01", "TUN-04", "TUN-08"},
+	},
+	{
+		Name: "byte-doubled-up", About: "sends one byte of a long upload twice",
+		Layer: Wire, New: pipe(spoilAt(doubleOne), nil),
+		Checks: []string{"TUN-01", "TUN-02", "TUN-05", "TUN-08"},
+	},
+	{
+		Name: "byte-doubled-down", About: "sends one byte of a long download twice",
+		Layer: Wire, New: pipe(nil, spoilAt(doubleOne)),
+		Checks: []string{"TUN-01", "TUN-04", "TUN-08"},
+	},
+	{
+		Name: "bit-flipped-up", About: "flips one bit of a long upload",
+		Layer: Wire, New: pipe(spoilAt(flipOne), nil),
+		Checks: []string{"TUN-01", "TUN-02", "TUN-05", "TUN-08"},
+	},
+	{
+		Name: "bit-flipped-down", About: "flips one bit of a long download",
+		Layer: Wire, New: pipe(nil, spoilAt(flipOne)),
+		Checks: []string{"TUN-01", "TUN-04", "TUN-08"},
+	},
+	{
+		Name: "pieces-swapped-down", About: "swaps two pieces of a long download",
+		Layer: Wire, New: pipe(nil, spoilAt(swapTwo)),
+		Checks: []string{"TUN-01", "TUN-04", "TUN-08"},
+	},
+	{
+		Name: "stalled-up", About: "carries a long upload no further",
+		Layer: Wire, New: pipe(stall, nil),
+		Checks: []string{"TUN-01", "TUN-08"},
+	},
+	{
+		Name: "stalled-down", About: "carries a long download no further",
+		Layer: Wire, New: pipe(nil, stall),
+		Checks: []string{"TUN-01", "TUN-08"},
+	},
+	{
+		Name: "tail-lost-up", About: "loses the last bytes of a long upload",
+		Layer: Wire, New: pipe(loseTail, nil),
+		Checks: []string{"TUN-01", "TUN-08"},
+	},
+	{
+		Name: "tail-lost-down", About: "loses the last bytes of a long download",
+		Layer: Wire, New: pipe(nil, loseTail),
+		Checks: []string{"TUN-01", "TUN-08"},
+	},
 }

@@ -113,12 +113,44 @@ func up(f func(typ string) Copy) func() Handler { return exchange{up: f}.handler
 func down(f func(typ string) Copy) func() Handler { return exchange{down: f}.handler }
 
 var frameFaults = []Fault{
-	{Name: "pongs-swallowed", About: "swallows the target's pongs", Layer: HTTP, New: down(swallow(opPong))},
-	{Name: "client-pings-swallowed", About: "swallows the client's pings", Layer: HTTP, New: up(swallow(opPing))},
-	{Name: "close-swallowed-up", About: "swallows the client's close frames", Layer: HTTP, New: up(swallow(opClose))},
-	{Name: "close-swallowed-down", About: "swallows the target's close frames", Layer: HTTP, New: down(swallow(opClose))},
-	{Name: "close-code-lost", About: "makes every close frame of the target one with the code 1000", Layer: HTTP, New: down(frames(regularClose))},
-	{Name: "text-is-binary", About: "passes the client's text messages as binary ones", Layer: HTTP, New: up(frames(textIsBinary))},
-	{Name: "rsv-cleared", About: "clears the reserved bits of the client's frames", Layer: HTTP, New: up(frames(clean))},
-	{Name: "fragments-final", About: "passes every fragment of the client's as a message of its own", Layer: HTTP, New: up(frames(whole))},
+	{
+		Name: "pongs-swallowed", About: "swallows the target's pongs",
+		Layer: HTTP, New: down(swallow(opPong)),
+		Checks: []string{"WSF-06", "WSF-08"},
+	},
+	{
+		Name: "client-pings-swallowed", About: "swallows the client's pings",
+		Layer: HTTP, New: up(swallow(opPing)),
+		Checks: []string{"WSF-01", "WSF-03", "WSF-06"},
+	},
+	{
+		Name: "close-swallowed-up", About: "swallows the client's close frames",
+		Layer: HTTP, New: up(swallow(opClose)),
+		Checks: []string{"TUN-07", "WSF-04"},
+	},
+	{
+		Name: "close-swallowed-down", About: "swallows the target's close frames",
+		Layer: HTTP, New: down(swallow(opClose)),
+		Checks: []string{"WSF-09"},
+	},
+	{
+		Name: "close-code-lost", About: "makes every close frame of the target one with the code 1000",
+		Layer: HTTP, New: down(frames(regularClose)),
+		Checks: []string{"WSF-10", "WSF-11"},
+	},
+	{
+		Name: "text-is-binary", About: "passes the client's text messages as binary ones",
+		Layer: HTTP, New: up(frames(textIsBinary)),
+		Checks: []string{"WSF-10"},
+	},
+	{
+		Name: "rsv-cleared", About: "clears the reserved bits of the client's frames",
+		Layer: HTTP, New: up(frames(clean)),
+		Checks: []string{"WSF-03"},
+	},
+	{
+		Name: "fragments-final", About: "passes every fragment of the client's as a message of its own",
+		Layer: HTTP, New: up(frames(whole)),
+		Checks: []string{"WSF-07"},
+	},
 }

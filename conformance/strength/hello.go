@@ -94,26 +94,80 @@ func tlsOnly(dst, src net.Conn) error {
 	return Faithful(dst, src)
 }
 
+// proxyV2 is where a PROXY header of version 2 ends, or 0 when there is none or not the whole of it. Faults leave version 1 alone: by it
+// the checks make sure that headers are read at all.
+func proxyV2(head []byte) int {
+	const fixed = 16 // the length of what follows is in the last two
+	if !bytes.HasPrefix(head, []byte(wire.ProxyV2Signature)) || len(head) < fixed {
+		return 0
+	}
+	if end := fixed + int(binary.BigEndian.Uint16(head[fixed-2:])); end <= len(head) {
+		return end
+	}
+	return 0
+}
+
 // noProxy strips a PROXY header.
-func noProxy(head []byte) ([]byte, bool) {
-	const fixed = 16 // of a header of version 2, its length being in the last two
-	switch {
-	case bytes.HasPrefix(head, []byte("PROXY ")):
-		if _, rest, ok := bytes.Cut(head, []byte("\r\n")); ok {
-			return rest, true
-		}
-	case bytes.HasPrefix(head, []byte(wire.ProxyV2Signature)) && len(head) >= fixed:
-		return head[min(len(head), fixed+int(binary.BigEndian.Uint16(head[14:]))):], true
+func noProxy(head []byte) ([]byte, bool) { return head[proxyV2(head):], true }
+
+// loseBehindProxy forgets what came in one read with a PROXY header, behind it.
+func loseBehindProxy(head []byte) ([]byte, bool) {
+	if end := proxyV2(head); end > 0 {
+		return head[:end], true
 	}
 	return head, true
 }
 
+// proxyOneRead takes the first read for the whole PROXY header: the rest of a line of version 1 is lost.
+func proxyOneRead(head []byte) ([]byte, bool) {
+	whole := !bytes.HasPrefix([]byte("PROXY "), head[:min(6, len(head))]) || bytes.Contains(head, []byte("\r\n"))
+	return head, whole
+}
+
 var helloFaults = []Fault{
-	{Name: "hello-one-read", About: "takes the client's first segment for its whole ClientHello", Layer: Wire, New: pipe(firstRead(oneRead), nil)},
-	{Name: "hello-one-record", About: "passes the first record of a ClientHello only", Layer: Wire, New: pipe(each(oneRecord), nil)},
-	{Name: "hello-truncated", About: "cuts a ClientHello off at 2,048 bytes", Layer: Wire, New: pipe(each(limited), nil)},
-	{Name: "hello-reframed", About: "cuts the record of a ClientHello in two", Layer: Wire, New: pipe(each(reframed), nil)},
-	{Name: "hello-behind-lost", About: "loses what comes in one segment with a ClientHello, behind it", Layer: Wire, New: pipe(firstRead(loseBehind), nil)},
-	{Name: "tls-only", About: "resets connections that do not begin with TLS", Layer: Wire, New: pipe(tlsOnly, nil)},
-	{Name: "proxy-stripped", About: "strips the PROXY header", Layer: Wire, New: pipe(firstRead(noProxy), nil)},
+	{
+		Name: "hello-one-read", About: "takes the client's first segment for its whole ClientHello",
+		Layer: Wire, New: pipe(firstRead(oneRead), nil),
+		Checks: []string{"DET-02"},
+	},
+	{
+		Name: "hello-one-record", About: "passes the first record of a ClientHello only",
+		Layer: Wire, New: pipe(each(oneRecord), nil),
+		Checks: []string{"DET-04", "DET-14", "TLS-28"},
+	},
+	{
+		Name: "hello-truncated", About: "cuts a ClientHello off at 2,048 bytes",
+		Layer: Wire, New: pipe(each(limited), nil),
+		Checks: []string{"DET-07"},
+	},
+	{
+		Name: "hello-reframed", About: "cuts the record of a ClientHello in two",
+		Layer: Wire, New: pipe(each(reframed), nil),
+		Checks: []string{"DET-10", "DET-14", "TLS-26"},
+	},
+	{
+		Name: "hello-behind-lost", About: "loses what comes in one segment with a ClientHello, behind it",
+		Layer: Wire, New: pipe(firstRead(loseBehind), nil),
+		Checks: []string{"DET-09", "TLS-26"},
+	},
+	{
+		Name: "tls-only", About: "resets connections that do not begin with TLS",
+		Layer: Wire, New: pipe(tlsOnly, nil),
+		Checks: []string{"DET-01", "STT-01"},
+	},
+	{
+		Name: "proxy-v2-stripped", About: "strips PROXY headers of version 2",
+		Layer: Wire, New: pipe(firstRead(noProxy), nil),
+		Checks: []string{"SRC-06"},
+	},
+	{
+		Name: "proxy-behind-lost", About: "loses what comes in one segment with a PROXY header of version 2, behind it",
+		Layer: Wire, New: pipe(firstRead(loseBehindProxy), nil),
+		Checks: []string{"SRC-06"},
+	},
+	{
+		Name: "proxy-one-read", About: "takes the first segment for the whole PROXY header of version 1",
+		Layer: Wire, New: pipe(firstRead(proxyOneRead), nil),
+		Checks: []string{"SRC-06"},
+	},
 }

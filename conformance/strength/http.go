@@ -173,18 +173,74 @@ func firstToken(head string) string {
 }
 
 var httpFaults = []Fault{
-	{Name: "101-is-200", About: "answers 200 in place of 101 to an upgrade that is no WebSocket", Layer: HTTP, New: onAnswer(ok200)},
-	{Name: "101-without-connection", About: "strips Connection of the 101", Layer: HTTP, New: onAnswer(stripAnswer("Connection"))},
-	{Name: "101-without-upgrade", About: "strips Upgrade of a 101 that is to no WebSocket", Layer: HTTP, New: onAnswer(stripUpgrade)},
-	{Name: "upgrade-stripped", About: "strips Connection and Upgrade of a request that is for no WebSocket", Layer: HTTP, New: onRequest(stripRequest)},
-	{Name: "behind-101-lost", About: "loses what comes in one segment with the 101, behind it", Layer: HTTP, New: exchange{loseAnswers: true}.handler},
-	{Name: "behind-request-lost", About: "loses what comes in one segment with the request, behind it", Layer: HTTP, New: exchange{loseRequests: true}.handler},
-	{Name: "accept-from-cache", About: "answers every Sec-WebSocket-Key with the same Sec-WebSocket-Accept", Layer: HTTP, New: onAnswer(staleAccept)},
-	{Name: "connection-repaired", About: "puts Connection: Upgrade into requests with an Upgrade", Layer: HTTP, New: onRequest(repair("Connection", "Connection: Upgrade"))},
-	{Name: "ws-version-repaired", About: "puts Sec-WebSocket-Version: 13 into requests with an Upgrade", Layer: HTTP, New: onRequest(repair("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13"))},
-	{Name: "ws-key-repaired", About: "puts a good Sec-WebSocket-Key into requests with an Upgrade", Layer: HTTP, New: onRequest(repair("Sec-WebSocket-Key", "Sec-WebSocket-Key: "+wire.Key))},
-	{Name: "http10-repaired", About: "turns requests of HTTP/1.0 into ones of HTTP/1.1", Layer: HTTP, New: onRequest(repairVersion)},
-	{Name: "names-repaired", About: "takes space before a colon away", Layer: HTTP, New: onRequest(repairNames)},
-	{Name: "first-host", About: "passes the first of two Host lines only", Layer: HTTP, New: onRequest(firstHost)},
-	{Name: "first-token", About: "passes the first of a list of upgrades only", Layer: HTTP, New: onRequest(firstToken)},
+	{
+		Name: "101-is-200", About: "answers 200 in place of 101 to an upgrade that is no WebSocket",
+		Layer: HTTP, New: onAnswer(ok200),
+		Checks: []string{"TUN-02", "UPG-01", "UPG-24"},
+	},
+	{
+		Name: "101-without-connection", About: "strips Connection of the 101",
+		Layer: HTTP, New: onAnswer(stripAnswer("Connection")),
+		Checks: []string{"UPG-01", "UPG-24"},
+	},
+	{
+		Name: "101-without-upgrade", About: "strips Upgrade of a 101 that is to no WebSocket",
+		Layer: HTTP, New: onAnswer(stripUpgrade),
+		Checks: []string{"TUN-02", "UPG-01", "UPG-24"},
+	},
+	{
+		Name: "upgrade-stripped", About: "strips Connection and Upgrade of a request that is for no WebSocket",
+		Layer: HTTP, New: onRequest(stripRequest),
+		Checks: []string{"UPG-01", "UPG-03", "UPG-24"},
+	},
+	{
+		Name: "behind-101-lost", About: "loses what comes in one segment with the 101, behind it",
+		Layer: HTTP, New: exchange{loseAnswers: true}.handler,
+		Checks: []string{"TUN-02", "UPG-08"},
+	},
+	{
+		Name: "behind-request-lost", About: "loses what comes in one segment with the request, behind it",
+		Layer: HTTP, New: exchange{loseRequests: true}.handler,
+		Checks: []string{"TUN-02", "UPG-08"},
+	},
+	{
+		Name: "accept-from-cache", About: "answers every Sec-WebSocket-Key with the same Sec-WebSocket-Accept",
+		Layer: HTTP, New: onAnswer(staleAccept),
+		Checks: []string{"UPG-16"},
+	},
+	{
+		Name: "connection-repaired", About: "puts Connection: Upgrade into requests with an Upgrade",
+		Layer: HTTP, New: onRequest(repair("Connection", "Connection: Upgrade")),
+		Checks: []string{"UPG-05"},
+	},
+	{
+		Name: "ws-version-repaired", About: "puts Sec-WebSocket-Version: 13 into requests with an Upgrade",
+		Layer: HTTP, New: onRequest(repair("Sec-WebSocket-Version", "Sec-WebSocket-Version: 13")),
+		Checks: []string{"UPG-15"},
+	},
+	{
+		Name: "ws-key-repaired", About: "puts a good Sec-WebSocket-Key into requests with an Upgrade",
+		Layer: HTTP, New: onRequest(repair("Sec-WebSocket-Key", "Sec-WebSocket-Key: "+wire.Key)),
+		Checks: []string{"UPG-15", "UPG-16"},
+	},
+	{
+		Name: "http10-repaired", About: "turns requests of HTTP/1.0 into ones of HTTP/1.1",
+		Layer: HTTP, New: onRequest(repairVersion),
+		Checks: []string{"UPG-06"},
+	},
+	{
+		Name: "names-repaired", About: "takes space before a colon away",
+		Layer: HTTP, New: onRequest(repairNames),
+		Checks: []string{"UPG-10"},
+	},
+	{
+		Name: "first-host", About: "passes the first of two Host lines only",
+		Layer: HTTP, New: onRequest(firstHost),
+		Checks: []string{"UPG-09"},
+	},
+	{
+		Name: "first-token", About: "passes the first of a list of upgrades only",
+		Layer: HTTP, New: onRequest(firstToken),
+		Checks: []string{"UPG-03"},
+	},
 }

@@ -55,7 +55,19 @@ func (t touched) CloseWrite() error { return netx.CloseWrite(t.Conn) }
 func (t touched) Unwrap() net.Conn  { return t.Conn }
 
 var idleFaults = []Fault{
-	{Name: "pings-swallowed", About: "swallows the target's pings, and cuts what is silent for 2 s", Layer: HTTP, Idle: idleTime, New: idle{exchange{down: noPings}, true, true}.handler},
-	{Name: "idle-up-only", About: "cuts what sends nothing up for 2 s", Layer: HTTP, Idle: idleTime, New: idle{up: true}.handler},
-	{Name: "idle-down-only", About: "cuts what sends nothing down for 2 s", Layer: HTTP, Idle: idleTime, New: idle{down: true}.handler},
+	{
+		Name: "pings-swallowed", About: "swallows the target's pings, and cuts what is silent for 2 s",
+		Layer: HTTP, Idle: idleTime, New: idle{exchange{down: noPings}, true, true}.handler,
+		Checks: []string{"KAL-01"},
+	},
+	{
+		Name: "idle-up-only", About: "cuts what sends nothing up for 2 s",
+		Layer: HTTP, Idle: idleTime, New: idle{up: true}.handler,
+		Checks: []string{"KAL-06"},
+	},
+	{
+		Name: "idle-down-only", About: "cuts what sends nothing down for 2 s",
+		Layer: HTTP, Idle: idleTime, New: idle{down: true}.handler,
+		Checks: []string{"KAL-06"},
+	},
 }

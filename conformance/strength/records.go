@@ -119,12 +119,44 @@ func otherAlert(_ int, r []byte) []byte {
 }
 
 var recordFaults = []Fault{
-	{Name: "half-close-kept-up", About: "keeps the client's close_notify and FIN to itself", Layer: Wire, New: pipe(keepEnd, nil)},
-	{Name: "half-close-kept-down", About: "keeps the target's close_notify and FIN to itself", Layer: Wire, New: pipe(nil, keepEnd)},
-	{Name: "half-close-late-up", About: "passes the client's close_notify on after 5 s", Layer: Wire, New: pipe(delayEnd, nil)},
-	{Name: "half-close-is-close-up", About: "resets both directions on the client's close_notify", Layer: Wire, New: pipe(closeBoth, nil)},
-	{Name: "half-close-is-close-down", About: "resets both directions on the target's close_notify", Layer: Wire, New: pipe(nil, closeBoth)},
-	{Name: "record-version", About: "rewrites the version of the client's first record to 0x0302", Layer: Wire, New: pipe(each(oldVersion), nil)},
-	{Name: "alert-swallowed", About: "swallows the target's alerts that are in the clear", Layer: Wire, New: pipe(nil, each(noAlert))},
-	{Name: "alert-changed", About: "turns the target's alerts that are in the clear into internal_error", Layer: Wire, New: pipe(nil, each(otherAlert))},
+	{
+		Name: "half-close-kept-up", About: "keeps the client's close_notify and FIN to itself",
+		Layer: Wire, New: pipe(keepEnd, nil),
+		Checks: []string{"TUN-04", "TUN-05", "TUN-08"},
+	},
+	{
+		Name: "half-close-kept-down", About: "keeps the target's close_notify and FIN to itself",
+		Layer: Wire, New: pipe(nil, keepEnd),
+		Checks: []string{"TUN-04", "TUN-05", "TUN-08"},
+	},
+	{
+		Name: "half-close-late-up", About: "passes the client's close_notify on after 5 s",
+		Layer: Wire, New: pipe(delayEnd, nil),
+		Checks: []string{"TUN-04"},
+	},
+	{
+		Name: "half-close-is-close-up", About: "resets both directions on the client's close_notify",
+		Layer: Wire, New: pipe(closeBoth, nil),
+		Checks: []string{"TUN-04", "TUN-08"},
+	},
+	{
+		Name: "half-close-is-close-down", About: "resets both directions on the target's close_notify",
+		Layer: Wire, New: pipe(nil, closeBoth),
+		Checks: []string{"TUN-05", "TUN-08"},
+	},
+	{
+		Name: "record-version", About: "rewrites the version of the client's first record to 0x0302",
+		Layer: Wire, New: pipe(each(oldVersion), nil),
+		Checks: []string{"DET-08", "DET-14", "TLS-26"},
+	},
+	{
+		Name: "alert-swallowed", About: "swallows the target's alerts that are in the clear",
+		Layer: Wire, New: pipe(nil, each(noAlert)),
+		Checks: []string{"DET-10", "TLS-07", "TLS-10", "TLS-12"},
+	},
+	{
+		Name: "alert-changed", About: "turns the target's alerts that are in the clear into internal_error",
+		Layer: Wire, New: pipe(nil, each(otherAlert)),
+		Checks: []string{"DET-10", "DET-11", "TLS-05", "TLS-07", "TLS-10", "TLS-12"},
+	},
 }
