@@ -5,5 +5,5 @@
 //
 // A fault spoils either the bytes as they are ([Wire]), which are mostly TLS records, or what is inside the outer TLS of an upgrade
 // endpoint ([HTTP]). One file of the catalogue holds the faults of one kind; to add a fault, add it there with the ids of the
-// checks that must notice (TestDerive of conformance/selftest lists those that do).
+// checks that must notice: "checks strength --fault NAME --all-checks" lists those that do.
 package strength

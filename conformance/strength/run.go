@@ -53,6 +53,7 @@ func Run(ctx context.Context, target conformance.Target, opt Options) (*Report, 
 	if target.Role != conformance.Router {
 		return nil, fmt.Errorf("the faults are put before routers, and %s is a target of the role %s", target.Name, target.Role)
 	}
+	opt.Faults = slices.Clone(opt.Faults)
 	for i := range opt.Faults {
 		opt.Faults[i].run = opt.Faults[i].Checks
 		if opt.All {
