@@ -1,0 +1,68 @@
+#!/usr/bin/python3 -B
+"""Caddy as a load balancer. Package caddy. Debian's has no layer4 module, so it cannot be a router."""
+import http.client
+import json
+import signal
+import socket
+
+import adapter
+from adapter import ANY, milliseconds
+
+
+class Balancer(adapter.Server):
+    name, role = "caddy", "lb"
+    features = ["upgrade", "websocket", "alpn", "alpn-ping"]
+    # No idle_timeout: Caddy 2.6 lets a tunnel be silent for ever (stream_timeout came with 2.7).
+    settings = {
+        "listen": ANY, "certificates": [{"cert": ANY, "key": ANY}],
+        "targets": [{"address": ANY, "tls": {True, "on"}}],
+    }
+    drain_signal = signal.SIGTERM
+
+    def version(self):
+        return adapter.program_version(["caddy", "version"], r"v?([0-9]+\.[0-9]+\.\S+)")
+
+    def command(self):
+        return ["caddy", "run", "--config", "caddy.json"]
+
+    def check(self):
+        return ["caddy", "validate", "--config", "caddy.json"]
+
+    def write(self, config, host, port):
+        secure = {t.get("tls") in (True, "on") for t in config["targets"]}
+        if len(secure) != 1:
+            raise adapter.Unsupported("targets with TLS and without it, in one group")
+        transport = {"protocol": "http", "versions": ["1.1"]}
+        if secure.pop():
+            transport["tls"] = {"insecure_skip_verify": True}
+        proxy = {"handler": "reverse_proxy", "transport": transport, "upstreams": [{"dial": t["address"]} for t in config["targets"]]}
+        front = {"listen": [f"{host}:{port}"], "protocols": ["h1", "h2"], "automatic_https": {"disable": True}, "tls_connection_policies": [{}], "routes": [{"handle": [proxy]}]}
+        document = {
+            "admin": {"listen": "unix/admin.sock", "origins": ["localhost"], "config": {"persist": False}},
+            "storage": {"module": "file_system", "root": "data"},
+            "apps": {
+                "tls": {"certificates": {"load_files": [{"certificate": c["cert"], "key": c["key"]} for c in config["certificates"]]}},
+                "http": {"grace_period": "5s", "servers": {"front": front}},
+            },
+        }
+        with open("caddy.json", "w") as f:
+            json.dump(document, f, indent=2)
+
+    def take(self, state, port, before):
+        """The answer of /load comes when the new configuration runs."""
+        class Admin(http.client.HTTPConnection):
+            def connect(self):
+                self.sock = socket.socket(socket.AF_UNIX)
+                self.sock.settimeout(adapter.START_SECONDS)
+                self.sock.connect("admin.sock")
+
+        with open("caddy.json", "rb") as f:
+            admin = Admin("localhost")
+            admin.request("POST", "/load", f.read(), {"Content-Type": "application/json"})
+        answer = admin.getresponse()
+        if answer.status != 200:
+            raise adapter.Failed(f"the admin interface answered {answer.status}: {answer.read(2000)!r}")
+
+
+if __name__ == "__main__":
+    Balancer().main()
