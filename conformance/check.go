@@ -114,6 +114,9 @@ type Check struct {
 	// A check of level Info never fails: what it does not accept is TOLERATED, with the reason.
 	Accept []Accepted
 	Forbid map[Outcome]string
+	// Setup, if not nil, is the configuration that the check needs in place of the fixture's; its Transports may be Direct and Upgraded all
+	// the same.
+	Setup *Setup
 	// Timeout bounds the whole check; 10 s when zero. It is scaled by the calibrated round-trip time.
 	Timeout time.Duration
 	// Control is the positive control: the same thing done in the way that must work. When it fails nothing has been

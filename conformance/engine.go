@@ -63,6 +63,8 @@ type engine struct {
 	rtt     map[string]roundTrip
 	sanity  map[string]error
 	total   int
+
+	instances instances
 }
 
 func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*result.Conformance, error) {
@@ -71,6 +73,8 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 		return nil, err
 	}
 	e := &engine{target: target, opt: opt, logger: opt.Logger, rtt: map[string]roundTrip{}}
+	e.instances.launcher = target.Launcher
+	defer e.instances.stopAll()
 	if e.logger == nil {
 		e.logger = discard
 	}
@@ -200,7 +204,20 @@ func (e *engine) judge(ctx context.Context, j job) result.CheckResult {
 	case e.sanity[j.path.Name] != nil:
 		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", e.sanity[j.path.Name]))
 	}
-	t := e.newT(j.check, j.path)
+	path, running := j.path, (*Running)(nil)
+	if j.check.Setup != nil {
+		var giveBack func()
+		var err error
+		running, giveBack, err = e.instances.forCheck(ctx, j.check, e.target.Fixture)
+		if err != nil {
+			v, _, detail := verdict(j.check, sighting{trouble: err})
+			return e.blank(j, v, detail)
+		}
+		defer giveBack()
+		path = running.at(*j.path)
+	}
+	t := e.newT(j.check, path)
+	t.Instance = running
 	r := e.blank(j, "", "")
 	start := time.Now()
 	seen := e.execute(ctx, t)

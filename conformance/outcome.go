@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
@@ -120,7 +121,6 @@ const Dialled Outcome = "dialled"
 type NotRunError struct{ Reason string }
 
 // UnsupportedError makes the verdict UNSUPPORTED: the target has turned out not to do what is asked about.
-type UnsupportedError struct{ Reason string }
+type UnsupportedError = door.UnsupportedError
 
-func (e *NotRunError) Error() string      { return "not run: " + e.Reason }
-func (e *UnsupportedError) Error() string { return "unsupported: " + e.Reason }
+func (e *NotRunError) Error() string { return "not run: " + e.Reason }

@@ -130,7 +130,7 @@ func Applicable(c Check, target Target) []Path {
 		if len(c.Transports) > 0 && !slices.Contains(c.Transports, transport(p)) {
 			continue
 		}
-		if p.Upgrade != nil && p.Upgrade.Intermediary && slices.Contains(c.Tags, RawHTTP) {
+		if p.Upgrade != nil && p.Upgrade.Intermediary && (c.Setup != nil || slices.Contains(c.Tags, RawHTTP)) {
 			continue
 		}
 		if p.IdleTimeout == 0 && slices.Contains(c.Tags, NeedsIdle) {

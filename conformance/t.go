@@ -34,6 +34,8 @@ type T struct {
 	Path      *Path
 	Transport Transport
 	Check     Check
+	// Instance is what a check with a Setup is put to; nil for others.
+	Instance *Running
 	// Nonce is unique to this run of the check; Ask gives each order one that begins with it.
 	Nonce string
 	// Seed makes random choices of a check repeatable.

@@ -28,6 +28,8 @@ type Target struct {
 	InnerRoots *x509.CertPool
 	// Witnesses by name; they are asked for their records.
 	Witnesses map[string]Witness
+	// Launcher starts instances of a router under test with other configurations than the fixture's; nil when it cannot be started.
+	Launcher Launcher
 	// Stub is where a load balancer under test (role lb) was told its target is: the checks accept on it and play the target,
 	// over TLS with StubCertificate.
 	Stub            net.Listener
@@ -76,6 +78,8 @@ type DialRequest struct {
 	SNI                    string
 	ALPN                   []string
 	OuterRoots, InnerRoots *x509.CertPool
+	// OuterCA and InnerCA are the same as PEM.
+	OuterCA, InnerCA []byte
 	// OuterSNI is the name of the load balancer, for its certificate.
 	OuterSNI string
 	Client   *tls.Certificate

@@ -26,6 +26,11 @@ var RouterSchema []byte
 //go:embed schema/alb.json
 var ALBSchema []byte
 
+// TargetSchema is that of a target file, generated from internal/stranger.
+//
+//go:embed schema/target.json
+var TargetSchema []byte
+
 // Names lists the embedded scenarios without their ending.
 func Names() []string {
 	entries, err := files.ReadDir(".")

@@ -57,6 +57,7 @@ func play(ctx context.Context, t *conformance.T, s script) (*played, error) {
 	if p.inner, p.request.InnerRoots, err = serverIdentity(t.Name("a")); err != nil {
 		return nil, err
 	}
+	p.request.OuterCA, p.request.InnerCA = rootPEM(p.outer), rootPEM(p.inner)
 	if p.ln, err = t.Listen(ctx); err != nil {
 		return nil, err
 	}

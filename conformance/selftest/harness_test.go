@@ -13,6 +13,7 @@ import (
 	_ "github.com/tlsroute/tlsroute-bench/conformance/checks"
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
+	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 	"github.com/tlsroute/tlsroute-bench/internal/netx"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
@@ -164,7 +165,15 @@ func (l *lab) start(t *testing.T, mutate func(*router.Config)) conformance.Targe
 			t.Logf("serving: %v", err) // so is this
 		}
 	})
-	return l.target(s.Addr().String(), true)
+	target := l.target(s.Addr().String(), true)
+	target.Launcher = l.launcher(t, mutate)
+	return target
+}
+
+// launcher starts routers like that of start.
+func (l *lab) launcher(t *testing.T, mutate func(*router.Config)) conformance.Launcher {
+	t.Helper()
+	return ours.Routers{Fixture: must(ours.Document(l.config()))(t), Change: mutate}
 }
 
 // target describes a router that listens on address; with is true when it has the upgrade endpoint.

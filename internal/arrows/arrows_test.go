@@ -34,7 +34,7 @@ var rules = map[string]rule{
 	"refimpl/clienthello":  {},
 	"refimpl/sniff":        {},
 	"refimpl/route":        {},
-	"refimpl/splice":       {foreign: []string{"golang.org/x/sys"}},
+	"refimpl/splice":       {foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/upgrade"}},
 	"refimpl/sourceaddr":   {ours: []string{"refimpl/clienthello"}, foreign: []string{"github.com/pires/go-proxyproto"}},
 	"refimpl/upgrade":      {foreign: []string{"github.com/gobwas/ws"}},
 	"refimpl/probe":        {},
@@ -57,6 +57,7 @@ var rules = map[string]rule{
 	"internal/arrows":    {},
 	"internal/progress":  {foreign: []string{"github.com/vbauerster/mpb"}},
 	"internal/document":  {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
+	"internal/stranger":  {ours: []string{"internal/document", "scenarios"}},
 	"internal/scenario":  {ours: []string{"internal/document", "scenarios"}},
 	"scenarios":          {tests: []string{"internal/scenario", "internal/document"}},
 
@@ -67,8 +68,9 @@ var rules = map[string]rule{
 	},
 
 	"conformance/wire": {foreign: []string{"github.com/gobwas/ws"}},
+	"conformance/door": {},
 	"conformance": {
-		ours:    []string{"conformance/wire", "internal/result", "internal/witness", "internal/netx"},
+		ours:    []string{"conformance/wire", "conformance/door", "internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
 	"conformance/checks": {
@@ -88,7 +90,7 @@ var rules = map[string]rule{
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
 	},
-	"internal/peers": {ours: []string{"internal/certs"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
+	"internal/peers": {ours: []string{"internal/certs", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
 	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 

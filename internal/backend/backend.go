@@ -71,6 +71,8 @@ type Spec struct {
 	Logger *slog.Logger
 	// Certificate is what the witness shows when a client begins with TLS; without one it makes its own.
 	Certificate tls.Certificate
+	// Listen is where an embedded backend listens; a free port of 127.0.0.1 when empty.
+	Listen string
 	// WrapListener, when set, wraps the listener of an embedded backend.
 	WrapListener func(net.Listener) net.Listener
 }

@@ -1,6 +1,7 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,9 +34,9 @@ type server struct {
 	closed bool
 }
 
-// serve listens on a free port of 127.0.0.1, hands each connection to handle, and adds its end to r.
+// serve listens, hands each connection to handle, and adds its end to r.
 func serve(spec Spec, r *Running, s *server) error {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ln, err := net.Listen("tcp", cmp.Or(spec.Listen, "127.0.0.1:0"))
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}

@@ -28,13 +28,13 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		checks.Levels = sc.Conformance.Levels
 	}
 	judging := !o.noChecks && !sc.Conformance.Disabled
-	measuring := !o.noBench && !sc.Bench.Disabled && len(sc.Bench.Workloads) > 0
+	measuring := !o.noBench && len(o.strangers) == 0 && !sc.Bench.Disabled && len(sc.Bench.Workloads) > 0
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	step := p.Step("topology", 0)
 	l, err := lab.Start(ctx, sc, lab.Options{
-		Backends: o.backends, Conformance: judging, Record: o.capture, Logger: o.log, Step: step.Note, Failed: cancel,
+		Backends: o.backends, Conformance: judging, Strangers: o.strangers, Record: o.capture, Logger: o.log, Step: step.Note, Failed: cancel,
 	})
 	step.Done()
 	if err != nil {
@@ -54,17 +54,23 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 	}
 	r.Backends, r.LoadBalancers, r.Topology = l.Backends(), l.LoadBalancers(), l.Topology()
 
-	step = p.Step("wire", len(r.Topology))
-	r.Wire, r.WireSource, err = l.Walk(ctx, func(path string) { step.Note(path); step.Add(1) })
-	r.CountTLS()
-	step.Done()
-	if err != nil {
-		return unlessEnded(ctx, fmt.Errorf("wire: %w", err))
+	if len(o.strangers) == 0 {
+		step = p.Step("wire", len(r.Topology))
+		r.Wire, r.WireSource, err = l.Walk(ctx, func(path string) { step.Note(path); step.Add(1) })
+		r.CountTLS()
+		step.Done()
+		if err != nil {
+			return unlessEnded(ctx, fmt.Errorf("wire: %w", err))
+		}
 	}
 	if judging {
 		sink := &evidence{dir: dir}
 		checks.Evidence, checks.Logger = sink, o.log
-		r.Conformance, err = judge(ctx, l.Targets(r.Run.Version), checks, p)
+		targets, failed := l.Targets(r.Run.Version)
+		if failed != nil {
+			return failed
+		}
+		r.Conformance, err = judge(ctx, targets, checks, p)
 		r.Artifacts = append(r.Artifacts, sink.files...)
 		if err == nil {
 			r.Likeness, err = compare(ctx, l.Pairs(r.Run.Version), checks, p)

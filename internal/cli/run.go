@@ -21,6 +21,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/progress"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/internal/stranger"
 	"github.com/tlsroute/tlsroute-bench/reports"
 )
 
@@ -40,6 +41,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.StringSliceFlag{Name: "tag", Usage: "run the checks with this `TAG` only"},
 			&cli.StringSliceFlag{Name: "level", Usage: "run the checks of this `LEVEL` only: MUST, SHOULD, MAY, INFO"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override one scenario value, `KEY=VALUE`, such as bench.pairs=20"},
+			&cli.StringSliceFlag{Name: "target", Usage: "judge a stranger in the role router, client or lb, `ROLE=FILE`, and nothing of ours; measures nothing"},
 			&cli.BoolFlag{Name: "no-bench", Usage: "check only"},
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
@@ -105,7 +107,9 @@ type runner struct {
 	noBench  bool
 	capture  bool
 	noChecks bool
-	format   reports.Format
+	// strangers are judged in place of ours, by role.
+	strangers map[string]*stranger.File
+	format    reports.Format
 }
 
 func runOptions(c *cli.Context, env Env) (*runner, error) {
@@ -136,6 +140,12 @@ func runOptions(c *cli.Context, env Env) (*runner, error) {
 		o.checks.EvidenceAll = true
 	default:
 		return nil, usagef("--evidence %s: want failed or all", c.String("evidence"))
+	}
+	if o.strangers, err = strangers(c.StringSlice("target")); err != nil {
+		return nil, err
+	}
+	if o.noChecks && len(o.strangers) > 0 {
+		return nil, usagef("--target is for the checks, and --no-conformance leaves them out")
 	}
 	if !c.IsSet("seed") {
 		var b [8]byte

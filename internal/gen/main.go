@@ -19,6 +19,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/internal/stranger"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
@@ -45,6 +46,7 @@ func run(root string) error {
 		{"scenarios/schema/scenario.json", "tlsroute-bench scenario", []string{"internal/scenario"}, scenario.Scenario{}},
 		{"scenarios/schema/router.json", "tlsroute-bench router configuration", []string{"refimpl/router"}, router.Config{}},
 		{"scenarios/schema/alb.json", "tlsroute-bench load balancer configuration", []string{"albsim"}, albsim.Config{}},
+		{"scenarios/schema/target.json", "tlsroute-bench target", []string{"internal/stranger"}, stranger.File{}},
 		{"reports/schema/report.json", "tlsroute-bench report", []string{"internal/result"}, result.Run{}},
 	} {
 		r := &jsonschema.Reflector{

@@ -2,26 +2,29 @@ package lab
 
 import (
 	"context"
-	"crypto/tls"
 	"fmt"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
+	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
-	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
 
 // judged are the instances that the checks are put to. They are set up as the checks need them, with short timers, so that
 // the scenario's own router and load balancers stay as the user wrote them.
 type judged struct {
-	router *router.Server
-	before []*chain     // the scenario's paths, to router
-	lbs    []*chain     // load balancers that are judged themselves: before stub
-	stub   net.Listener // the target of lbs and of pairs, which the checks play
-	pairs  []pair
+	address   string      // of the router under test; empty when none is
+	document  door.Router // its fixture, for instances beside it
+	stranger  *strange    // in the place of our router
+	strangers []conformance.Target
+	before    []*chain     // the scenario's paths, to router
+	lbs       []*chain     // load balancers that are judged themselves: before stub
+	stub      net.Listener // the target of lbs and of pairs, which the checks play
+	pairs     []pair
 }
 
 // The timers of judged instances. An ALB's idle timeout is at least one second; pings must come well before it.
@@ -42,15 +45,42 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		Limits: router.Limits{ClientHelloTimeout: router.Duration(judgedHelloTimeout)},
 		Drain:  router.Drain{Timeout: router.Duration(drainTime)},
 	}
-	if l.judged.router, err = l.serveRouter(ctx, "router under test", config, nil); err != nil || l.opt.Only == OnlyRouter {
+	if l.judged.document, err = ours.Document(config); err != nil {
 		return err
+	}
+	if l.opt.Strangers[string(conformance.Client)] != nil {
+		if err := l.meetClient(ctx); err != nil {
+			return err
+		}
+	}
+	if l.opt.Strangers[string(conformance.LoadBalancer)] != nil {
+		if err := l.startStrangeBalancer(ctx); err != nil {
+			return err
+		}
+	}
+	if !l.wants(conformance.Router) {
+		return nil
+	}
+	if l.judged.stranger, err = l.meet(ctx, conformance.Router, l.judged.document); err != nil {
+		return err
+	}
+	if s := l.judged.stranger; s != nil {
+		if l.judged.address, err = l.startStrangeRouter(ctx, s, l.judged.document); err != nil || !slices.Contains(s.about.Features, "upgrade") {
+			return err
+		}
+	} else {
+		s, err := l.serveRouter(ctx, "router under test", config, nil)
+		if err != nil || l.opt.Only == OnlyRouter {
+			return err
+		}
+		l.judged.address = s.Addr().String()
 	}
 	for _, path := range l.scenario.Topology.Paths {
 		legs, err := l.scenario.Topology.Via(path)
 		if err != nil || len(legs) == 0 {
 			continue
 		}
-		if len(legs) == 1 && legs[0].Real != "" {
+		if len(legs) == 1 && legs[0].Real != "" && l.judged.stranger == nil {
 			if err := l.startPair(ctx, path, legs[0]); err != nil {
 				return err
 			}
@@ -58,12 +88,12 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		if !judgeable(legs) {
 			continue
 		}
-		c, err := l.buildChain(ctx, path, behind{title: "judged", address: l.judged.router.Addr().String(), name: t.Name, idle: judgedIdle})
+		c, err := l.buildChain(ctx, path, behind{title: "judged", address: l.judged.address, name: t.Name, idle: judgedIdle})
 		if err != nil {
 			return err
 		}
 		l.judged.before = append(l.judged.before, c)
-		if len(legs) > 1 || legs[0].TargetProtocol != scenario.HTTPS || l.judges(legs[0].Key) {
+		if l.judged.stranger != nil || len(legs) > 1 || legs[0].TargetProtocol != scenario.HTTPS || l.judges(legs[0].Key) {
 			continue
 		}
 		stub, err := l.beforeStub()
@@ -118,15 +148,19 @@ func (l *Lab) target(version string) (conformance.Target, conformance.UpgradePat
 }
 
 // Targets describes what the checks are put to: the router, the client and the simulated load balancers that have a path of their own.
-func (l *Lab) Targets(version string) []conformance.Target {
+func (l *Lab) Targets(version string) ([]conformance.Target, error) {
 	if l.fixture == nil {
-		return nil
+		return nil, nil
 	}
 	base, upgrade := l.target(version)
-	address := l.judged.router.Addr().String()
+	if len(l.opt.Strangers) > 0 {
+		return l.strangeTargets(base, upgrade)
+	}
+	address := l.judged.address
 	r := base
 	r.Name, r.Role = "tlsroute-bench router", conformance.Router
-	r.Features = append([]string{"terminate", "passthrough", "mtls", "upgrade", "hello-timeout"}, upgrade.Types...)
+	r.Launcher = ours.Routers{Fixture: l.judged.document}
+	r.Features = ours.RouterFeatures()
 	r.Paths = []conformance.Path{
 		{Name: scenario.PathDirect, Address: address},
 		{Name: "upgrade-https", Address: address, Upgrade: &upgrade},
@@ -135,13 +169,13 @@ func (l *Lab) Targets(version string) []conformance.Target {
 		r.Paths = append(r.Paths, l.judgedPath(c, upgrade))
 	}
 	c := base
-	c.Name, c.Role, c.Dial = "tlsroute-bench client", conformance.Client, dialAsked
+	c.Name, c.Role, c.Dial = "tlsroute-bench client", conformance.Client, ours.Dial
 	c.Features = upgrade.Types
 	targets := []conformance.Target{r, c}
 	for _, chain := range l.judged.lbs {
 		targets = append(targets, l.balancer(base, chain, upgrade))
 	}
-	return targets
+	return targets, nil
 }
 
 // balancer describes a load balancer before the stub.
@@ -166,21 +200,4 @@ func (l *Lab) judgedPath(c *chain, upgrade conformance.UpgradePath) conformance.
 		p.Upgrade = &upgrade
 	}
 	return p
-}
-
-// dialAsked lets the reference client do what a check asks of a client under test.
-func dialAsked(ctx context.Context, req conformance.DialRequest) (net.Conn, conformance.DialReport, error) {
-	d := &client.Dialer{
-		Address: req.Address, ServerName: req.SNI, ALPN: req.ALPN, InnerRoots: req.InnerRoots, OuterRoots: req.OuterRoots,
-		Upgrade: req.Upgrade, OuterServerName: req.OuterSNI,
-	}
-	if req.Client != nil {
-		d.Certificates = []tls.Certificate{*req.Client}
-	}
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	info := conn.Info()
-	return conn, conformance.DialReport{Class: string(info.Class), Upgrade: info.Upgrade, ALPN: info.Negotiated}, nil
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/capture"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+	"github.com/tlsroute/tlsroute-bench/internal/stranger"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
 
@@ -41,6 +42,8 @@ type Options struct {
 	Backends string
 	// Only stops after one role; empty builds all.
 	Only string
+	// Strangers are judged in place of ours, by role; nothing else is built then but what the checks need.
+	Strangers map[string]*stranger.File
 	// Conformance adds the witnesses and routes that the checks need.
 	Conformance bool
 	Logger      *slog.Logger
@@ -142,6 +145,9 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 		return l, nil
 	}
 	l.life, l.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if len(opt.Strangers) > 0 {
+		return l, l.startJudged(ctx)
+	}
 	if l.router, err = l.serveRouter(ctx, "router", l.routerConfig(), l.taps.routerHello); err != nil {
 		return nil, err
 	}
@@ -163,6 +169,9 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 
 func (l *Lab) startBackends(ctx context.Context) error {
 	list := slices.Clone(l.scenario.Backends)
+	if len(l.opt.Strangers) > 0 {
+		list = nil // nothing of the scenario's leads to them
+	}
 	if l.fixture != nil {
 		list = append(list, l.fixture.backends()...)
 	}
@@ -176,6 +185,7 @@ func (l *Lab) startBackends(ctx context.Context) error {
 		spec := backend.Spec{
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
 		}
+		spec.Listen = l.witnessAddress(b.Name)
 		running, err := backend.Start(ctx, driver, spec)
 		if err != nil && ctx.Err() == nil && driver != "embedded" && l.isAuto(b) {
 			l.log.Warn("the real server does not start here, the embedded one takes its place", "backend", b.Name, "error", err)
@@ -292,6 +302,9 @@ func unlessLate(err error) error {
 // Backends says what stands behind the router, those of the conformance fixture left out.
 func (l *Lab) Backends() []result.Backend {
 	list := make([]result.Backend, 0, len(l.scenario.Backends))
+	if len(l.opt.Strangers) > 0 {
+		return list
+	}
 	for i, b := range l.backends {
 		if i >= len(l.scenario.Backends) {
 			break

@@ -245,7 +245,10 @@ func TestWalkSeesWhatEachHopCarried(t *testing.T) {
 
 func TestTargetsAreJudgedOverEveryPath(t *testing.T) {
 	l := start(t, Options{Conformance: true})
-	targets := l.Targets("test")
+	targets, err := l.Targets("test")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var roles []string
 	for _, target := range targets {
 		roles = append(roles, string(target.Role))
