@@ -62,6 +62,7 @@ stream {{
     map_hash_bucket_size 256;
     proxy_connect_timeout 10s;
     proxy_timeout 24h;
+    proxy_half_close on;
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_verify_depth 5;
     ssl_handshake_timeout {self.hello}ms;
@@ -104,11 +105,12 @@ stream {{
             if r["mode"] == "terminate":
                 last = last or places[key]
             if not r.get("alpn"):
-                lines += f"        ~^ {places[key]};\n"  # whatever is offered
-                continue
-            names = "|".join(r["alpn"]).replace(".", "\\.")
-            silent = '        "" ' + places[key] + ";\n" if routes.takes_silence(r) and '        "" ' not in lines else ""
-            lines += f"{silent}        \"~(^|,)({names})(,|$)\" {places[key]};\n"
+                lines += f"        ~^ {places[key]};\n"  # whatever is offered; an expression never meets the empty list
+            else:
+                names = "|".join(r["alpn"]).replace(".", "\\.")
+                lines += f"        \"~(^|,)({names})(,|$)\" {places[key]};\n"
+            if routes.takes_silence(r) and '"" ' not in lines:
+                lines += f'        "" {places[key]};\n'
         return f"    map $ssl_preread_alpn_protocols $alpn{number} {{\n{lines}        default {last if name and last else self.inner(0)};\n    }}\n"
 
     def server(self, listen, name, group, suffix, backend):
