@@ -29,6 +29,8 @@ type Options struct {
 	Levels, Tags []string
 	// Seed makes the random choices of checks repeatable.
 	Seed int64
+	// Background is how many tunnels carry traffic to a router while it is judged; 0 is none.
+	Background int
 	// Evidence keeps the trace of every check that ends as FAIL, INCONCLUSIVE or XPASS; of every check when EvidenceAll is set.
 	Evidence    EvidenceSink
 	EvidenceAll bool
@@ -82,10 +84,21 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	for _, g := range groups {
 		e.total += len(g)
 	}
+	var beside *background
+	if opt.Background > 0 && target.Role == Router && len(groups) > 0 {
+		if beside, err = startBackground(ctx, &e.target, opt.Background, opt.Seed); err != nil {
+			return nil, err
+		}
+	}
 	for _, g := range groups {
 		e.group(ctx, g)
 	}
 	c := &result.Conformance{Results: e.results}
+	if beside != nil {
+		told := beside.end()
+		told.Target = target.Name
+		c.Background = append(c.Background, *told)
+	}
 	if c.Results == nil {
 		c.Results = []result.CheckResult{}
 	}

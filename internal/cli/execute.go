@@ -27,6 +27,9 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 	if len(checks.Levels) == 0 {
 		checks.Levels = sc.Conformance.Levels
 	}
+	if checks.Background == 0 {
+		checks.Background = sc.Conformance.UnderLoad
+	}
 	judging := !o.noChecks && !sc.Conformance.Disabled
 	measuring := !o.noBench && len(o.strangers) == 0 && !sc.Bench.Disabled && len(sc.Bench.Workloads) > 0
 
@@ -132,6 +135,7 @@ func judge(ctx context.Context, targets []conformance.Target, opt conformance.Op
 		step.Done()
 		if part != nil {
 			all.Results = append(all.Results, part.Results...)
+			all.Background = append(all.Background, part.Background...)
 		}
 		if err != nil {
 			return all, err

@@ -42,6 +42,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.StringSliceFlag{Name: "level", Usage: "run the checks of this `LEVEL` only: MUST, SHOULD, MAY, INFO"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override one scenario value, `KEY=VALUE`, such as bench.pairs=20"},
 			&cli.StringSliceFlag{Name: "target", Usage: "judge a stranger in the role router, client or lb, `ROLE=FILE`, and nothing of ours; measures nothing"},
+			&cli.Int64Flag{Name: "under-load", Usage: "judge routers while `N` other tunnels carry traffic (default: the scenario's conformance.under_load)"},
 			&cli.BoolFlag{Name: "no-bench", Usage: "check only"},
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
@@ -118,7 +119,7 @@ func runOptions(c *cli.Context, env Env) (*runner, error) {
 		capture: c.Bool("capture"), noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"),
 		checks: conformance.Options{
 			Only: list(c, "only"), Skip: list(c, "skip"), Tags: list(c, "tag"), Levels: list(c, "level"),
-			Seed: c.Int64("seed"),
+			Seed: c.Int64("seed"), Background: int(c.Int64("under-load")),
 		},
 	}
 	var err error

@@ -27,6 +27,21 @@ var CheckVerdicts = []CheckVerdict{
 type Conformance struct {
 	Totals  map[CheckVerdict]int `json:"totals"`
 	Results []CheckResult        `json:"results"`
+	// Background is the traffic that went on beside the checks, by target; none when it was not asked for.
+	Background []Background `json:"background,omitempty"`
+}
+
+// Background is tunnels that carried traffic while the checks ran.
+type Background struct {
+	Target  string `json:"target"`
+	Tunnels int    `json:"tunnels"`
+	// Trips are echoes that came back as they were sent; Failed are tunnels that ended, or carried something else.
+	Trips  int64 `json:"trips"`
+	Failed int   `json:"failed"`
+	// LongestNS is how long the slowest echo took, in nanoseconds.
+	LongestNS int64 `json:"longest_ns"`
+	// Errors are the first of them.
+	Errors []string `json:"errors,omitempty"`
 }
 
 // CheckResult is one check put to one target over one path.

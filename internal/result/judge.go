@@ -21,6 +21,11 @@ func (r *Run) Judge() int {
 		if n := c.checks(CheckXPass); n > 0 {
 			failed = append(failed, fmt.Sprintf("%s passed although known to fail", count(n, "check")))
 		}
+		for _, b := range c.Background {
+			if b.Failed > 0 {
+				failed = append(failed, fmt.Sprintf("%d of %d tunnels of %s failed that carried traffic beside the checks: %s", b.Failed, b.Tunnels, b.Target, b.Errors[0]))
+			}
+		}
 		if n := c.checks(CheckInconclusive); n > 0 {
 			unsure = append(unsure, fmt.Sprintf("%s inconclusive", count(n, "check")))
 		}

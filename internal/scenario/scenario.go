@@ -82,6 +82,8 @@ type Conformance struct {
 	// Only and Skip are globs over check ids and slugs; an unknown id is a fault.
 	Only []string `json:"only,omitempty"`
 	Skip []string `json:"skip,omitempty"`
+	// UnderLoad is how many tunnels carry an echo a second each while a router is judged; 0, the default, is none.
+	UnderLoad int `json:"under_load,omitempty" jsonschema:"minimum=0,maximum=9000"`
 	// Levels limits the checks to these levels: MUST, SHOULD, MAY, INFO.
 	Levels []string `json:"levels,omitempty" jsonschema:"enum=MUST,enum=SHOULD,enum=MAY,enum=INFO"`
 }
