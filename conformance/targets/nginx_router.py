@@ -2,9 +2,9 @@
 """nginx as a router. Packages nginx and libnginx-mod-stream.
 
 A first server of the stream module reads the ClientHello (ssl_preread) and picks an inner server by name and ALPN. nginx 1.22 has one set of
-TLS settings a server, so that each name with each kind of client authentication has an inner server of its own. Inner servers listen on
-addresses of 127.77.0.0/16, at the router's own port, and get the client's address in a PROXY header. An unknown name
-goes to a server of the HTTP module that does nothing but refuse handshakes: the stream module of 1.22 cannot.
+TLS settings a server, so that each name with each kind of client authentication has an inner server of its own, which gets the client's
+address in a PROXY header. An unknown name goes to a server of the HTTP module that does nothing but refuse handshakes: the stream module
+of 1.22 cannot. Half-close is on where bytes are passed through only: with TLS, nginx then ends the stream without close_notify.
 """
 import copy
 import os
@@ -36,6 +36,7 @@ class Router(adapter.Server):
         routes.check(config)
         limits, proxy = config.get("limits") or {}, config.get("proxy_protocol") or {}
         self.config, self.port, self.servers = config, port, []
+        self.tells = any(asks(r["backend"].get("send_proxy")) for r in config.get("routes") or [])
         self.hello = milliseconds(limits.get("client_hello_timeout"), 10)
         table = routes.by_name(config)
         maps = "".join(self.alpn_map(i, name, rs) for i, (name, rs) in enumerate(table.items()))
@@ -62,11 +63,11 @@ stream {{
     map_hash_bucket_size 256;
     proxy_connect_timeout 10s;
     proxy_timeout 24h;
-    proxy_half_close on;
     ssl_protocols TLSv1.2 TLSv1.3;
     ssl_verify_depth 5;
     ssl_handshake_timeout {self.hello}ms;
     set_real_ip_from 127.0.0.1;
+    set_real_ip_from unix:;
 {maps}    map $ssl_preread_server_name $by_name {{
         hostnames;
 {names}    }}
@@ -79,6 +80,7 @@ stream {{
         preread_timeout {self.hello}ms;
         preread_buffer_size {limits.get("client_hello_bytes") or 65536};
         {" ".join(c.partition("; ")[2].strip() for c in count)}
+        proxy_half_close on;
         proxy_protocol on;
         proxy_pass $inner;
     }}
@@ -88,7 +90,9 @@ stream {{
             f.write(text.replace("stderr_log", "log"))
 
     def inner(self, number):
-        return f"127.77.{number >> 8}.{(number & 255)}:{self.port}"
+        """Where an inner server listens. On a socket of the directory nothing is lost when it ends first. But what nginx writes into a PROXY
+        header there is the path of the socket, so where backends are told addresses it is TCP, on the router's own port."""
+        return f"127.77.{number >> 8}.{number & 255}:{self.port}" if self.tells else f"unix:inner{number}.sock"
 
     def alpn_map(self, number, name, rs):
         """Which inner server a name leads to, by the list of ALPN names: the first route that takes one of them. The last resort is the
@@ -120,7 +124,7 @@ stream {{
             way += f"proxy_ssl on; proxy_ssl_verify on; proxy_ssl_server_name on; proxy_ssl_name {server};\n"
             way += f"        proxy_ssl_trusted_certificate {backend.get('ca') or '/etc/ssl/certs/ca-certificates.crt'};\n        "
         if group[0]["mode"] != "terminate":
-            return f"    server {{\n        listen {listen} proxy_protocol;\n        {way}proxy_pass {backend['address']};\n    }}\n"
+            return f"    server {{\n        listen {listen} proxy_protocol;\n        {way}proxy_half_close on;\n        proxy_pass {backend['address']};\n    }}\n"
         certificates = self.config["certificates"]
         cert = routes.certificate_for([c["cert"] for c in certificates], name)
         key = next(c["key"] for c in certificates if c["cert"] == cert)
