@@ -155,6 +155,9 @@ class Server:
         raise NotImplementedError
 
     def main(self):
+        # What a target file claims on top, as in "command: [./haproxy_lb.py, --claim, aws-alb]".
+        if sys.argv[1:2] == ["--claim"]:
+            self.features = self.features + sys.argv[2:]
         request = json.loads(sys.stdin.read(4 << 20))
         try:
             answer = self.answer(request)
@@ -285,3 +288,11 @@ def program_version(command, pattern):
     if not found:
         raise Failed(f"{' '.join(command)} does not tell a version")
     return found[1]
+
+
+def certificate_names(pem):
+    """The DNS names on a certificate: by openssl, since Python's library does not read certificates."""
+    done = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", pem], capture_output=True, timeout=START_SECONDS)
+    if done.returncode:
+        raise Failed(f"openssl does not read {pem}: {done.stderr.decode(errors='replace')[:200]}")
+    return [n.lower() for n in re.findall(r"DNS:([^,\s]+)", done.stdout.decode())]

@@ -32,7 +32,7 @@ class Balancer(adapter.Server):
         if len(config["certificates"]) != 1:
             raise adapter.Unsupported("this adapter configures exactly one certificate")
         here, idle = os.getcwd(), math.ceil(seconds(config.get("idle_timeout"), 60))
-        members = "".join(f"        BalancerMember {'https' if t.get('tls') in (True, 'on') else 'http'}://{t['address']} upgrade=ANY\n" for t in config["targets"])
+        members = "".join(f"        BalancerMember {'https' if t.get('tls') in (True, 'on') else 'http'}://{t['address']} upgrade=ANY retry=0\n" for t in config["targets"])
         text = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in MODULES) + f"""ServerName localhost
 DefaultRuntimeDir {here}
 PidFile {here}/apache.pid
@@ -46,6 +46,8 @@ ThreadLimit 250
 MaxRequestWorkers 2000
 Timeout {idle}
 KeepAliveTimeout {idle}
+LimitRequestLine 16384
+LimitRequestFieldSize 16384
 SSLSessionCache none
 Listen {host}:{port}
 <VirtualHost {host}:{port}>

@@ -12,9 +12,8 @@ from adapter import ANY, milliseconds
 class Balancer(adapter.Server):
     name, role = "caddy", "lb"
     features = ["upgrade", "websocket", "alpn", "alpn-ping"]
-    # No idle_timeout: Caddy 2.6 lets a tunnel be silent for ever (stream_timeout came with 2.7).
     settings = {
-        "listen": ANY, "certificates": [{"cert": ANY, "key": ANY}],
+        "listen": ANY, "idle_timeout": ANY, "certificates": [{"cert": ANY, "key": ANY}],
         "targets": [{"address": ANY, "tls": {True, "on"}}],
     }
     drain_signal = signal.SIGTERM
@@ -32,11 +31,13 @@ class Balancer(adapter.Server):
         secure = {t.get("tls") in (True, "on") for t in config["targets"]}
         if len(secure) != 1:
             raise adapter.Unsupported("targets with TLS and without it, in one group")
-        transport = {"protocol": "http", "versions": ["1.1"]}
+        default = adapter.certificate_names(config["certificates"][0]["cert"])[0]
+        idle = f"{milliseconds(config.get('idle_timeout'), 60)}ms"  # of requests: a tunnel may be silent for ever before Caddy 2.7
+        transport = {"protocol": "http", "versions": ["1.1"], "response_header_timeout": idle}
         if secure.pop():
             transport["tls"] = {"insecure_skip_verify": True}
-        proxy = {"handler": "reverse_proxy", "transport": transport, "upstreams": [{"dial": t["address"]} for t in config["targets"]]}
-        front = {"listen": [f"{host}:{port}"], "protocols": ["h1", "h2"], "automatic_https": {"disable": True}, "tls_connection_policies": [{}], "routes": [{"handle": [proxy]}]}
+        proxy = {"handler": "reverse_proxy", "headers": {"request": {"set": {"X-Forwarded-Port": [str(port)]}}}, "transport": transport, "upstreams": [{"dial": t["address"]} for t in config["targets"]]}
+        front = {"idle_timeout": idle, "read_timeout": idle, "listen": [f"{host}:{port}"], "protocols": ["h1", "h2"], "automatic_https": {"disable": True}, "tls_connection_policies": [{"default_sni": default}], "max_header_bytes": 64 << 10, "routes": [{"handle": [proxy]}]}
         document = {
             "admin": {"listen": "unix/admin.sock", "origins": ["localhost"], "config": {"persist": False}},
             "storage": {"module": "file_system", "root": "data"},

@@ -14,11 +14,12 @@ class Balancer(HAProxy):
 
     def write(self, config, host, port):
         idle = milliseconds(config.get("idle_timeout"), 60)
-        text = BASE.format(bufsize=16384) + f"""defaults
+        text = BASE.format(bufsize=80 << 10) + f"""defaults
     mode http
     log global
     option httplog
     timeout connect 10s
+    retries 0
     timeout http-request 10s
     timeout client {idle}ms
     timeout server {idle}ms

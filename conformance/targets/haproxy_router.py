@@ -35,6 +35,7 @@ class Router(HAProxy):
     log global
     option tcplog
     timeout connect 10s
+    retries 0
     timeout client {self.hello}ms
     timeout server 1h
     timeout tunnel 24h
@@ -45,7 +46,8 @@ class Router(HAProxy):
             f.write(text)
 
     def front(self, listen, table):
-        """The frontend that looks at the ClientHello. What is no TLS, or silent, is closed."""
+        """The frontend that looks at the ClientHello. What is no TLS, or silent, is closed. A first record that is too short to tell the kind of
+        its message is not waited for: HAProxy looks at one record only, and whoever ends TLS will read the others."""
         text = f"frontend front\n    bind {listen}\n"
         if asks(self.proxy.get("mode")):
             trusted = " ".join(self.proxy.get("trusted") or ["255.255.255.255"])
@@ -58,6 +60,7 @@ class Router(HAProxy):
         text += f"""    tcp-request inspect-delay {self.hello}ms
     tcp-request content reject if {{ req.len gt 0 }} !{{ req.payload(0,1),hex -m str 16 }}
     tcp-request content accept if {{ req.ssl_hello_type 1 }}
+    tcp-request content accept if {{ req.payload(3,2),hex -m str 0001 0002 0003 }}
     tcp-request content reject if {{ req.len 0 }} WAIT_END
 """
         default = "terminate"

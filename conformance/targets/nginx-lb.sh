@@ -9,6 +9,11 @@ fail() { say error "$1"; }
 ok() { jq -cn '{status: "ok"}'; exit 0; }
 
 features='["upgrade","websocket","alpn","alpn-ping"]'
+# A target file may claim more, as in "command: [./nginx-lb.sh, --claim, aws-alb]".
+if [ "${1-}" = --claim ]; then
+	shift
+	features=$(jq -cn --argjson features "$features" '$features + $ARGS.positional' --args "$@")
+fi
 
 request=$(cat)
 ask() { printf '%s' "$request" | jq -r "$@"; }
@@ -73,6 +78,8 @@ http {
         ssl_certificate_key \(.certificates[0].key);
         ssl_protocols TLSv1.2 TLSv1.3;
         keepalive_timeout \($idle)ms;
+        keepalive_requests 10000;
+        large_client_header_buffers 4 16k;
         location / {
             proxy_pass \($scheme)://target;
             proxy_http_version 1.1;
@@ -86,6 +93,9 @@ http {
             proxy_read_timeout \($idle)ms;
             proxy_send_timeout \($idle)ms;
             proxy_ssl_verify off;
+            proxy_buffer_size 32k;
+            proxy_buffers 4 32k;
+            proxy_busy_buffers_size 64k;
         }
     }
 }"' >nginx.conf

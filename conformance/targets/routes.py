@@ -1,7 +1,5 @@
 """The table of a router's document, in the shape that the adapters of routers write it down in."""
-import subprocess
-
-from adapter import ANY, Unsupported, asks
+from adapter import ANY, Unsupported, asks, certificate_names
 
 # What both HAProxy and nginx can be told; each adds what it can do beyond this. No product here has an upgrade endpoint, so limits of HTTP
 # headers and the trust in X-Forwarded-For bind nothing.
@@ -59,17 +57,8 @@ def auth(route):
     return (a.get("mode") if asks(a.get("mode")) else "none", a.get("ca"))
 
 
-def covers(pem, name):
-    """Tells whether a certificate is for a name: by openssl, since Python's library does not read certificates."""
-    if name.startswith("*."):
-        text = subprocess.run(["openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", pem], capture_output=True, timeout=10).stdout.decode()
-        return f"DNS:{name}" in text.replace(",", " ").split()
-    text = subprocess.run(["openssl", "x509", "-noout", "-checkhost", name, "-in", pem], capture_output=True, timeout=10).stdout.decode()
-    return "does match" in text
-
-
 def certificate_for(pems, name):
     """The file to show to who asks for a name: the first that covers it, else the first of all."""
-    if len(pems) == 1:
-        return pems[0]
-    return next((p for p in pems if name and covers(p, name)), pems[0])
+    def covers(have):
+        return have == name or (have.startswith("*.") and not name.startswith("*.") and name.partition(".")[2] == have[2:])
+    return next((p for p in pems if name and any(covers(n) for n in certificate_names(p))), pems[0])
