@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -180,15 +181,16 @@ func (l *lab) launcher(t *testing.T, mutate func(*router.Config)) conformance.La
 func (l *lab) target(address string, upgrade bool) conformance.Target {
 	target := conformance.Target{
 		Name: "selftest", Role: conformance.Router, Fixture: l.fixture, InnerRoots: l.serverCA.Pool(), HelloTimeout: helloTimeout,
-		Features:  []string{"terminate", "passthrough", "mtls", "hello-timeout", "upgrade"},
+		Features:  ours.RouterFeatures(),
 		Paths:     []conformance.Path{{Name: "direct", Address: address}},
 		Witnesses: map[string]conformance.Witness{},
 	}
 	for name, w := range l.witnesses {
 		target.Witnesses[name] = w.Witness
 	}
-	if upgrade {
-		target.Features = append(target.Features, "websocket", "alpn", "alpn-ping")
+	if !upgrade {
+		target.Features = slices.DeleteFunc(target.Features, func(f string) bool { return slices.Contains([]string{"websocket", "alpn", "alpn-ping"}, f) })
+	} else {
 		target.Paths = append(target.Paths, conformance.Path{Name: "upgraded-direct", Address: address, Upgrade: &conformance.UpgradePath{
 			TLS: true, Roots: l.serverCA.Pool(), ServerName: ownName, Host: ownName, Path: router.DefaultUpgradePath,
 			Types: []string{"websocket", "alpn", "alpn-ping"}, PingInterval: pingInterval,

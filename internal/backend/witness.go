@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net"
@@ -97,7 +98,17 @@ func (s *session) begin() error {
 		if err != nil {
 			return fmt.Errorf("read PROXY header: %w", err)
 		}
-		s.entry.rec.Proxy = text
+		tlvs, err := header.TLVs()
+		if err != nil {
+			return fmt.Errorf("read PROXY header: %w", err)
+		}
+		s.entry.rec.Proxy, s.entry.rec.ProxyVersion = text, int(header.Version)
+		for _, tlv := range tlvs {
+			if s.entry.rec.ProxyTLVs == nil {
+				s.entry.rec.ProxyTLVs = map[string]string{}
+			}
+			s.entry.rec.ProxyTLVs[fmt.Sprintf("%02x", byte(tlv.Type))] = hex.EncodeToString(tlv.Value)
+		}
 	}
 	first, err := s.raw.br.Peek(1)
 	if err != nil {

@@ -58,6 +58,9 @@ type Record struct {
 	TLS *TLS `json:"tls,omitempty"`
 	// Proxy is the PROXY protocol header that preceded everything, in its text form, if any.
 	Proxy string `json:"proxy,omitempty"`
+	// ProxyVersion is its version, 1 or 2, and ProxyTLVs are the TLVs of version 2 by their type in hex ("02"), each value in hex.
+	ProxyVersion int               `json:"proxy_version,omitempty"`
+	ProxyTLVs    map[string]string `json:"proxy_tlvs,omitempty"`
 	// In and Out count payload bytes after the order line and the record line; SHA256 is the hash of those that came in.
 	In     int64  `json:"in"`
 	Out    int64  `json:"out"`

@@ -89,6 +89,9 @@ func ReadProxy(conn net.Conn, policy Policy) (net.Conn, Ends, error) {
 	case n == 0:
 		return rest, real, nil
 	}
+	if err := checksum(buf[:n]); err != nil {
+		return rest, real, fmt.Errorf("read PROXY header: %w", err)
+	}
 	if unspecified(buf[:n]) {
 		return rest, real, nil
 	}

@@ -78,7 +78,7 @@ func TestReadProxyTakesAHeaderOfATrustedPeer(t *testing.T) {
 		{"v2 LOCAL with a block to skip", v2(0, 0x00, "anything at all"), "127.0.0.1:1"},
 		{"v2 UNSPEC keeps the real endpoint", v2(1, 0x00, ""), "127.0.0.1:1"},
 		{"v2 UNSPEC with TLVs", v2(1, 0x00, "\x02\x00\x06a.test"), "127.0.0.1:1"},
-		{"v2 with SSL and CRC TLVs", v2(1, 0x21, block6+"\x20\x00\x05\x01\x00\x00\x00\x00\x03\x00\x04abcd"), "[2001:db8::7]:4711"},
+		{"v2 with SSL and CRC TLVs", v2(1, 0x21, block6+"\x20\x00\x05\x01\x00\x00\x00\x00\x03\x00\x04\x5e\x80\xa2\x89"), "[2001:db8::7]:4711"},
 		{"v2 with a TLV that is cut off", v2(1, 0x11, block4+"\x02\x00\x99a"), "192.0.2.7:4711"},
 		{"v2 UNIX keeps the real endpoint", v2(1, 0x31, strings.Repeat("p", 216)), "127.0.0.1:1"},
 		{"v2 as large as is taken", v2(1, 0x11, block4+"\xef\x0f\xf1"+strings.Repeat("x", 4096-12-3)), "192.0.2.7:4711"},
