@@ -205,7 +205,7 @@ func TestRoutersRefuseWhatTheProductLacks(t *testing.T) {
 		{"haproxy_router.py", "proxy_protocol.mode", func(c object) { c["proxy_protocol"] = object{"mode": "optional", "trusted": []string{"127.0.0.0/8"}} }},
 		{"nginx_router.py", "send_proxy", func(c object) { route(c, "a")["backend"].(object)["send_proxy"] = "v2" }},
 		{"haproxy_router.py", "backend.tls", func(c object) { route(c, "a")["backend"].(object)["tls"] = "starttls-postgres" }},
-		{"nginx_router.py", "admin", func(c object) { c["admin"] = "127.0.0.1:0" }},
+		{"nginx_router.py", "plaintext", func(c object) { c["plaintext"] = object{"ssh": "a"} }},
 	} {
 		t.Run(c.adapter+" "+c.setting, func(t *testing.T) {
 			config := w.router("A")

@@ -19,7 +19,7 @@ MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 class Router(adapter.Server):
     name, role = "nginx", "router"
-    features = ["terminate", "passthrough", "mtls", "hello-timeout"]
+    features = ["terminate", "passthrough", "mtls", "hello-timeout", "proxy-in", "proxy-out", "drain", "reload"]
     settings = copy.deepcopy(routes.SETTINGS)
     reload_signal, drain_signal = signal.SIGHUP, signal.SIGQUIT
 
@@ -68,7 +68,7 @@ stream {{
     ssl_handshake_timeout {self.hello}ms;
     set_real_ip_from 127.0.0.1;
     set_real_ip_from unix:;
-{maps}    map $ssl_preread_server_name $by_name {{
+{maps}{self.certificate_maps() if len(config.get("certificates") or []) > 1 else ""}    map $ssl_preread_server_name $by_name {{
         hostnames;
 {names}    }}
     geo $realip_remote_addr $trusted {{ default {0 if required else 1};{trusted} }}
@@ -117,6 +117,25 @@ stream {{
                 lines += f'        "" {places[key]};\n'
         return f"    map $ssl_preread_alpn_protocols $alpn{number} {{\n{lines}        default {last if name and last else self.inner(0)};\n    }}\n"
 
+    def certificate(self, name):
+        """The two files for a name; two variables where every name may come."""
+        certificates = self.config["certificates"]
+        if not name and len(certificates) > 1:
+            return "$certificate", "$certificate_key"
+        cert = routes.certificate_for([c["cert"] for c in certificates], name)
+        return cert, next(c["key"] for c in certificates if c["cert"] == cert)
+
+    def certificate_maps(self):
+        text = ""
+        for variable, part in (("certificate", "cert"), ("certificate_key", "key")):
+            chosen = {}
+            for c in self.config.get("certificates") or []:
+                for name in adapter.certificate_names(c["cert"]):
+                    chosen.setdefault(name, c[part])
+            lines = "".join(f"        {name} {file};\n" for name, file in chosen.items())
+            text += f"    map $ssl_server_name ${variable} {{\n        hostnames;\n{lines}        default {self.config['certificates'][0][part]};\n    }}\n"
+        return text
+
     def server(self, listen, name, group, suffix, backend):
         way = "proxy_protocol on;\n        " if asks(backend.get("send_proxy")) else ""
         if asks(backend.get("tls")):
@@ -125,10 +144,8 @@ stream {{
             way += f"        proxy_ssl_trusted_certificate {backend.get('ca') or '/etc/ssl/certs/ca-certificates.crt'};\n        "
         if group[0]["mode"] != "terminate":
             return f"    server {{\n        listen {listen} proxy_protocol;\n        {way}proxy_half_close on;\n        proxy_pass {backend['address']};\n    }}\n"
-        certificates = self.config["certificates"]
-        cert = routes.certificate_for([c["cert"] for c in certificates], name)
-        key = next(c["key"] for c in certificates if c["cert"] == cert)
         mode, ca = routes.auth(group[0])
+        cert, key = self.certificate(name)
         tls = f"ssl_certificate {cert}; ssl_certificate_key {key};\n        "
         if mode != "none":
             tls += f"ssl_client_certificate {ca}; ssl_verify_client {'on' if mode == 'require' else 'optional'};\n        "

@@ -2,9 +2,10 @@
 from adapter import ANY, Unsupported, asks, certificate_names
 
 # What both HAProxy and nginx can be told; each adds what it can do beyond this. No product here has an upgrade endpoint, so limits of HTTP
-# headers and the trust in X-Forwarded-For bind nothing.
+# headers and the trust in X-Forwarded-For bind nothing. Nor does one have the admin port: that the answer to start names none says so.
 SETTINGS = {
     "listen": ANY,
+    "admin": ANY,
     "certificates": [{"cert": ANY, "key": ANY}],
     "routes": [{
         "name": ANY, "sni": ANY, "alpn": ANY, "mode": {"terminate", "passthrough"},
