@@ -66,7 +66,7 @@ func passing(err error) bool {
 }
 
 func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
-	raw := &rawConn{Conn: conn, wire: s.board.wire("client", "", conn)}
+	raw := &rawConn{Conn: conn, wire: s.board.wire("client", "", l.plan.secure, conn)}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	c := &connState{l: l, conn: raw, cancel: cancel, established: time.Now(), traceID: newConnTrace(), idle: true}

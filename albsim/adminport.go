@@ -86,16 +86,22 @@ func (s *Server) Ready() bool {
 func (s *Server) Config() Config {
 	c := s.config
 	c.Profile = s.plan.profile.Name
-	c.Attributes = filled(balancerAttributes.defaults(), c.Attributes)
+	kind := s.plan.profile.Kind
+	if kind == application {
+		c.Attributes = filled(balancerAttributes.defaults(), c.Attributes)
+	}
 	c.TargetGroups = slices.Clone(c.TargetGroups)
 	for i := range c.TargetGroups {
 		g := &c.TargetGroups[i]
-		g.Attributes = filled(groupAttributes.defaults(), g.Attributes)
+		g.Attributes = filled(groupDefaults(kind, g.TargetType), g.Attributes)
 	}
 	return c
 }
 
 func filled(defaults, given map[string]any) map[string]any {
+	if defaults == nil {
+		return given
+	}
 	maps.Copy(defaults, given)
 	return defaults
 }

@@ -14,6 +14,8 @@ type attributeSet[T any] struct {
 	simulated []attribute[T]
 	// foreign are keys of AWS's that change nothing a client or target of the simulator could see, or are not simulated.
 	foreign []string
+	// every has all keys of AWS's for the resource, those of other kinds too, which AWS refuses here.
+	every []string
 }
 
 // attribute is one of them: its key, its default, and how a value is read.
@@ -55,11 +57,14 @@ func (a attributeSet[T]) read(given map[string]any, path string, faults *Faults)
 	}
 	slices.Sort(unknown)
 	for _, key := range unknown {
-		if slices.Contains(a.foreign, key) {
+		switch {
+		case slices.Contains(a.foreign, key):
 			faults.add(path+"["+key+"]", "an attribute of AWS that this version does not simulate")
-			continue
+		case slices.Contains(a.every, key):
+			faults.add(path+"["+key+"]", "belongs to another kind of load balancer or target group, and AWS refuses it here, at its default too; leave it out")
+		default:
+			faults.add(path+"["+key+"]", "no such attribute%s", didYouMean(key, known))
 		}
-		faults.add(path+"["+key+"]", "no such attribute%s", didYouMean(key, known))
 	}
 	return s
 }

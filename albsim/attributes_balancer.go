@@ -20,6 +20,7 @@ type settings struct {
 
 // balancerAttributes with AWS's defaults and ranges: alb.md sections 5 and 6 (source ATTR, grade D).
 var balancerAttributes = attributeSet[settings]{
+	every: balancerKeys,
 	simulated: []attribute[settings]{
 		{"client_keep_alive.seconds", 3600, seconds(60, 604800, func(s *settings) *time.Duration { return &s.keepAlive })},
 		{"idle_timeout.timeout_seconds", 60, seconds(1, 4000, func(s *settings) *time.Duration { return &s.idle })},
@@ -47,7 +48,8 @@ var balancerAttributes = attributeSet[settings]{
 	},
 	foreign: []string{
 		"access_logs.s3.enabled", "access_logs.s3.bucket", "access_logs.s3.prefix", "connection_logs.s3.enabled",
-		"connection_logs.s3.bucket", "connection_logs.s3.prefix", "deletion_protection.enabled", "ipv6.deny_all_igw_traffic",
+		"connection_logs.s3.bucket", "connection_logs.s3.prefix", "deletion_protection.enabled", "health_check_logs.s3.bucket",
+		"health_check_logs.s3.enabled", "health_check_logs.s3.prefix", "ipv6.deny_all_igw_traffic",
 		"load_balancing.cross_zone.enabled", "waf.fail_open.enabled", "zonal_shift.config.enabled",
 	},
 }

@@ -34,6 +34,7 @@ func (h healthyTargets) below(healthy, all int) bool {
 // API reference for TargetGroupAttribute and of the user guide's pages on attributes and sticky sessions, as of 2026-11; the
 // default of dns_failover.minimum_healthy_targets.count is what AWS's interface answers, 1, where the reference says off.
 var groupAttributes = attributeSet[groupSettings]{
+	every: groupKeys,
 	simulated: []attribute[groupSettings]{
 		{"deregistration_delay.timeout_seconds", 300, seconds(0, 3600, func(s *groupSettings) *time.Duration { return &s.deregistration })},
 		{"load_balancing.algorithm.anomaly_mitigation", "off", words(func(s *groupSettings, v string) { s.mitigate = v == "on" }, "off", "on")},
@@ -60,21 +61,35 @@ var groupAttributes = attributeSet[groupSettings]{
 			threshold(100, true, func(s *groupSettings, n int64) { s.routing.percentage = n }),
 		},
 	},
-	foreign: []string{
-		"deregistration_delay.connection_termination.enabled",
-		"lambda.multi_value_headers.enabled",
-		"preserve_client_ip.enabled",
-		"proxy_protocol_v2.enabled",
-		"target_failover.on_deregistration",
-		"target_failover.on_unhealthy",
-		"target_health_state.unhealthy.connection_termination.enabled",
-		"target_health_state.unhealthy.draining_interval_seconds",
-		"waf.http2.traffic_inspection_behavior",
+	foreign: []string{"waf.http2.traffic_inspection_behavior"},
+}
+
+// lambdaAttributes are all that AWS has for a group of target type lambda: its example of DescribeTargetGroupAttributes, and LAM.
+var lambdaAttributes = attributeSet[overLambda]{
+	every: groupKeys,
+	simulated: []attribute[overLambda]{
+		{"lambda.multi_value_headers.enabled", false, boolean(func(s *overLambda) *bool { return &s.multi })},
 	},
 }
 
-// GroupAttributes lists a target group's keys that a document may set, with their defaults.
+// GroupAttributes lists the keys of an application load balancer's target group that a document may set, with their defaults; one
+// of target type lambda has lambda.multi_value_headers.enabled alone.
 func GroupAttributes() map[string]any { return groupAttributes.defaults() }
+
+// groupDefaults are those of a balancer's kind and a target type.
+func groupDefaults(kind, targetType string) map[string]any {
+	switch {
+	case targetType == "lambda":
+		return lambdaAttributes.defaults()
+	case kind == application:
+		return groupAttributes.defaults()
+	case targetType == "alb":
+		return nil // AWS lets nobody change them
+	}
+	out := networkGroupAttributes.defaults()
+	out["preserve_client_ip.enabled"] = targetType != "ip"
+	return out
+}
 
 // planGroupSettings reads a group's attributes and refuses what AWS refuses of them together.
 func planGroupSettings(given map[string]any, path string, faults *Faults) groupSettings {

@@ -18,8 +18,10 @@ func (s *listenerSettings) renamed(name string) bool {
 	return slices.ContainsFunc(slices.Collect(maps.Values(s.names)), field{name: name}.is)
 }
 
-// listenerAttributes are of alb.md section 6, last point (LST), and section 3 (MTLS). An empty value is none.
+// listenerAttributes are of alb.md section 6, last point (LST), and section 3 (MTLS). Their names are those of AWS's API reference
+// for ListenerAttribute, as of 2026-11. An empty value is none.
 var listenerAttributes = attributeSet[listenerSettings]{
+	every: listenerKeys,
 	simulated: []attribute[listenerSettings]{
 		headerName("routing.http.request.x_amzn_mtls_clientcert.header_name", "X-Amzn-Mtls-Clientcert"),
 		headerName("routing.http.request.x_amzn_mtls_clientcert_issuer.header_name", "X-Amzn-Mtls-Clientcert-Issuer"),
@@ -41,7 +43,6 @@ var listenerAttributes = attributeSet[listenerSettings]{
 		headerValue("routing.http.response.x_frame_options.header_value", "X-Frame-Options"),
 		{"routing.http.response.server.enabled", true, boolean(func(s *listenerSettings) *bool { return &s.server })},
 	},
-	foreign: []string{"tcp.idle_timeout.seconds"},
 }
 
 // headerName is an attribute that renames a field of requests.

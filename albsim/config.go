@@ -13,7 +13,7 @@ type Config struct {
 	Logs         Logs           `json:"logs,omitzero"`
 	// Faults are put into every connection from its beginning, beside those of the profile.
 	Faults []Injection `json:"faults,omitempty"`
-	// Admin is where /healthz, /readyz, /metrics, /config and /targets are served over plaintext HTTP; empty turns it off.
+	// Admin is where /healthz, /readyz, /metrics, /config, /targets and /nodes are served over plaintext HTTP; empty turns it off.
 	Admin string `json:"admin,omitempty"`
 }
 

@@ -30,7 +30,8 @@ type Certificate struct {
 	Default bool `json:"default,omitempty"`
 }
 
-// MutualAuthentication is what an HTTPS listener does about client certificates.
+// MutualAuthentication is what an HTTPS listener does about client certificates. Names and values are those of AWS's API reference for
+// MutualAuthenticationAttributes, as of 2026-11; the trust store and its revocations are files here, and ARNs there.
 type MutualAuthentication struct {
 	// Mode is off when empty.
 	Mode string `json:"mode,omitempty" jsonschema:"enum=off,enum=passthrough,enum=verify"`

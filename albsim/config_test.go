@@ -114,7 +114,7 @@ func TestEveryProfileStatesItsEvidence(t *testing.T) {
 	for _, name := range []string{
 		"alpn-alert", "alpn-echo", "alpn-forced-http1", "aws-alb", "aws-nlb-tcp", "aws-nlb-tls", "azure-appgw", "caddy", "cloudflare", "cloudfront", "envoy",
 		"eof-on-unknown-alpn", "gcp-l7", "haproxy", "header-scrubber", "hostile", "nginx", "traefik", "waf-single-token", "websocket-only",
-		"ws-refragmenting",
+		"ws-merging", "ws-refragmenting",
 	} {
 		if !slices.Contains(Profiles(), name) {
 			t.Errorf("no profile %s", name)

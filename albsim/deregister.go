@@ -89,6 +89,7 @@ func (g *group) leave(t *target) {
 		t.unchecked()
 		t.unchecked = nil
 	}
+	t.undrain()
 	t.state, t.reason, t.warmFrom = draining, reasonDraining, time.Time{}
 	var timer *time.Timer
 	timer = time.AfterFunc(g.s.scaled(g.set.deregistration), func() {

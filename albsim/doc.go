@@ -39,7 +39,9 @@
 // A document whose profile is aws-nlb-tcp or aws-nlb-tls has listeners and target groups of protocol TCP and TLS, and no others.
 // A TCP listener passes bytes on as they are, to one target for a connection's life; a TLS listener ends TLS, by the policies of
 // alpn_policy, without ever asking for a certificate. An idle connection is forgotten in silence, and the next byte of either
-// end gets a RST. This is done with sockets, and packets cannot be seen, so that these differ from a real one:
+// end gets a RST. Several target groups get flows by their weights, and stickiness source_ip keeps an address with its target as long
+// as the targets stay what they are. The flows of a target that turns unhealthy are reset, unless the group has opened to all;
+// where they are not to be, they go on, for the draining interval if there is one. This is done with sockets, and packets cannot be seen, so that these differ from a real one:
 //
 //   - A client is accepted before the target has. Where a real one would hold back the SYN's answer, or pass the target's RST
 //     on, the connection is reset behind its establishment.
@@ -62,7 +64,7 @@
 //
 // # Faults
 //
-// An [Injection] disturbs the bytes of either hop, below TLS: from a connection's beginning when it stands in the document or
+// An [Injection] disturbs the bytes of either hop, below TLS or what TLS carries: from a connection's beginning when it stands in the document or
 // the profile, from the moment of [Server.Inject] on those that stand. The same seed cuts the same connection at the same
 // offsets. [Options.Observe] is told of every connection, its bytes, timers, alerts and faults, for a timeline. Without a
 // fault and an observer a read or write pays for one look at a flag.
@@ -89,7 +91,7 @@
 // New refuses with a sentence: authenticate actions and TLS policies that crypto/tls cannot keep. Trailers pass
 // between h2 and h2 only, those of a request if they were announced. An h2 target gets the fields in no order, because net/http
 // takes them as a map. A request of h2 with Connection, Upgrade or another field that HTTP/2 forbids gets 400 and a line in the
-// log; what AWS does with it is unknown (alb.md 16.8).
+// log, or what the knob H2ForbiddenFields says; what AWS does with it is unknown (alb.md 16.8).
 //
 // A request goes to a second connection only if it may be repeated and the first, from the pool, gave no byte; anything else
 // that a target breaks off is 502. A client of HTTP/1.1 that leaves in the middle of a response is noticed by the next write

@@ -24,16 +24,17 @@ func (s *Server) rewrite(r *request) []field {
 			out = append(out, field{name: name, value: value})
 		}
 	}
+	var said []field // of TLS and the client's certificate
 	if r.tls != nil {
-		out = append(out, tlsFields(r, set)...)
-		out = append(out, s.mtlsFields(r)...)
+		said = p.beside(r, append(tlsFields(r, set), s.mtlsFields(r)...))
+		out = append(out, said...)
 	}
 	out = append(out, upgrade...)
 	out = append(out, connection...)
 	kept := false // the field before
 	for _, f := range r.fields {
 		if f.raw == "" {
-			kept = passes(f.name, r, p, set)
+			kept = passes(f.name, r, p, set) && !p.takesPlaceOf(f, said)
 		}
 		if kept && (f.raw == "" || !set.dropInvalid) { // a folded line shares the fate of its field, or it would lengthen another
 			out = append(out, f)

@@ -68,11 +68,12 @@ func (s *Server) serveTLS(ctx context.Context, c *connState, raw *rawConn) {
 		}
 		return
 	}
+	above := raw.overTLS(conn)
 	if state.NegotiatedProtocol == "h2" {
-		s.serveH2(ctx, c, conn, &state)
+		s.serveH2(ctx, c, above, &state)
 		return
 	}
-	s.serveH1(ctx, c, conn, &state)
+	s.serveH1(ctx, c, above, &state)
 }
 
 // chosenARN is the access log's word for the certificate of a connection.

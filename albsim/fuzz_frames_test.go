@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// FuzzFrames holds that frames that are split or masked anew carry what those carried that came in, up to where that breaks off.
+// FuzzFrames holds that frames that are split, masked anew or merged carry what those carried that came in, up to where that breaks off.
 func FuzzFrames(f *testing.F) {
 	key := []byte{1, 2, 3, 4}
 	f.Add([]byte(frame(0x82, "0123456789", key)+frame(0x89, "ping", nil)+frame(0x01, "", nil)), uint8(3), false)
@@ -19,14 +19,18 @@ func FuzzFrames(f *testing.F) {
 			return
 		}
 		came, cameEnd := payloads(bytes.NewReader(in))
-		r := &reframer{br: newReader(in), most: int64(most), remask: remask}
-		out, err := io.ReadAll(r)
-		if (cameEnd == nil) != (err == nil) {
-			t.Fatalf("frames that end with %v come out with %v", cameEnd, err)
-		}
-		went, _ := payloads(bytes.NewReader(out))
-		if !strings.HasPrefix(went, came) {
-			t.Fatalf("%q became %q", came, went)
+		for _, r := range []io.Reader{
+			&reframer{br: newReader(in), most: int64(most), remask: remask},
+			&merger{br: newReader(in), most: 1 + int(most)},
+		} {
+			out, err := io.ReadAll(r)
+			if (cameEnd == nil) != (err == nil) {
+				t.Fatalf("frames that end with %v come out with %v", cameEnd, err)
+			}
+			went, _ := payloads(bytes.NewReader(out))
+			if !strings.HasPrefix(went, came) {
+				t.Fatalf("%q became %q", came, went)
+			}
 		}
 	})
 }

@@ -49,7 +49,7 @@ type target struct {
 	founder   bool               // of the document: it has no slow start the first time
 	warmFrom  time.Time          // when its slow start began; zero for none
 	credit    float64            // of its turn; see inTurn
-	drain     *time.Timer        // runs while it drains
+	drain     *time.Timer        // runs while it drains, deregistered or unhealthy
 	requests  int64              // that it was chosen for
 	account   account
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // serveH2 serves one h2 connection in front: every stream becomes an HTTP/1.1 request of its own.
-func (s *Server) serveH2(ctx context.Context, state *connState, conn *tls.Conn, tlsState *tls.ConnectionState) {
+func (s *Server) serveH2(ctx context.Context, state *connState, conn *plainConn, tlsState *tls.ConnectionState) {
 	p := &s.plan.profile
 	var handlers sync.WaitGroup // http2.Server does not wait for them
 	var mu sync.Mutex           // guards what follows
@@ -82,8 +82,11 @@ func (s *Server) serveH2(ctx context.Context, state *connState, conn *tls.Conn, 
 	s.mu.Unlock()
 	intake := newH2Intake(conn, p.MaxHeaders, func(fields []hpack.HeaderField) {
 		goAway()
-		s.logRefusedH2(state, conn, tlsState, fields)
+		s.logRefusedH2(state, conn, tlsState, fields, goneAway)
 	})
+	if p.H2ForbiddenFields == "reset" {
+		intake.reset = func(fields []hpack.HeaderField) { s.logRefusedH2(state, conn, tlsState, fields, 400) }
+	}
 	if !s.setIdle(state, true) {
 		conn.Close()
 		return
@@ -114,7 +117,7 @@ func (s *Server) oneH2(
 	ctx context.Context, state *connState, w http.ResponseWriter, r *http.Request, tlsState *tls.ConnectionState, last bool,
 ) {
 	f := &h2{s: s, w: w, r: r, close: last}
-	req := h2Request(r, tlsState)
+	req := h2Request(r, tlsState, s.plan.profile.H2ForbiddenFields == "strip")
 	req.port, req.mutual, req.set = state.l.port, state.l.plan.mutual, &state.l.plan.set
 	refused := req.checkH2(r, &s.plan.profile, &s.plan.set)
 	dog := &watchdog{timeout: s.scaled(s.plan.set.idle)}
@@ -160,7 +163,8 @@ var mixedCase = map[string]string{
 	"host": "Host", "x-amzn-trace-id": "X-Amzn-Trace-Id", "upgrade": "Upgrade", "connection": "Connection",
 }
 
-func h2Request(r *http.Request, tlsState *tls.ConnectionState) *request {
+// h2Request has the fields that HTTP/2 forbids make the request a bad one, unless they are just to go.
+func h2Request(r *http.Request, tlsState *tls.ConnectionState, strip bool) *request {
 	req := &request{
 		proto: "HTTP/2.0", method: r.Method, target: r.RequestURI, host: r.Host, secure: true, tls: tlsState, received: time.Now(),
 		trailer: r.Trailer,
@@ -178,13 +182,15 @@ func h2Request(r *http.Request, tlsState *tls.ConnectionState) *request {
 		case name == "content-length": // frames decide; see below
 			continue
 		case slices.Contains(h2Forbidden, name):
-			req.class.worsen(severe, "BadHeader")
+			if !strip {
+				req.class.worsen(severe, "BadHeader")
+			}
 			continue
 		}
 		values := r.Header[http.CanonicalHeaderKey(name)]
 		at := taken[name]
 		if taken[name]++; at >= len(values) { // x/net joins cookies, and keeps Trailer and Expect
-			if name == "te" { // other than trailers
+			if name == "te" && !strip { // other than trailers
 				req.class.worsen(severe, "BadHeader")
 			}
 			continue
@@ -246,8 +252,8 @@ func (r *request) checkH2(from *http.Request, p *Profile, set *settings) *refusa
 	return nil
 }
 
-// logRefusedH2 notes down a request that ended its connection: code 000.
-func (s *Server) logRefusedH2(state *connState, conn net.Conn, tlsState *tls.ConnectionState, fields []hpack.HeaderField) {
+// logRefusedH2 notes down a request that no handler sees: one that ended its connection, code 000, or its stream.
+func (s *Server) logRefusedH2(state *connState, conn net.Conn, tlsState *tls.ConnectionState, fields []hpack.HeaderField, status int) {
 	req := &request{proto: "HTTP/2.0", secure: true, tls: tlsState, port: state.l.port, received: time.Now()}
 	if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		req.client = addr
@@ -265,7 +271,7 @@ func (s *Server) logRefusedH2(state *connState, conn net.Conn, tlsState *tls.Con
 		}
 	}
 	rec := newRecord(s, state.l, state, req)
-	rec.status, rec.priority = goneAway, -1
+	rec.status, rec.priority = status, -1
 	rec.done(0)
 }
 

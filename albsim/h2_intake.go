@@ -3,7 +3,6 @@ package albsim
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -24,7 +23,7 @@ const maxH2Field = 8 << 10
 //
 // A block that is malformed goes on as it came: x/net knows what to say of it.
 type h2Intake struct {
-	*tls.Conn
+	*plainConn
 	br      *bufio.Reader
 	out     []byte // to be read next
 	pass    int    // bytes behind out that go on as they are
@@ -33,6 +32,7 @@ type h2Intake struct {
 	block   bytes.Buffer
 	limit   int                              // of what a request's fields may come to
 	refused func(fields []hpack.HeaderField) // told of the request that ends the connection
+	reset   func(fields []hpack.HeaderField) // told of a request that ends its stream for a forbidden field; nil for none
 	beyond  uint32                           // the stream of that request: it and later ones are dropped; 0 for none
 }
 
@@ -45,8 +45,12 @@ const (
 // h2Forbidden are the fields of a connection: RFC 9113 section 8.2.2.
 var h2Forbidden = []string{"connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"}
 
-func newH2Intake(conn *tls.Conn, limit int, refused func([]hpack.HeaderField)) *h2Intake {
-	in := &h2Intake{Conn: conn, br: bufio.NewReader(conn), pass: len(http2.ClientPreface), limit: limit, refused: refused}
+func forbidden(f hpack.HeaderField) bool {
+	return slices.Contains(h2Forbidden, f.Name) || f.Name == "te" && f.Value != "trailers"
+}
+
+func newH2Intake(conn *plainConn, limit int, refused func([]hpack.HeaderField)) *h2Intake {
+	in := &h2Intake{plainConn: conn, br: bufio.NewReader(conn), pass: len(http2.ClientPreface), limit: limit, refused: refused}
 	in.decoder = hpack.NewDecoder(4096, nil)
 	in.encoder = hpack.NewEncoder(&in.block)
 	in.encoder.SetMaxDynamicTableSize(0) // what goes on as it came must not meet a table of ours
@@ -182,7 +186,12 @@ func (in *h2Intake) rewrite(h frameHead, priority, fragment []byte) (frame []byt
 		in.refused(fields)
 		return nil, true
 	}
-	if request {
+	switch {
+	case request && in.reset != nil && slices.ContainsFunc(fields, forbidden):
+		in.reset(fields)
+		// What has no :path is malformed to x/net as well, and it says so with PROTOCOL_ERROR.
+		fields = slices.DeleteFunc(slices.Clone(fields), func(f hpack.HeaderField) bool { return f.Name == ":path" || !f.IsPseudo() })
+	case request:
 		fields = marked(fields, size > in.limit)
 	}
 	in.block.Reset()
@@ -207,7 +216,7 @@ func marked(fields []hpack.HeaderField, oversize bool) []hpack.HeaderField {
 	out = append(out, hpack.HeaderField{Name: h2Names})
 	for _, f := range fields[pseudo:] {
 		names = append(names, f.Name)
-		if !slices.Contains(h2Forbidden, f.Name) && (f.Name != "te" || f.Value == "trailers") {
+		if !forbidden(f) {
 			out = append(out, f)
 		}
 	}

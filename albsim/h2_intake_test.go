@@ -145,7 +145,7 @@ func FuzzH2Intake(f *testing.F) {
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		const limit = 1 << 10
 		conn := tls.Client(net.Conn(replayConn{}), &tls.Config{InsecureSkipVerify: true})
-		in := newH2Intake(conn, limit, func([]hpack.HeaderField) {})
+		in := newH2Intake(&plainConn{Conn: conn}, limit, func([]hpack.HeaderField) {})
 		in.br = newReader(append([]byte(http2.ClientPreface), raw...))
 		begun := time.Now()
 		out, err := io.ReadAll(in)

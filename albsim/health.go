@@ -10,12 +10,14 @@ import (
 type healthState string
 
 const (
-	initial     healthState = "initial"
-	healthy     healthState = "healthy"
-	unhealthy   healthState = "unhealthy"
-	unused      healthState = "unused" // no listener leads to its group
-	draining    healthState = "draining"
-	unavailable healthState = "unavailable" // not checked, and taken for healthy
+	initial   healthState = "initial"
+	healthy   healthState = "healthy"
+	unhealthy healthState = "unhealthy"
+	// unhealthyDraining is a network load balancer's: what stands may go on for the draining interval.
+	unhealthyDraining healthState = "unhealthy.draining"
+	unused            healthState = "unused" // no listener leads to its group
+	draining          healthState = "draining"
+	unavailable       healthState = "unavailable" // not checked, and taken for healthy
 )
 
 // The reason codes that can come up here. Target.InvalidState and Target.IpUnusable are about instances and addresses that a
@@ -33,11 +35,13 @@ const (
 
 func (t *target) inService() bool { return t.state == healthy || t.state == unavailable }
 
+func (t *target) sick() bool { return t.state == unhealthy || t.state == unhealthyDraining }
+
 // TargetState is what AWS's DescribeTargetHealth tells of a target, and what it is at work on.
 type TargetState struct {
 	Group   string `json:"group"`
 	Address string `json:"address"`
-	// State is initial, healthy, unhealthy, unused, draining or unavailable; Reason is AWS's code, empty when healthy.
+	// State is initial, healthy, unhealthy, unhealthy.draining, unused, draining or unavailable; Reason is AWS's code, empty when healthy.
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
 	// Outstanding counts the requests and tunnels that it is at work on.
@@ -109,7 +113,7 @@ func (g *group) judge(ctx context.Context, t *target, reason string) {
 		return
 	}
 	against := reason != ""
-	if t.state == unhealthy {
+	if t.sick() {
 		against = !against
 	}
 	switch {
@@ -119,9 +123,10 @@ func (g *group) judge(ctx context.Context, t *target, reason string) {
 		t.streak = 0
 		return
 	default:
-		if t.streak++; t.state == unhealthy && t.streak >= g.check.healthyThreshold {
+		if t.streak++; t.sick() && t.streak >= g.check.healthyThreshold {
+			t.undrain()
 			t.state, t.reason = healthy, ""
-		} else if t.state != unhealthy && t.streak >= g.check.unhealthyThreshold {
+		} else if !t.sick() && t.streak >= g.check.unhealthyThreshold {
 			t.state, t.reason = unhealthy, reason
 		} else {
 			return
@@ -130,11 +135,12 @@ func (g *group) judge(ctx context.Context, t *target, reason string) {
 	t.streak, t.warmFrom = 0, time.Time{}
 	if t.state == healthy {
 		g.warm(t, time.Now())
-	} else {
-		t.turnUnhealthy()
+	}
+	g.settle()
+	if t.state == unhealthy {
+		g.sicken(t)
 	}
 	g.s.log.Info("target health", "group", g.name, "target", t.address, "state", t.state, "reason", t.reason)
-	g.settle()
 }
 
 // checks are the goroutines that check targets, from Serve to its end.

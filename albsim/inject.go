@@ -9,7 +9,8 @@ import (
 )
 
 // Injection is one fault that is put into connections on purpose. It works on the bytes of the wire, below TLS, so an offset in
-// them is not one of a tunnel unless the hop is plain. Its times are real: Options.TimeScale does not touch them.
+// them is not one of a tunnel unless the hop is plain, or Layer is plaintext. Its times are real: Options.TimeScale does not touch
+// them.
 //
 // The same Seed cuts the same connection at the same offsets, and draws the same jitter, whatever the sizes of the writes:
 // connections are told apart by their order on the hop.
@@ -29,6 +30,9 @@ type Injection struct {
 	Kind string `json:"kind" jsonschema:"required,enum=latency,enum=jitter,enum=bandwidth,enum=drip,enum=split,enum=stall,enum=half-close,enum=truncate,enum=reset,enum=target-death"`
 	// Hop is client for the connections in front, target for those behind.
 	Hop string `json:"hop" jsonschema:"required,enum=client,enum=target"`
+	// Layer is wire for the bytes of the socket, also when empty, or plaintext for those that TLS carries: pieces are records of
+	// their own then, and an end comes with a close_notify. On a hop without TLS they are one and the same.
+	Layer string `json:"layer,omitempty" jsonschema:"enum=wire,enum=plaintext"`
 	// Direction is up for what clients send, down for what targets send; both when empty.
 	Direction string `json:"direction,omitempty" jsonschema:"enum=up,enum=down"`
 	// At is how long after the connection's beginning it begins, or after Inject if the connection stood then.
@@ -80,8 +84,11 @@ var measures = map[string][]string{
 	"target-death": {"target", "for?"},
 }
 
-// clockServer is a value of Injection.Clock.
-const clockServer = "server"
+// clockServer is a value of Injection.Clock, plaintext one of Injection.Layer.
+const (
+	clockServer = "server"
+	plaintext   = "plaintext"
+)
 
 // InjectionKinds are the values of Injection.Kind, in alphabetical order.
 func InjectionKinds() []string { return slices.Sorted(maps.Keys(measures)) }
@@ -105,6 +112,12 @@ func (i Injection) check(path string, faults *Faults) {
 		faults.add(path+".hop", "%q: must be client or target", i.Hop)
 	case i.Kind == "target-death" && i.Hop != "target":
 		faults.add(path+".hop", "client: a death is a target's")
+	}
+	switch {
+	case i.Layer != "" && i.Layer != "wire" && i.Layer != plaintext:
+		faults.add(path+".layer", "%q: must be wire or plaintext", i.Layer)
+	case i.Layer == plaintext && i.Kind == "target-death":
+		faults.add(path+".layer", "a death is that of the socket: leave it out")
 	}
 	if i.Direction != "" && i.Direction != "up" && i.Direction != "down" {
 		faults.add(path+".direction", "%q: must be up or down, or left out for both", i.Direction)

@@ -2,6 +2,7 @@ package albsim
 
 import (
 	"math/rand/v2"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 type lane struct {
 	w         *wire
 	direction string
+	plain     bool                          // of what TLS carries
 	deadline  atomic.Int64                  // in nanoseconds since epoch; 0 for none
 	wake      atomic.Pointer[chan struct{}] // for whoever pauses; nil while nobody has
 	end       atomic.Pointer[error]         // nothing passes any more
@@ -159,6 +161,34 @@ func (l *lane) when(n int, fresh bool) time.Time {
 	return due
 }
 
+// conn is what the lane's bytes go through; nil for TLS that is not there yet.
+func (l *lane) conn() net.Conn {
+	if !l.plain {
+		return l.w.conn
+	}
+	if t := l.w.tls.Load(); t != nil {
+		return t
+	}
+	return nil
+}
+
+// pass is read, and send is write, for a lane that may have no faults.
+func (l *lane) pass(p []byte) (int, error) {
+	if !l.w.b.on.Load() {
+		n, err := l.conn().Read(p)
+		return n, l.why(err)
+	}
+	return l.read(p)
+}
+
+func (l *lane) send(p []byte) (int, error) {
+	if !l.w.b.on.Load() {
+		n, err := l.conn().Write(p)
+		return n, l.why(err)
+	}
+	return l.write(p)
+}
+
 func (l *lane) read(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -168,7 +198,7 @@ func (l *lane) read(p []byte) (int, error) {
 			return 0, *end
 		}
 		begun := time.Now()
-		n, err := l.w.conn.Read(p[:limit])
+		n, err := l.conn().Read(p[:limit])
 		if n == 0 {
 			return 0, l.why(err)
 		}
@@ -201,7 +231,7 @@ func (l *lane) write(p []byte) (int, error) {
 		if err := l.pause(l.when(limit, fresh)); err != nil {
 			return done, err
 		}
-		n, err := l.w.conn.Write(p[done : done+limit])
+		n, err := l.conn().Write(p[done : done+limit])
 		done += n
 		l.at += int64(n)
 		l.moved, fresh = time.Now(), false

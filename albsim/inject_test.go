@@ -40,7 +40,7 @@ func cuts(t *testing.T, i Injection, nth, size int) []int {
 	var w *wire
 	for range nth {
 		c = &noted{}
-		w = b.wire("client", "", c)
+		w = b.wire("client", "", false, c)
 	}
 	b.inject(i, time.Now())
 	for sent := 0; sent < 5000; sent += size {
@@ -83,7 +83,7 @@ func TestSameSeedCutsAtTheSameOffsets(t *testing.T) {
 func TestReadsAreCutLikeWrites(t *testing.T) {
 	lengths := func(seed uint64) (out []int) {
 		b := newBoard(nil)
-		w := b.wire("target", "", &noted{})
+		w := b.wire("target", "", false, &noted{})
 		b.inject(Injection{Kind: "split", Hop: "target", Direction: "down", Bytes: 100, Seed: seed}, time.Now())
 		for range 50 {
 			n, err := w.read(make([]byte, 4096))
@@ -102,7 +102,7 @@ func TestReadsAreCutLikeWrites(t *testing.T) {
 func TestJitterIsDrawnFromTheSeed(t *testing.T) {
 	draws := func(seed uint64) (out []time.Duration) {
 		b := newBoard(nil)
-		w := b.wire("client", "", &noted{})
+		w := b.wire("client", "", false, &noted{})
 		b.inject(Injection{Kind: "latency", Hop: "client", Delay: Duration(time.Hour), Jitter: Duration(time.Hour), Seed: seed}, time.Now())
 		w.out.take()
 		for range 20 {
@@ -463,7 +463,7 @@ func TestFaultsOfADocumentAreChecked(t *testing.T) {
 
 func TestConnectionsWithoutFaultsPayNothing(t *testing.T) {
 	b := newBoard(nil)
-	w := b.wire("client", "", &noted{})
+	w := b.wire("client", "", false, &noted{})
 	p := bytes.Repeat([]byte("x"), 100)
 	if n := testing.AllocsPerRun(100, func() {
 		if _, err := w.read(p); err != nil {

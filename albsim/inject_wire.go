@@ -1,6 +1,7 @@
 package albsim
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -127,20 +128,26 @@ type wire struct {
 	born    time.Time
 	in, out lane // what we read, what we write
 
+	secure            bool                     // TLS comes upon it
+	tls               atomic.Pointer[tls.Conn] // that TLS, once it is there
+	plainIn, plainOut lane                     // of what it carries
+
 	timers []*time.Timer // guarded by board.mu
 }
 
-// wire puts a connection on the board; its end is told by gone.
-func (b *board) wire(hop, address string, conn net.Conn) *wire {
-	w := &wire{b: b, conn: conn, hop: hop, address: address, born: time.Now()}
+// wire puts a connection on the board; its end is told by gone. secure says that there will be TLS on it.
+func (b *board) wire(hop, address string, secure bool, conn net.Conn) *wire {
+	w := &wire{b: b, conn: conn, hop: hop, address: address, secure: secure, born: time.Now()}
 	if b.observe != nil {
 		w.local, w.remote = textOf(conn.LocalAddr()), textOf(conn.RemoteAddr())
 	}
-	w.in.w, w.out.w = w, w
-	w.in.direction, w.out.direction = "up", "down"
+	w.in.w, w.out.w, w.plainIn.w, w.plainOut.w = w, w, w, w
+	w.plainIn.plain, w.plainOut.plain = true, true
+	in, out := "up", "down"
 	if hop == "target" {
-		w.in.direction, w.out.direction = "down", "up"
+		in, out = out, in
 	}
+	w.in.direction, w.out.direction, w.plainIn.direction, w.plainOut.direction = in, out, in, out
 	b.mu.Lock()
 	b.begun[hop]++
 	w.number = b.begun[hop]
@@ -160,10 +167,26 @@ func (w *wire) meet(f *standing) {
 	if f.Hop != w.hop {
 		return
 	}
-	w.in.add(f)
-	w.out.add(f)
+	in, out := w.lanes(f)
+	in.add(f)
+	out.add(f)
 	if f.Ends() && f.AtByte == 0 {
 		w.timers = append(w.timers, time.AfterFunc(max(time.Until(f.from(w)), 0), func() { w.strike(f, nil) }))
+	}
+}
+
+// lanes are those that a fault works on.
+func (w *wire) lanes(f *standing) (in, out *lane) {
+	if f.Layer == plaintext && w.secure {
+		return &w.plainIn, &w.plainOut
+	}
+	return &w.in, &w.out
+}
+
+// finish ends all lanes.
+func (w *wire) finish(why error) {
+	for _, l := range []*lane{&w.in, &w.out, &w.plainIn, &w.plainOut} {
+		l.finish(why)
 	}
 }
 
@@ -175,8 +198,7 @@ func (w *wire) gone() {
 		t.Stop()
 	}
 	w.b.mu.Unlock()
-	w.in.finish(net.ErrClosed)
-	w.out.finish(net.ErrClosed)
+	w.finish(net.ErrClosed)
 	w.tell(Event{Kind: EventClose})
 }
 
@@ -191,54 +213,50 @@ func (w *wire) strike(f *standing, at *lane) {
 		}
 	}
 	w.tell(told)
+	in, out := w.lanes(f)
 	switch f.Kind {
 	case "half-close":
-		for _, l := range []*lane{&w.in, &w.out} {
+		for _, l := range []*lane{in, out} {
 			if l == at || at == nil && (f.Direction == "" || f.Direction == l.direction) {
 				w.endOf(l)
 			}
 		}
 	case "truncate":
-		w.endOf(&w.in)
-		w.endOf(&w.out)
+		w.endOf(in)
+		w.endOf(out)
 	default:
-		w.in.finish(syscall.ECONNRESET)
-		w.out.finish(syscall.ECONNRESET)
+		w.finish(syscall.ECONNRESET)
 		reset(w.conn)
 	}
 }
 
-// endOf ends a direction cleanly.
+// endOf ends a direction cleanly. One of what TLS carries, before that is there, is just over.
 func (w *wire) endOf(l *lane) {
-	if l == &w.out {
+	conn := l.conn()
+	if l == &w.out || l == &w.plainOut {
 		l.finish(syscall.EPIPE)
-		if err := closeWrite(w.conn); err != nil && !errors.Is(err, net.ErrClosed) {
+		if conn == nil {
+			return
+		}
+		if err := closeWrite(conn); err != nil && !errors.Is(err, net.ErrClosed) {
 			reset(w.conn) // the other end has left already
 		}
 		return
 	}
 	l.finish(io.EOF)
-	w.conn.SetReadDeadline(longAgo) // for a Read at work: it will look why
+	if conn != nil {
+		conn.SetReadDeadline(longAgo) // for a Read at work: it will look why
+	}
 }
 
 func (w *wire) read(p []byte) (int, error) {
-	if !w.b.on.Load() {
-		n, err := w.conn.Read(p)
-		w.passed(&w.in, p[:n])
-		return n, w.in.why(err)
-	}
-	n, err := w.in.read(p)
+	n, err := w.in.pass(p)
 	w.passed(&w.in, p[:n])
 	return n, err
 }
 
 func (w *wire) write(p []byte) (int, error) {
-	if !w.b.on.Load() {
-		n, err := w.conn.Write(p)
-		w.passed(&w.out, p[:n])
-		return n, w.out.why(err)
-	}
-	n, err := w.out.write(p)
+	n, err := w.out.send(p)
 	w.passed(&w.out, p[:n])
 	return n, err
 }

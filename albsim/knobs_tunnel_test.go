@@ -277,6 +277,68 @@ func TestFramesAreSplitAndMeanTheSame(t *testing.T) {
 	}
 }
 
+func TestFramesAreMergedAndMeanTheSame(t *testing.T) {
+	key, other := []byte{1, 2, 3, 4}, []byte{5, 6, 7, 8}
+	for _, c := range []struct {
+		name string
+		in   string
+		want []seen
+	}{
+		{"whole already", frame(0x82, "ab", nil) + frame(0x82, "cd", nil), []seen{{0x82, "ab", ""}, {0x82, "cd", ""}}},
+		{"empty", frame(0x82, "", key), []seen{{0x82, "", string(key)}}},
+		{"three", frame(0x01, "ab", key) + frame(0x00, "c", other) + frame(0x80, "de", nil), []seen{{0x81, "abcde", string(key)}}},
+		{"compressed", frame(0x41, "ab", nil) + frame(0x80, "", nil), []seen{{0xc1, "ab", ""}}},
+		{"up to what is held", frame(0x02, "012345", key) + frame(0x80, "67", key), []seen{{0x82, "01234567", string(key)}}},
+		{
+			"more than is held", frame(0x02, "0123456", key) + frame(0x80, "789abcdefgh", other),
+			[]seen{{0x02, "01234567", string(key)}, {0x00, "89abcdef", string(key)}, {0x80, "gh", string(key)}},
+		},
+		{"a frame of more", frame(0x82, "0123456789", nil), []seen{{0x02, "01234567", ""}, {0x80, "89", ""}}},
+		{
+			"a control frame between", frame(0x02, "ab", nil) + frame(0x89, "a ping of more than is held", key) + frame(0x80, "cd", nil),
+			[]seen{{0x02, "ab", ""}, {0x89, "a ping of more than is held", string(key)}, {0x80, "cd", ""}},
+		},
+		{"broken off by another", frame(0x02, "ab", nil) + frame(0x82, "cd", nil), []seen{{0x02, "ab", ""}, {0x82, "cd", ""}}},
+		{"broken off by the end", frame(0x02, "ab", key), []seen{{0x02, "ab", string(key)}}},
+	} {
+		for _, source := range []io.Reader{strings.NewReader(c.in), oneByte{strings.NewReader(c.in)}} {
+			r := (&join{p: &Profile{TunnelKnobs: TunnelKnobs{WebSocketFrames: "merge", WebSocketFragment: 8}}}).framesOf(source)
+			for i, want := range c.want {
+				if got, err := readFrame(r); err != nil || got != want {
+					t.Errorf("%s: frame %d is %+v (%v), want %+v", c.name, i, got, err, want)
+				}
+			}
+			if _, err := readFrame(r); !errors.Is(err, io.EOF) {
+				t.Errorf("%s: behind the last frame %v, want EOF", c.name, err)
+			}
+		}
+	}
+}
+
+func TestATunnelsFragmentsAreMerged(t *testing.T) {
+	got := make(chan seen, 1)
+	target := newStub(t, nil, switching(frame(0x01, "an", nil)+frame(0x80, "swer", nil), func(c *client) {
+		f, err := readFrame(c.br)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- f
+	}))
+	cfg := plain(target.addr)
+	cfg.Profile = withKnobs(t, func(p *Profile) { p.WebSocketFrames = "merge" })
+	c := start(t, cfg, Options{}).dial()
+	c.send(upgradeRequest("websocket"))
+	c.head()
+	key := []byte{1, 2, 3, 4}
+	c.send(frame(0x02, "ques", key) + frame(0x80, "tion", key))
+	if f := <-got; f != (seen{0x82, "question", string(key)}) {
+		t.Errorf("the target got %+v", f)
+	}
+	if f, err := readFrame(c.br); err != nil || f != (seen{0x81, "answer", ""}) {
+		t.Errorf("the client got %+v, %v", f, err)
+	}
+}
+
 func TestFramesAreRemasked(t *testing.T) {
 	key := []byte{1, 2, 3, 4}
 	in := frame(0x82, "hello, world", key) + frame(0x82, "from the server", nil)
@@ -292,10 +354,12 @@ func TestFramesAreRemasked(t *testing.T) {
 
 func TestFrameCutShortIsNoEnd(t *testing.T) {
 	whole := frame(0x82, strings.Repeat("x", 200), []byte{1, 2, 3, 4})
-	for _, cut := range []int{1, 3, 6, 50} {
-		r := (&join{p: &Profile{TunnelKnobs: TunnelKnobs{WebSocketFrames: "split", WebSocketFragment: 150}}}).framesOf(strings.NewReader(whole[:cut]))
-		if _, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) {
-			t.Errorf("cut at %d: %v, want an unexpected end", cut, err)
+	for _, how := range []string{"split", "merge"} {
+		for _, cut := range []int{1, 3, 6, 50} {
+			r := (&join{p: &Profile{TunnelKnobs: TunnelKnobs{WebSocketFrames: how, WebSocketFragment: 150}}}).framesOf(strings.NewReader(whole[:cut]))
+			if _, err := io.ReadAll(r); !errors.Is(err, io.ErrUnexpectedEOF) {
+				t.Errorf("%s, cut at %d: %v, want an unexpected end", how, cut, err)
+			}
 		}
 	}
 }

@@ -1,16 +1,15 @@
 package albsim
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,9 +18,12 @@ import (
 
 // overLambda is the carrier of a group of target type lambda: alb.md 1.12 and section 7 (LAM). The target is the URL of an
 // invocation, such as the runtime interface emulator's http://host:port/2015-03-31/functions/function/invocations. It gets
-// AWS's event by POST and answers with the function's response. Several values of one name become the last of them, which
-// is AWS's way unless multi-value headers are on.
-type overLambda struct{}
+// AWS's event by POST and answers with the function's response.
+type overLambda struct {
+	// multi has event and response hold lists of values, in fields of their own; without it several values of one name
+	// become the last of them.
+	multi bool
+}
 
 const lambdaLimit = 1 << 20 // of a request's body, and of a response: D, LIM
 
@@ -31,29 +33,32 @@ type lambdaEvent struct {
 			TargetGroupARN string `json:"targetGroupArn"`
 		} `json:"elb"`
 	} `json:"requestContext"`
-	Method  string            `json:"httpMethod"`
-	Path    string            `json:"path"`
-	Query   map[string]string `json:"queryStringParameters"`
-	Headers map[string]string `json:"headers"`
-	Body    string            `json:"body"`
-	Base64  bool              `json:"isBase64Encoded"`
+	Method       string              `json:"httpMethod"`
+	Path         string              `json:"path"`
+	Query        map[string]string   `json:"queryStringParameters,omitzero"`
+	Headers      map[string]string   `json:"headers,omitzero"`
+	MultiQuery   map[string][]string `json:"multiValueQueryStringParameters,omitzero"`
+	MultiHeaders map[string][]string `json:"multiValueHeaders,omitzero"`
+	Body         string              `json:"body"`
+	Base64       bool                `json:"isBase64Encoded"`
 }
 
 type lambdaAnswer struct {
-	Status      int               `json:"statusCode"`
-	Description string            `json:"statusDescription"`
-	Headers     map[string]string `json:"headers"`
-	Body        string            `json:"body"`
-	Base64      bool              `json:"isBase64Encoded"`
+	Status       int                 `json:"statusCode"`
+	Description  string              `json:"statusDescription"`
+	Headers      map[string]string   `json:"headers"`
+	MultiHeaders map[string][]string `json:"multiValueHeaders"`
+	Body         string              `json:"body"`
+	Base64       bool                `json:"isBase64Encoded"`
 }
 
 func (overLambda) accepts(*request) bool { return true }
 
-func (overLambda) carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn {
+func (o overLambda) carry(ctx context.Context, x *exchange, l *lease, fields []field) *targetConn {
 	ctx, end := l.within(ctx)
 	defer end()
 	if len(x.req.upgrade) > 0 { // ALB-UPG-10
-		x.rec.errorReason = "LambdaWebsocketNotSupported"
+		x.rec.errorReason = "LambdaWebsocketNotSupported" // alb.md 1.12; AWS's list of 2023 has no word for it
 		x.page(400)
 		return nil
 	}
@@ -82,7 +87,7 @@ func (overLambda) carry(ctx context.Context, x *exchange, l *lease, fields []fie
 		})
 	}
 	begun := x.rec.sent()
-	answer, fault, err := x.s.invoke(ctx, l.target.address, event(x.req, fields, l.group.name, body))
+	answer, fault, err := x.s.invoke(ctx, l.target.address, o.event(x.req, fields, l.group.name, body))
 	x.rec.targetTime = time.Since(begun)
 	stopWatch()
 	switch {
@@ -98,7 +103,7 @@ func (overLambda) carry(ctx context.Context, x *exchange, l *lease, fields []fie
 		x.page(status)
 	default:
 		x.rec.targetStatus = answer.Status
-		r, body := answer.response(x.req.method)
+		r, body := answer.response(x.req.method, o.multi)
 		x.passOn(r, body, nil)
 	}
 	return nil
@@ -131,23 +136,38 @@ func (x *exchange) wholeBody() (body []byte, status int) {
 	return body, 0
 }
 
-func event(r *request, fields []field, group string, body []byte) *lambdaEvent {
-	e := &lambdaEvent{Method: r.method, Path: r.path, Query: map[string]string{}, Headers: map[string]string{}, Body: string(body)}
+func (o overLambda) event(r *request, fields []field, group string, body []byte) *lambdaEvent {
+	e := &lambdaEvent{Method: r.method, Path: r.path, Body: string(body)}
 	e.RequestContext.ELB.TargetGroupARN = fmt.Sprintf(groupARN, group)
+	query, headers := map[string][]string{}, map[string][]string{}
 	for pair := range strings.SplitSeq(r.query, "&") {
 		if name, value, _ := strings.Cut(pair, "="); name != "" {
-			e.Query[name] = value // as it came: AWS leaves the decoding to the function
+			query[name] = append(query[name], value) // as it came: AWS leaves the decoding to the function
 		}
 	}
 	for _, f := range fields {
-		if f.raw == "" && !f.is("Transfer-Encoding") {
-			e.Headers[strings.ToLower(f.name)] = f.value
+		if name := strings.ToLower(f.name); f.raw == "" && name != "transfer-encoding" {
+			headers[name] = append(headers[name], f.value)
 		}
 	}
-	if !utf8.Valid(body) || !textual(e.Headers["content-type"]) || e.Headers["content-encoding"] != "" {
+	if o.multi {
+		e.MultiQuery, e.MultiHeaders = query, headers
+	} else {
+		e.Query, e.Headers = lastOf(query), lastOf(headers)
+	}
+	if !utf8.Valid(body) || !textual(lastOf(headers)["content-type"]) || len(headers["content-encoding"]) > 0 {
 		e.Body, e.Base64 = base64.StdEncoding.EncodeToString(body), len(body) > 0
 	}
 	return e
+}
+
+// lastOf is what is left of several values without multi-value headers: LAM.
+func lastOf(all map[string][]string) map[string]string {
+	out := make(map[string]string, len(all))
+	for name, values := range all {
+		out[name] = values[len(values)-1]
+	}
+	return out
 }
 
 // textual are the media types that a function gets as they are: LAM.
@@ -160,74 +180,37 @@ func textual(kind string) bool {
 	return strings.HasPrefix(kind, "text/")
 }
 
-// invoke has the function answer. A fault is the access log's word for the error beside it.
-func (s *Server) invoke(ctx context.Context, address string, e *lambdaEvent) (a *lambdaAnswer, fault string, err error) {
-	b, err := json.Marshal(e)
-	if err != nil {
-		return nil, "LambdaBadRequest", err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(b))
-	if err != nil {
-		return nil, "LambdaBadRequest", err
-	}
-	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-		ctx, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.ConnectTimeout))
-		defer cancel()
-		c, err := s.dial(ctx, net.Dialer{}, network, address)
-		if err != nil {
-			s.count.targetConnErrors.Add(1)
-			return nil, &dialError{504, err}
+// fields are those of the answer, by name: a map has no order.
+func (a *lambdaAnswer) fields(multi bool) []field {
+	var out []field
+	if multi {
+		for _, name := range slices.Sorted(maps.Keys(a.MultiHeaders)) {
+			for _, value := range a.MultiHeaders[name] {
+				out = append(out, field{name: name, value: value})
+			}
 		}
-		return c, nil
-	}}
-	resp, err := transport.RoundTrip(req)
-	if _, ok := errors.AsType[*dialError](err); ok {
-		return nil, "LambdaConnectionTimeout", err
+		return out
 	}
-	if err != nil {
-		return nil, "LambdaUnhandled", err
+	for _, name := range slices.Sorted(maps.Keys(a.Headers)) {
+		out = append(out, field{name: name, value: a.Headers[name]})
 	}
-	defer resp.Body.Close()
-	b, err = io.ReadAll(io.LimitReader(resp.Body, lambdaLimit+1))
-	switch {
-	case err != nil:
-		return nil, "LambdaUnhandled", err
-	case len(b) > lambdaLimit:
-		return nil, "LambdaResponseTooLarge", errors.New("response over 1 MB")
-	case resp.StatusCode != http.StatusOK || resp.Header.Get("X-Amz-Function-Error") != "":
-		return nil, "LambdaUnhandled", fmt.Errorf("status %d: %.100q", resp.StatusCode, b)
-	}
-	a = &lambdaAnswer{}
-	if err := json.Unmarshal(b, a); err != nil {
-		return nil, "LambdaInvalidResponse", err
-	}
-	if a.Base64 {
-		raw, err := base64.StdEncoding.DecodeString(a.Body)
-		if err != nil {
-			return nil, "LambdaInvalidResponse", err
-		}
-		a.Body = string(raw)
-	}
-	for name, value := range a.Headers {
-		if !validToken(name) || strings.ContainsAny(value, "\x00\r\n") {
-			return nil, "LambdaInvalidResponse", fmt.Errorf("field %.60q", name)
-		}
-	}
-	if a.Status < 200 || a.Status > 599 || strings.ContainsAny(a.Description, "\x00\r\n") {
-		return nil, "LambdaInvalidResponse", fmt.Errorf("statusCode %d", a.Status)
-	}
-	return a, "", nil
+	return out
 }
 
-// response is the answer for a client, with its body.
-func (a *lambdaAnswer) response(method string) (*response, io.Reader) {
+// unheeded are fields of a function's answer that do not go on: the balancer computes the length, and does not honor those of a
+// connection (LAM, whose examples are Connection and Transfer-Encoding).
+var unheeded = []string{"Content-Length", "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Upgrade"}
+
+// response is the answer for a client, with its body. Which of the two kinds of fields counts is the group's, whatever the
+// function has given: LAM.
+func (a *lambdaAnswer) response(method string, multi bool) (*response, io.Reader) {
 	reason, ok := strings.CutPrefix(a.Description, strconv.Itoa(a.Status)+" ")
 	if !ok {
 		reason = http.StatusText(a.Status)
 	}
 	r := &response{status: a.Status, reason: reason, length: int64(len(a.Body))}
-	for name, value := range a.Headers {
-		if f := (field{name: name, value: value}); !f.is("Content-Length") {
+	for _, f := range a.fields(multi) {
+		if !slices.ContainsFunc(unheeded, f.is) {
 			r.fields = append(r.fields, f)
 		}
 	}
@@ -243,7 +226,7 @@ func (a *lambdaAnswer) response(method string) (*response, io.Reader) {
 }
 
 func planLambda(g TargetGroup, out *group, path string, faults *Faults) {
-	out.carrier = overLambda{}
+	out.carrier = lambdaAttributes.read(g.Attributes, path+".attributes", faults)
 	if g.Protocol != "" || g.ProtocolVersion != "" {
 		faults.add(path+".protocol", "a group of target type lambda has neither protocol nor protocol version")
 	}

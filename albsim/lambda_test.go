@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -102,6 +103,47 @@ func TestLambdaThatFails(t *testing.T) {
 	}
 }
 
+func TestLambdaErrorsHaveTheirWordsInTheLog(t *testing.T) {
+	for kind, reason := range map[string]string{
+		"TooManyRequestsException:http://internal.amazon.com/": "LambdaThrottling",
+		"ResourceNotFoundException":                            "LambdaResourceNotFound",
+		"AccessDeniedException":                                "LambdaAccessDenied",
+		"KMSDisabledException":                                 "LambdaKMSDisabledException",
+		"ServiceException":                                     "LambdaServiceException",
+		"SomethingNewException":                                "LambdaServiceException",
+		"":                                                     "LambdaServiceException",
+		"hangs up":                                             "LambdaServiceException",
+	} {
+		m := start(t, lambda(function(t, func(w http.ResponseWriter, _ map[string]any) {
+			if kind == "hangs up" {
+				panic(http.ErrAbortHandler)
+			}
+			w.Header().Set("X-Amzn-ErrorType", kind)
+			w.WriteHeader(http.StatusTooManyRequests)
+		})), Options{})
+		if status, head, _ := m.request(plainGet); status != 502 {
+			t.Errorf("%s: got %q", kind, head)
+		}
+		if line := strings.Join(m.logLines(1)[0], " "); !strings.Contains(line, ` "`+reason+`" `) {
+			t.Errorf("%s: log %q, want %s", kind, line, reason)
+		}
+	}
+}
+
+func TestLambdaIsNotToldOfFieldsThatAreNotUTF8(t *testing.T) {
+	for _, multi := range []bool{false, true} {
+		cfg := lambda(function(t, func(http.ResponseWriter, map[string]any) { t.Error("the function was invoked") }))
+		cfg.TargetGroups[0].Attributes = map[string]any{"lambda.multi_value_headers.enabled": multi}
+		m := start(t, cfg, Options{})
+		if status, head, _ := m.request("GET / HTTP/1.1\r\nHost: a\r\nX-Latin: \xe9t\xe9\r\n\r\n"); status != 502 {
+			t.Errorf("got %q", head)
+		}
+		if line := strings.Join(m.logLines(1)[0], " "); !strings.Contains(line, ` "LambdaBadRequest" `) {
+			t.Errorf("log %q", line)
+		}
+	}
+}
+
 func TestLambdaBodyOver1MBIs413(t *testing.T) {
 	m := start(t, lambda(function(t, func(w http.ResponseWriter, _ map[string]any) { fmt.Fprint(w, `{"statusCode":200}`) })), Options{})
 	big := strings.Repeat("x", lambdaLimit+1)
@@ -124,5 +166,58 @@ func TestLambdaGroupsAreChecked(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("no %q in %v", want, err)
 		}
+	}
+}
+
+func TestLambdaWithMultiValueHeaders(t *testing.T) {
+	const request = "GET /p?k=1&k=2&one=%20 HTTP/1.1\r\nHost: a\r\nX-Two: 1\r\nx-two: 2\r\n\r\n"
+	const answer = `{"statusCode":200,"statusDescription":"200 OK","headers":{"X-Single":"1","Set-Cookie":"z"},` +
+		`"multiValueHeaders":{"Set-Cookie":["a=1","b=2"],"Connection":["close"],"X-Multi":["m"]},"body":"x"}`
+	for _, multi := range []bool{false, true} {
+		var got map[string]any
+		cfg := lambda(function(t, func(w http.ResponseWriter, event map[string]any) {
+			got = event
+			_, _ = io.WriteString(w, answer)
+		}))
+		cfg.TargetGroups[0].Attributes = map[string]any{"lambda.multi_value_headers.enabled": multi}
+		status, head, body := start(t, cfg, Options{}).request(request)
+		if status != 200 || body != "x" {
+			t.Errorf("multi %v: %q %q", multi, head, body)
+		}
+		cookies := regexp.MustCompile(`(?m)^Set-Cookie: (.*)\r$`).FindAllStringSubmatch(head, -1)
+		wants := map[string]any{
+			"headers": "2", "multiValueHeaders": nil, "queryStringParameters": "2%20", "multiValueQueryStringParameters": nil,
+		}
+		if multi {
+			wants = map[string]any{
+				"headers": nil, "multiValueHeaders": "[1 2]", "queryStringParameters": nil, "multiValueQueryStringParameters": "[1 2] [%20]",
+			}
+			if len(cookies) != 2 || cookies[0][1] != "a=1" || cookies[1][1] != "b=2" || !has(head, "X-Multi") || has(head, "X-Single") ||
+				strings.Contains(head, "close") {
+				t.Errorf("multi: the client got %q", head)
+			}
+		} else if len(cookies) != 1 || cookies[0][1] != "z" || has(head, "X-Multi") || !has(head, "X-Single") {
+			t.Errorf("single: the client got %q", head)
+		}
+		for name, want := range wants {
+			values, there := got[name].(map[string]any)
+			switch {
+			case want == nil && there:
+				t.Errorf("multi %v: the event has %s", multi, name)
+			case want == nil:
+			case strings.HasSuffix(name, "eaders") && fmt.Sprint(values["x-two"]) != want,
+				strings.HasSuffix(name, "arameters") && fmt.Sprint(values["k"], values["one"]) != want:
+				t.Errorf("multi %v: %s is %v, want %v", multi, name, values, want)
+			}
+		}
+	}
+}
+
+func TestLambdaAnswersWithFieldsOfEitherKindThatAreBadAreRefused(t *testing.T) {
+	m := start(t, lambda(function(t, func(w http.ResponseWriter, _ map[string]any) {
+		_, _ = io.WriteString(w, `{"statusCode":200,"multiValueHeaders":{"A":["b","c\r\nD: e"]}}`)
+	})), Options{})
+	if status, head, _ := m.request(plainGet); status != 502 {
+		t.Errorf("got %q", head)
 	}
 }

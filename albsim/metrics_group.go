@@ -67,7 +67,7 @@ func (g *group) metrics() map[string]float64 {
 			continue
 		case healthy:
 			fit++
-		case unhealthy:
+		case unhealthy, unhealthyDraining:
 			sick++
 		default:
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -50,6 +51,29 @@ func (s *Server) mtlsFields(r *request) []field {
 		{name: r.named("X-Amzn-Mtls-Clientcert-Validity"), value: validity(leaf)},
 		{name: r.named("X-Amzn-Mtls-Clientcert-Leaf"), value: escapePEM(string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw})))},
 	}
+}
+
+// beside is what the balancer says of TLS in its own fields, behind what the client's of these names say if they are to be
+// appended to: knob ForgedMTLSHeaders.
+func (p *Profile) beside(r *request, said []field) []field {
+	if p.ForgedMTLSHeaders != "append" {
+		return said
+	}
+	for i, f := range said {
+		var values []string
+		for _, forged := range r.fields {
+			if forged.raw == "" && forged.is(f.name) {
+				values = append(values, forged.value)
+			}
+		}
+		said[i].value = strings.Join(append(values, f.value), ", ")
+	}
+	return said
+}
+
+// takesPlaceOf tells whether a field of the client's does not go on for one that the balancer says.
+func (p *Profile) takesPlaceOf(f field, said []field) bool {
+	return p.ForgedMTLSHeaders != "pass" && slices.ContainsFunc(said, func(own field) bool { return own.is(f.name) })
 }
 
 func validity(c *x509.Certificate) string {

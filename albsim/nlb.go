@@ -41,10 +41,7 @@ func (s *Server) serveNetwork(ctx context.Context, c *connState, raw *rawConn) {
 	if !s.setIdle(c, false) {
 		return
 	}
-	g := c.l.plan.network.group
-	var ok bool
-	if f.lease, ok = g.pick(pickRequest{client: f.peer, flow: flowHash(s.opt.Seed, f.peer, f.local)}); !ok {
-		s.log.Debug("no target", "group", g.name)
+	if !f.pick() {
 		f.refuse()
 		return
 	}
@@ -55,6 +52,25 @@ func (s *Server) serveNetwork(ctx context.Context, c *connState, raw *rawConn) {
 	s.count.flows.begin(f.tls != nil)
 	defer s.count.flows.end(f.tls != nil)
 	f.relay(ctx)
+}
+
+// pick has a target chosen; false when there is none.
+func (f *flow) pick() (ok bool) {
+	seed := f.s.opt.Seed
+	q := pickRequest{client: f.peer, flow: flowHash(seed, f.peer, f.local)}
+	g := f.c.l.plan.network.group(q.flow)
+	if g == nil {
+		f.s.log.Debug("every target group has weight 0")
+		return false
+	}
+	if g.set.sticky {
+		// Source IP affinity: N-TG says that it may be lost when targets come, go or change their health, as it is here.
+		q.flow = flowHash(seed, netip.AddrPortFrom(f.peer.Addr(), 0), netip.AddrPort{})
+	}
+	if f.lease, ok = g.pick(q); !ok {
+		f.s.log.Debug("no target", "group", g.name)
+	}
+	return ok
 }
 
 // handshake ends the client's TLS, and never asks for a certificate.
@@ -77,7 +93,7 @@ func (f *flow) handshake(ctx context.Context, raw *rawConn) bool {
 		return false
 	}
 	f.shaken = time.Since(f.c.established)
-	f.client = &meteredConn{Conn: conn}
+	f.client = &meteredConn{Conn: raw.overTLS(conn)}
 	return true
 }
 

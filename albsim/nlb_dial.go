@@ -19,7 +19,7 @@ func (f *flow) dial(ctx context.Context) bool {
 		by.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(from, 0))
 	}
 	timeout, cancel := context.WithTimeout(ctx, s.scaled(s.plan.profile.ConnectTimeout))
-	raw, err := s.dial(timeout, by, "tcp", address)
+	raw, err := s.dial(timeout, by, "tcp", address, g.secure)
 	cancel()
 	if err != nil {
 		switch {

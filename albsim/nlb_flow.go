@@ -18,7 +18,7 @@ func (f *flow) relay(ctx context.Context) {
 	cut := context.AfterFunc(ctx, func() { j.stop(endCut) })
 	n := f.lease.group.network
 	lost := stopWhen(f.lease.target.ctx(), n.endDeregistered, j)
-	unfit := stopWhen(f.lease.fit, n.endUnhealthy, j)
+	unfit := stopWhen(f.lease.fit, n.endUnhealthy || n.unfit > 0, j)
 	j.both(j.client, j.target)
 	cut()
 	lost()

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strconv"
+	"time"
 )
 
 // errUnhealthy is why the flows of a target end that is there still.
@@ -26,6 +28,40 @@ func newFitness() fitness {
 func (t *target) turnUnhealthy() {
 	t.fit.end(errUnhealthy)
 	t.fit = newFitness()
+}
+
+// sicken is a target's turn to unhealthy, behind settle; mu is held. A network load balancer ends the target's flows, unless there
+// are so few healthy targets that the group has opened to all (N-TRB). Where flows are not to end at once, a draining
+// interval has them end behind it (edit-target-group-attributes, N-TG; that they end is of AWS's announcement on re:Post).
+func (g *group) sicken(t *target) {
+	switch {
+	case g.network == nil:
+	case g.network.unfit > 0:
+		t.state = unhealthyDraining
+		var timer *time.Timer
+		timer = time.AfterFunc(g.s.scaled(g.network.unfit), func() {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			if t.drain != timer { // it has recovered, or is deregistered
+				return
+			}
+			t.drain, t.state = nil, unhealthy
+			if !g.failOpen {
+				t.turnUnhealthy()
+			}
+		})
+		t.drain = timer
+	case g.network.endUnhealthy && !g.failOpen:
+		t.turnUnhealthy()
+	}
+}
+
+// undrain ends a draining interval that is under way; mu is held.
+func (t *target) undrain() {
+	if t.state == unhealthyDraining {
+		t.drain.Stop()
+		t.drain = nil
+	}
 }
 
 // planNetworkCheck is planHealthCheck with the defaults of a network load balancer: alb.md section 11 (N-HC).
@@ -73,7 +109,7 @@ func connected(context.Context, *healthCheck, net.Conn, string, int) (int, error
 func (g *group) checkHost(node net.Addr) string {
 	host := addrPort(node).Addr().String()
 	for _, l := range g.s.listeners {
-		if l.plan.network != nil && l.plan.network.group == g {
+		if l.plan.network != nil && slices.ContainsFunc(l.plan.network.groups, func(s share) bool { return s.group == g }) {
 			return net.JoinHostPort(host, strconv.Itoa(l.port))
 		}
 	}

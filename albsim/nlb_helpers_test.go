@@ -36,7 +36,12 @@ func throughTLS(t *testing.T, policy string, targets ...string) Config {
 // sink is a target that hands each connection over as it is.
 func sink(t *testing.T, serve func(c *client)) *stub {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	return sinkAt(t, "127.0.0.1", serve)
+}
+
+func sinkAt(t *testing.T, host string, serve func(c *client)) *stub {
+	t.Helper()
+	ln, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,8 +14,8 @@ import (
 // NodeTTL is for how long a name server may tell of a node: alb.md section 12.7, ALB-DNS-01.
 const NodeTTL = 60 * time.Second
 
-// errNoSpareNode is a rotation that has nowhere to go.
-var errNoSpareNode = errors.New("every node is in service, or has left it a moment ago")
+// ErrNoSpareNode is a rotation that has nowhere to go.
+var ErrNoSpareNode = errors.New("every node is in service, or has left it a moment ago")
 
 // node is one address of a listener.
 type node struct {
@@ -90,7 +90,7 @@ func (s *Server) rotate(ctx context.Context, l *listener) error {
 		return net.ErrClosed
 	}
 	if len(l.spare) == 0 {
-		return errNoSpareNode
+		return ErrNoSpareNode
 	}
 	_, port, err := net.SplitHostPort(l.nodes[0].Addr().String())
 	if err != nil {

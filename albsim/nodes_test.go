@@ -112,7 +112,7 @@ func TestALB_DNS_01_TheNameHasTheNodesOfTheMoment(t *testing.T) {
 	rotated := time.Now()
 	dns.Set(ips(now))
 	names("127.0.2.2", "127.0.2.3")
-	if _, err := m.Rotate(t.Context(), 0); !errors.Is(err, errNoSpareNode) {
+	if _, err := m.Rotate(t.Context(), 0); !errors.Is(err, ErrNoSpareNode) {
 		t.Errorf("a rotation without a spare node: %v", err)
 	}
 	if status, _, _ := at("127.0.2.1").request(plainGet); status != 200 {

@@ -12,7 +12,6 @@ func planGroup(g TargetGroup, path string, faults *Faults) *group {
 	case "", "instance", "ip":
 	case "lambda":
 		planLambda(g, out, path, faults)
-		out.set = groupAttributes.read(g.Attributes, path+".attributes", faults)
 		return out
 	case "alb":
 		faults.add(path+".target_type", "alb belongs to a network load balancer")

@@ -15,8 +15,13 @@ type HeaderKnobs struct {
 	DropFields, KeepOnlyFields []string
 	// Informational is what becomes of a target's 102 and 103: drop or pass (HTTP/1.1 front only).
 	Informational string `words:"drop,pass"`
-	// ForgedMTLSHeaders is what becomes of X-Amzn-Mtls-* and X-Amzn-Tls-* from the client: strip or pass.
-	ForgedMTLSHeaders string `words:"strip,pass"`
+	// ForgedMTLSHeaders is what becomes of X-Amzn-Mtls-* and X-Amzn-Tls-* from the client: strip, replace (gone where the
+	// balancer has a field of that name to say), append (what the balancer has to say stands behind it in one field) or pass
+	// (in a field of its own behind the balancer's).
+	ForgedMTLSHeaders string `words:"strip,replace,append,pass"`
+	// H2ForbiddenFields is what an h2 request gets that has Connection, Upgrade or another field of a connection, which
+	// HTTP/2 forbids: 400, strip (it goes on without them) or reset (RST_STREAM with PROTOCOL_ERROR, 400 in the log).
+	H2ForbiddenFields string `words:"400,strip,reset"`
 	// ConnectStatus and TraceStatus answer the methods CONNECT and TRACE; 0 passes them on like any other.
 	ConnectStatus, TraceStatus int
 	// ServerHeader names the balancer on the pages it writes itself; empty for no such field.

@@ -21,9 +21,10 @@ type TunnelKnobs struct {
 	// TunnelAtDeregistration is what becomes of a tunnel whose target is gone for good: cut or keep.
 	TunnelAtDeregistration string `words:"cut,keep"`
 	// WebSocketFrames is what becomes of the frames of a websocket tunnel: keep, split (data in frames of at most
-	// WebSocketFragment bytes), or remask (another masking key).
-	WebSocketFrames string `words:"keep,split,remask"`
-	// WebSocketFragment is the payload of a frame that split leaves whole.
+	// WebSocketFragment bytes), merge (the fragments of a message in one frame of at most as many), or remask (another
+	// masking key).
+	WebSocketFrames string `words:"keep,split,merge,remask"`
+	// WebSocketFragment is the payload of a frame that split leaves whole, and the most that merge makes: 64 KiB when 0.
 	WebSocketFragment int
 	// TunnelLogType is the access log's type for a tunnel whose token is not websocket: ws (ws, wss) or http (http, https).
 	TunnelLogType string `words:"ws,http"`

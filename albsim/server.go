@@ -326,14 +326,15 @@ func (s *Server) rawDial(ctx context.Context, by net.Dialer, network, address st
 	return by.DialContext(ctx, network, address)
 }
 
-func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string) (net.Conn, error) {
+// dial is rawDial on the board; secure says that TLS comes upon it.
+func (s *Server) dial(ctx context.Context, by net.Dialer, network, address string, secure bool) (net.Conn, error) {
 	conn, err := s.rawDial(ctx, by, network, address)
 	if err != nil {
 		return nil, err
 	}
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
-	return &rawConn{Conn: conn, wire: s.board.wire("target", address, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
+	return &rawConn{Conn: conn, wire: s.board.wire("target", address, secure, conn), closed: func() { s.count.activeConnections.Add(-1) }}, nil
 }
 
 // setGoAway says what ends a connection that has nothing to wait for; false when Shutdown has begun.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -93,13 +92,7 @@ func TestTenThousandConnectionsLeaveNothing(t *testing.T) {
 	})
 	target.heads = make(chan string, 10000)
 	m := start(t, plain(target.addr), Options{})
-	descriptors := func() int {
-		entries, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(entries)
-	}
+	descriptors := func() int { return openDescriptors(t) }
 	before, goroutines := descriptors(), runtime.NumGoroutine()
 	one := func(i int) error {
 		// Several addresses: a port stays taken for a minute behind the end of its connection.

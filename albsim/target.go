@@ -61,7 +61,7 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 func (s *Server) reach(ctx context.Context, address, sni string, secure bool, front policy, alpn []string) (*meteredConn, error) {
 	p := &s.plan.profile
 	connectCtx, cancel := context.WithTimeout(ctx, s.scaled(p.ConnectTimeout))
-	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address)
+	raw, err := s.dial(connectCtx, net.Dialer{}, "tcp", address, secure)
 	late := connectCtx.Err() != nil && ctx.Err() == nil // the time to connect is over, not the target's (ALB-DRN-01)
 	cancel()
 	if err != nil {
@@ -115,7 +115,7 @@ func (s *Server) targetConfig(raw net.Conn, sni string, front policy, alpn []str
 	return cfg
 }
 
-func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy, alpn []string) (*tls.Conn, error) {
+func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front policy, alpn []string) (*plainConn, error) {
 	cfg := s.targetConfig(raw, sni, front, alpn)
 	under := raw
 	var tap *helloTap
@@ -139,7 +139,8 @@ func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front 
 		}
 		s.opt.OnTargetHello(event)
 	}
-	return conn, err
+	low, _ := below[*rawConn](raw) // dial has put it there
+	return low.overTLS(conn), err
 }
 
 // pool keeps idle target connections, each with a watcher that notices when the target closes one.

@@ -351,6 +351,41 @@ func TestALB_MTLS_09_ForgedFieldsDoNotPass(t *testing.T) {
 	}
 }
 
+// TestALB_MTLS_09_ForgedFieldsByTheKnob has the client forge a field that the balancer has to say, twice, and one that it has not.
+func TestALB_MTLS_09_ForgedFieldsByTheKnob(t *testing.T) {
+	for how, want := range map[string][]string{ // lines beside the Issuer's, which OURS stands for
+		"strip":   {"X-Amzn-Mtls-Clientcert-Issuer: OURS"},
+		"replace": {"X-Amzn-Mtls-Clientcert-Issuer: OURS", "X-Amzn-Mtls-Clientcert: none of ours"},
+		"append":  {"X-Amzn-Mtls-Clientcert-Issuer: forged, again, OURS", "X-Amzn-Mtls-Clientcert: none of ours"},
+		"pass": {
+			"X-Amzn-Mtls-Clientcert-Issuer: OURS", "x-amzn-mtls-clientcert-issuer: forged", "X-Amzn-Mtls-Clientcert-Issuer: again",
+			"X-Amzn-Mtls-Clientcert: none of ours",
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			ca := newAuthority(t, "the clients' CA")
+			target := newStub(t, nil, ok)
+			cfg := secure(t, target.addr)
+			cfg.Listeners[0].MutualAuthentication = MutualAuthentication{Mode: "verify", TrustStore: ca.pem}
+			cfg.Profile = withKnobs(t, func(p *Profile) { p.ForgedMTLSHeaders = how })
+			own := ca.issue(1, nil, nil)
+			c, _ := start(t, cfg, Options{}).dialTLS(&tls.Config{Certificates: []tls.Certificate{own}})
+			c.send("GET / HTTP/1.1\r\nHost: a\r\nx-amzn-mtls-clientcert-issuer: forged\r\nX-Amzn-Mtls-Clientcert-Issuer: again\r\n" +
+				"X-Amzn-Mtls-Clientcert: none of ours\r\n\r\n")
+			c.response()
+			var got []string
+			for line := range strings.SplitSeq(target.head(t), "\r\n") {
+				if name, _, _ := strings.Cut(strings.ToLower(line), ":"); name == "x-amzn-mtls-clientcert" || name == "x-amzn-mtls-clientcert-issuer" {
+					got = append(got, strings.ReplaceAll(line, ca.cert.Subject.String(), "OURS"))
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("the target got %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // TestALB_TLS_16_RenegotiationIsRefused has openssl ask for it: crypto/tls has no client that does.
 func TestALB_TLS_16_RenegotiationIsRefused(t *testing.T) {
 	var hellos atomic.Int32

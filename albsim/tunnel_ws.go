@@ -3,8 +3,8 @@ package albsim
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"io"
 	"net"
@@ -24,15 +24,17 @@ func (j *join) frames(framed bool, first []byte, src net.Conn) io.Reader {
 
 // framesOf reads WebSocket frames by the knob WebSocketFrames.
 func (j *join) framesOf(from io.Reader) io.Reader {
-	r := &reframer{remask: j.p.WebSocketFrames == "remask"}
-	switch j.p.WebSocketFrames {
-	case "keep":
+	if j.p.WebSocketFrames == "keep" {
 		return from
-	case "split":
-		r.most = int64(j.p.WebSocketFragment)
 	}
-	r.br = bufio.NewReaderSize(from, 4<<10)
-	return r
+	br := bufio.NewReaderSize(from, 4<<10)
+	switch j.p.WebSocketFrames {
+	case "split":
+		return &reframer{br: br, most: int64(j.p.WebSocketFragment)}
+	case "merge":
+		return &merger{br: br, most: cmp.Or(j.p.WebSocketFragment, maxMerged)}
+	}
+	return &reframer{br: br, remask: true}
 }
 
 // reframer reads the WebSocket frames of one direction and gives others that mean the same. Nothing is held back: a fragment's
@@ -77,37 +79,14 @@ func (r *reframer) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// next reads a frame's head: RFC 6455 section 5.2.
+// next reads a frame's head.
 func (r *reframer) next() error {
-	var b [14]byte
-	if _, err := io.ReadFull(r.br, b[:1]); err != nil {
-		return err // an end between frames is one
+	h, err := readWSHead(r.br)
+	if err != nil {
+		return err
 	}
-	if _, err := io.ReadFull(r.br, b[1:2]); err != nil {
-		return unexpected(err)
-	}
-	r.first = b[0]
-	size := int64(b[1] & 0x7f)
-	long := map[int64]int{126: 2, 127: 8}[size]
-	masked := b[1]&0x80 != 0
-	more := b[2 : 2+long]
-	if _, err := io.ReadFull(r.br, more); err != nil {
-		return unexpected(err)
-	}
-	switch long {
-	case 2:
-		size = int64(binary.BigEndian.Uint16(more))
-	case 8:
-		size = int64(binary.BigEndian.Uint64(more) &^ (1 << 63))
-	}
-	r.key, r.mask = nil, [4]byte{}
-	if masked {
-		r.key = make([]byte, 4)
-		if _, err := io.ReadFull(r.br, r.key); err != nil {
-			return unexpected(err)
-		}
-	}
-	r.rest, r.at = size, 0
+	r.first, r.key, r.mask = h.first, h.key, [4]byte{}
+	r.rest, r.at = h.size, 0
 	r.fragment(r.first & 0x0f)
 	return nil
 }
@@ -134,21 +113,13 @@ func (r *reframer) fragment(opcode byte) {
 	if r.rest == 0 {
 		first |= r.first & 0x80
 	}
-	r.head = append(r.head[:0], first)
-	length := byte(0)
-	if r.key != nil {
-		length = 0x80
-	}
-	switch {
-	case r.left < 126:
-		r.head = append(r.head, length|byte(r.left))
-	case r.left < 1<<16:
-		r.head = binary.BigEndian.AppendUint16(append(r.head, length|126), uint16(r.left))
-	default:
-		r.head = binary.BigEndian.AppendUint64(append(r.head, length|127), uint64(r.left))
-	}
+	r.head = wsHead{first: first, size: r.left, key: r.goesOutWith()}.append(r.head[:0])
+}
+
+// goesOutWith is the key of the next frame.
+func (r *reframer) goesOutWith() []byte {
 	if r.key == nil {
-		return
+		return nil
 	}
 	// A payload byte stays as it came, so the key goes on where the fragment before left it; remask adds another.
 	key := make([]byte, 4)
@@ -161,5 +132,5 @@ func (r *reframer) fragment(opcode byte) {
 			key[i] ^= r.mask[(r.at+i)&3]
 		}
 	}
-	r.head = append(r.head, key...)
+	return key
 }

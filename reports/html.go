@@ -35,6 +35,9 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"series": func(i int) int { return i % 6 },
 	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "faultwhen": faultWhen, "faultwhat": faultWhat, "faultstruck": faultStruck,
 	"faultreading": func() string { return faultReading }, "hopreading": func() string { return hopReading },
+	"matrixsentence": matrixSentence, "matrixreading": func() string { return matrixReading }, "cellword": cellWord, "celltone": cellTone,
+	"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
+	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))

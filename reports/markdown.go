@@ -17,6 +17,7 @@ func writeMarkdown(w io.Writer, run *result.Run) error {
 	m := &markdown{}
 	m.verdict(run)
 	m.failures(run)
+	m.matrix(run)
 	m.likeness(run)
 	m.bench(run)
 	m.faults(run)

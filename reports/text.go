@@ -21,6 +21,7 @@ func WriteText(w io.Writer, run *result.Run, color bool) error {
 	t.verdict(run)
 	t.backends(run)
 	t.checks(run)
+	t.matrix(run)
 	t.likeness(run)
 	t.wire(run)
 	t.bench(run)

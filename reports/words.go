@@ -185,6 +185,9 @@ func headline(run *result.Run) string {
 	if open > 0 {
 		parts = append(parts, fmt.Sprintf("%d could not be decided", open))
 	}
+	if run.Matrix != nil {
+		parts = append(parts, strings.TrimSuffix(matrixSentence(run.Matrix), "."))
+	}
 	if run.Bench != nil {
 		switch {
 		case invalid(run):

@@ -4,13 +4,19 @@
 //	/readyz    200 while new connections are taken, 503 before Listen and while draining
 //	/metrics   Prometheus text: CloudWatch's metrics of AWS/ApplicationELB under their own names, what is by target group with the
 //	           label TargetGroup; then those of the Go runtime and the process
-//	/config    the document in force, attributes filled in; it names key files and holds no keys
+//	/config    the document in force, attributes filled in, and notes: a list of what is kept but for details that crypto/tls has
+//	           not; it names key files and holds no keys
 //	/targets   a list of {"group", "address", "state", "reason", "outstanding"}, as AWS's DescribeTargetHealth has them
 //
 //	POST /targets/{group}/{address}/register     add the target host:port to a group
 //	POST /targets/{group}/{address}/deregister   take it out, with the group's deregistration delay
 //
 // Both answer what /targets does, 404 for a group or target that is not there, and 400 for an address that is none.
+//
+//	POST /nodes/rotate              replace the oldest node of every listener that the document gives nodes
+//	POST /nodes/rotate?listener=N   of the document's N-th listener alone, counted from 0
+//
+// This answers what /nodes does, 400 for a listener that is none, and 409 when there is no node to spare.
 //
 // There is no authentication: the port is for an address that only operators reach. Give [New] to albsim.Options.Admin:
 //
@@ -46,7 +52,9 @@ func New(s *albsim.Server) http.Handler {
 		say(w, http.StatusOK, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
-	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Config()) })
+	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { show(w, document{s.Config(), s.Notes()}) })
+	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { show(w, nodes(s)) })
+	mux.HandleFunc("POST /nodes/rotate", func(w http.ResponseWriter, r *http.Request) { rotate(w, r, s) })
 	mux.HandleFunc("GET /targets", func(w http.ResponseWriter, _ *http.Request) { show(w, targets(s)) })
 	for verb, change := range map[string]func(group, address string) error{"register": s.Register, "deregister": s.Deregister} {
 		mux.HandleFunc("POST /targets/{group}/{address}/"+verb, func(w http.ResponseWriter, r *http.Request) {
@@ -63,6 +71,12 @@ func New(s *albsim.Server) http.Handler {
 		})
 	}
 	return mux
+}
+
+// document is what /config shows.
+type document struct {
+	albsim.Config
+	Notes []string `json:"notes,omitempty"`
 }
 
 // targets is never null.

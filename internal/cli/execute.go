@@ -82,6 +82,16 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 			return unlessEnded(ctx, fmt.Errorf("conformance: %w", err))
 		}
 	}
+	if sc.Matrix != nil && len(o.strangers) == 0 && !o.noChecks {
+		step = p.Step("matrix", 0)
+		sink := &evidence{dir: dir}
+		r.Matrix, err = l.Matrix(ctx, sink, func(_, total int) { step.Total(total); step.Add(1) })
+		r.Artifacts = append(r.Artifacts, sink.files...)
+		step.Done()
+		if err != nil {
+			return unlessEnded(ctx, fmt.Errorf("matrix: %w", err))
+		}
+	}
 	if measuring {
 		plan, err := l.Plan(o.checks.Seed)
 		if err != nil {

@@ -1,6 +1,6 @@
 // Command gen writes the JSON Schemas that the project publishes, from the Go types they describe (the scenario, the
-// router's and the simulator's configuration, and the result), the table of what the load balancers do, and that of
-// the simulator's profiles. Run it by "make gen"; CI fails when the tree is then dirty.
+// router's and the simulator's configuration, and the result), the table of what the load balancers do, and those of
+// the simulator's profiles and of what nobody knows. Run it by "make gen"; CI fails when the tree is then dirty.
 package main
 
 import (
@@ -89,7 +89,11 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(root, profilesPage), page)
+	questions, err := loadUnknowns()
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(root, profilesPage), append(page, unknownsSection(questions)...))
 }
 
 func write(file string, data []byte) error {

@@ -69,6 +69,7 @@ type Lab struct {
 	chains   []*chain // one a path, in the order of the scenario
 	fixture  *fixture // nil without conformance
 	judged   judged
+	parties  map[string]*strange // of the matrix, by name
 	taps     taps
 	capture  func(context.Context, []capture.Hop, *capture.KeyLog) (*capture.Session, error) // capture.Start but in tests
 	keys     keySwitch
@@ -105,7 +106,7 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if opt.Failed == nil {
 		opt.Failed = func(error) {}
 	}
-	l := &Lab{scenario: sc, opt: opt, log: opt.Logger, drivers: map[string]string{}, capture: capture.Start, record: capture.Record}
+	l := &Lab{scenario: sc, opt: opt, log: opt.Logger, drivers: map[string]string{}, parties: map[string]*strange{}, capture: capture.Start, record: capture.Record}
 	if opt.Record {
 		l.tape = newTape()
 		l.keys.tape = l.tape

@@ -20,6 +20,17 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 	if !ok {
 		return nil, fmt.Errorf("lab: no route is called %q", route)
 	}
+	c, ok := l.chain(path)
+	if !ok {
+		return nil, fmt.Errorf("lab: path %q is not part of this topology", path)
+	}
+	d := l.dialerOver(c, r)
+	l.recordClient(c, d)
+	return d, nil
+}
+
+// dialerOver is a client for a route over a chain.
+func (l *Lab) dialerOver(c *chain, r scenario.Route) *client.Dialer {
 	d := &client.Dialer{
 		ServerName: l.serverName(r), ALPN: r.ALPN,
 		InnerRoots: l.pki.innerRoots, OuterRoots: l.pki.outerRoots,
@@ -28,14 +39,12 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 	if r.ClientAuth != "none" {
 		d.Certificates = []tls.Certificate{l.pki.client}
 	}
-	c, ok := l.chain(path)
-	if !ok {
-		return nil, fmt.Errorf("lab: path %q is not part of this topology", path)
-	}
 	d.Address, d.OuterServerName = c.address(), l.scenario.Topology.Router.Name
 	if front := c.front(); front != nil {
 		d.OuterServerName = front.Name
 		d.Types = clientTypes(l.scenario.Topology.Router.Upgrade.Types)
+	} else {
+		d.OuterRoots = l.pki.innerRoots // who is told to upgrade all the same meets the router itself
 	}
 	if len(c.nodes) > 0 && c.nodes[0].Nodes > 0 { // a client resolves the name each time
 		d.NetDial = func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -43,8 +52,7 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 		}
 	}
 	d.Host = d.OuterServerName
-	l.recordClient(c, d)
-	return d, nil
+	return d
 }
 
 // clientTypes are the types a client tries, in the router's order, raw alpn-ping left to those who force it.

@@ -40,6 +40,7 @@ func TestOurClientMeetsEveryProfile(t *testing.T) {
 		"traefik":             {"terminated", all},
 		"waf-single-token":    {"terminated", all},
 		"websocket-only":      {"terminated", only(502)},
+		"ws-merging":          {"terminated", only(502)},
 		"ws-refragmenting":    {"terminated", only(502)},
 	}
 	for _, name := range albsim.Profiles() {

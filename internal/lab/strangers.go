@@ -41,7 +41,11 @@ func (l *Lab) meet(ctx context.Context, role conformance.Role, config any) (*str
 	if f == nil {
 		return nil, nil
 	}
-	s := &strange{file: f, dir: filepath.Join(l.dir, "stranger-"+string(role))}
+	return l.meetFile(ctx, f, role, string(role), config)
+}
+
+func (l *Lab) meetFile(ctx context.Context, f *stranger.File, role conformance.Role, name string, config any) (*strange, error) {
+	s := &strange{file: f, dir: filepath.Join(l.dir, "stranger-"+name)}
 	if err := os.MkdirAll(s.dir, 0o711); err != nil { //nolint:gosec // its processes may run as another user
 		return nil, err
 	}

@@ -30,6 +30,10 @@ func (r *Run) Judge() int {
 			unsure = append(unsure, fmt.Sprintf("%s inconclusive", count(n, "check")))
 		}
 	}
+	if m := r.Matrix; m != nil {
+		bad, n := m.judge()
+		failed, executed = append(failed, bad...), executed+n
+	}
 	if b := r.Bench; b != nil {
 		executed += len(b.Workloads)
 		if !b.Validity.OK {

@@ -36,6 +36,8 @@ type Run struct {
 	LoadBalancers []LoadBalancer `json:"load_balancers,omitempty"`
 	Topology      []Path         `json:"topology"`
 	Conformance   *Conformance   `json:"conformance,omitempty"`
+	// Matrix is there when the scenario asks for one.
+	Matrix *Matrix `json:"matrix,omitempty"`
 	// Likeness says how far the simulator did, with the profiles of products, what the products themselves do.
 	Likeness []Likeness `json:"likeness,omitempty"`
 	Wire     []Wire     `json:"wire"`

@@ -17,6 +17,7 @@ type Scenario struct {
 	Backends    []Backend   `json:"backends" jsonschema:"required,minItems=1"`
 	Routes      []Route     `json:"routes" jsonschema:"required,minItems=1"`
 	Conformance Conformance `json:"conformance,omitzero"`
+	Matrix      *Matrix     `json:"matrix,omitempty"`
 	Bench       Bench       `json:"bench,omitzero"`
 	// Limits are conditions on the measurement; one that is missed ends the run with status 1.
 	// Terms are ARM.PHASE.p50|p90|p99|max (durations such as 5ms may stand against them), errors and requests.
@@ -73,6 +74,25 @@ type Route struct {
 	Backend string `json:"backend" jsonschema:"required"`
 	// SendProxy tells the backend the client's address in a PROXY header of that version; off when empty.
 	SendProxy string `json:"send_proxy,omitempty" jsonschema:"enum=off,enum=v1,enum=v2"`
+}
+
+// Matrix tries every client with every router over every path.
+type Matrix struct {
+	// Route that is asked for; it leads to a witness. The first such one when empty.
+	Route string `json:"route,omitempty"`
+	// Clients are our own by how it is told to go (auto, direct, websocket, alpn, alpn-ping), or others by a target file.
+	Clients []Party `json:"clients" jsonschema:"required,minItems=1"`
+	// Routers are ours, without a target file, and others.
+	Routers []Party `json:"routers" jsonschema:"required,minItems=1"`
+}
+
+// Party is an implementation in a matrix.
+type Party struct {
+	Name string `json:"name" jsonschema:"required"`
+	// Target is a target file, relative to the scenario.
+	Target string `json:"target,omitempty"`
+	// Optional cells do not fail the run.
+	Optional bool `json:"optional,omitempty"`
 }
 
 // Conformance chooses the checks.
