@@ -46,6 +46,7 @@ ThreadLimit 250
 MaxRequestWorkers 2000
 Timeout {idle}
 KeepAliveTimeout {idle}
+TraceEnable off
 LimitRequestLine 16384
 LimitRequestFieldSize 16384
 SSLSessionCache none

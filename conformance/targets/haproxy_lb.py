@@ -27,6 +27,7 @@ class Balancer(HAProxy):
 frontend front
     bind {host}:{port} ssl{"".join(f" crt {p}" for p in self.pems(config))} alpn h2,http/1.1
     option forwardfor
+    http-request deny deny_status 405 if METH_TRACE
     http-request set-header X-Forwarded-Proto https
     http-request set-header X-Forwarded-Port %[dst_port]
     default_backend target
