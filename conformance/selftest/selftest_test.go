@@ -59,8 +59,9 @@ func TestEveryCheckPassesOnWhatIsRight(t *testing.T) {
 		waits  bool
 	}
 	var jobs []job
+	put := map[string]bool{} // checks that anything is to pass
 	for _, r := range right {
-		chosen, err := conformance.Select(conformance.Options{Only: r.only})
+		chosen, err := conformance.Select(conformance.Options{Only: r.only, Skip: r.skip})
 		check(t, err)
 		for _, c := range chosen {
 			part, _, _ := strings.Cut(c.ID, "-")
@@ -70,11 +71,17 @@ func TestEveryCheckPassesOnWhatIsRight(t *testing.T) {
 			if c.Role != r.role {
 				continue
 			}
+			put[c.ID] = true
 			i := slices.IndexFunc(jobs, func(j job) bool { return j.name == r.name && j.part == part })
 			if i < 0 {
 				i, jobs = len(jobs), append(jobs, job{conforming: r, part: part, waits: waits(c)})
 			}
 			jobs[i].checks = append(jobs[i].checks, c)
+		}
+	}
+	for _, c := range conformance.Checks() {
+		if !put[c.ID] {
+			t.Errorf("%s (%s) is put to nothing that must pass it", c.ID, c.Slug)
 		}
 	}
 	apart(t, jobs, func(j job) (string, bool) { return j.name + "/" + j.part, j.waits }, func(t *testing.T, j job) {

@@ -29,6 +29,24 @@ func (f fronted) Launch(ctx context.Context, doc door.Router) (conformance.Insta
 	return behindFront{i, faultProxy(f.t, i.Address(), f.up, nil)}, nil
 }
 
+// frontedWhole starts instances behind something that is more than a fault in one direction.
+type frontedWhole struct {
+	fronted
+	handle func(c net.Conn, dial func() net.Conn)
+	own    bool // what is plain on the port is the front's own, and the router behind it knows nothing of it
+}
+
+func (f frontedWhole) Launch(ctx context.Context, doc door.Router) (conformance.Instance, error) {
+	if f.own {
+		doc.Plaintext = nil
+	}
+	i, err := f.Launcher.Launch(ctx, doc)
+	if err != nil {
+		return nil, err
+	}
+	return behindFront{i, serve(f.t, i.Address(), f.handle)}, nil
+}
+
 type behindFront struct {
 	conformance.Instance
 	address string

@@ -3,7 +3,9 @@ package backend
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -69,6 +71,15 @@ func (w *witnessServer) serve(c net.Conn) {
 		s.finish(endOf(err), "")
 		return
 	}
+	if request, ok := s.cancelRequest(); ok {
+		// As PostgreSQL does: it is taken, and the connection closed without a word.
+		late.Stop()
+		sum := sha256.Sum256(request)
+		s.entry.in.Add(int64(len(request)))
+		s.finish("eof", hex.EncodeToString(sum[:]))
+		s.conn.Close()
+		return
+	}
 	line, err := s.br.ReadSlice('\n')
 	order, ok := witness.ParseOrder(line)
 	late.Stop()
@@ -124,6 +135,19 @@ func (s *session) begin() error {
 	}
 	s.conn, s.br = conn, bufio.NewReaderSize(conn, witness.MaxLine)
 	return nil
+}
+
+// cancelRequest takes a CancelRequest of PostgreSQL, which is 16 bytes and nothing behind them.
+func (s *session) cancelRequest() ([]byte, bool) {
+	const length, code = 16, 80877102
+	if first, err := s.br.Peek(1); err != nil || first[0] != 0 {
+		return nil, false // an order is text
+	}
+	request, err := s.br.Peek(length)
+	if err != nil || binary.BigEndian.Uint32(request) != length || binary.BigEndian.Uint32(request[4:]) != code {
+		return nil, false
+	}
+	return request, true
 }
 
 // looksProxied tells whether a PROXY header (v1 or v2) comes, reading no further ahead than the signatures agree.
