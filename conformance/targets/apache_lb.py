@@ -15,7 +15,7 @@ class Balancer(adapter.Server):
     features = ["upgrade", "websocket", "alpn", "alpn-ping"]
     settings = {
         "listen": ANY, "idle_timeout": ANY, "certificates": [{"cert": ANY, "key": ANY}],
-        "targets": [{"address": ANY, "tls": {True, "on"}}],
+        "targets": [{"address": ANY, "tls": {True}}],
     }
     reload_signal, drain_signal = signal.SIGUSR1, signal.SIGWINCH
 
@@ -32,7 +32,7 @@ class Balancer(adapter.Server):
         if len(config["certificates"]) != 1:
             raise adapter.Unsupported("this adapter configures exactly one certificate")
         here, idle = os.getcwd(), math.ceil(seconds(config.get("idle_timeout"), 60))
-        members = "".join(f"        BalancerMember {'https' if t.get('tls') in (True, 'on') else 'http'}://{t['address']} upgrade=ANY retry=0\n" for t in config["targets"])
+        members = "".join(f"        BalancerMember {'https' if t.get('tls') else 'http'}://{t['address']} upgrade=ANY retry=0\n" for t in config["targets"])
         text = "".join(f"LoadModule {m}_module /usr/lib/apache2/modules/mod_{m}.so\n" for m in MODULES) + f"""ServerName localhost
 DefaultRuntimeDir {here}
 PidFile {here}/apache.pid

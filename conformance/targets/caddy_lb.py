@@ -14,7 +14,7 @@ class Balancer(adapter.Server):
     features = ["upgrade", "websocket", "alpn", "alpn-ping"]
     settings = {
         "listen": ANY, "idle_timeout": ANY, "certificates": [{"cert": ANY, "key": ANY}],
-        "targets": [{"address": ANY, "tls": {True, "on"}}],
+        "targets": [{"address": ANY, "tls": {True}}],
     }
     drain_signal = signal.SIGTERM
 
@@ -28,7 +28,7 @@ class Balancer(adapter.Server):
         return ["caddy", "validate", "--config", "caddy.json"]
 
     def write(self, config, host, port):
-        secure = {t.get("tls") in (True, "on") for t in config["targets"]}
+        secure = {bool(t.get("tls")) for t in config["targets"]}
         if len(secure) != 1:
             raise adapter.Unsupported("targets with TLS and without it, in one group")
         default = adapter.certificate_names(config["certificates"][0]["cert"])[0]

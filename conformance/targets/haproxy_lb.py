@@ -9,7 +9,7 @@ class Balancer(HAProxy):
     features = ["upgrade", "websocket", "alpn", "alpn-ping"]
     settings = {
         "listen": ANY, "idle_timeout": ANY, "certificates": [{"cert": ANY, "key": ANY}],
-        "targets": [{"address": ANY, "tls": {True, "on"}}],
+        "targets": [{"address": ANY, "tls": {True}}],
     }
 
     def write(self, config, host, port):
@@ -34,7 +34,7 @@ frontend front
 backend target
 """
         for i, t in enumerate(config["targets"]):
-            text += f"    server t{i} {t['address']}" + (" ssl verify none" if t.get("tls") in (True, "on") else "") + "\n"
+            text += f"    server t{i} {t['address']}" + (" ssl verify none" if t.get("tls") else "") + "\n"
         with open("haproxy.cfg", "w") as f:
             f.write(text)
 

@@ -51,7 +51,7 @@ check_config() {
 		- ["listen", "idle_timeout", "certificates.[].cert", "certificates.[].key", "targets.[].address", "targets.[].tls", "require.[]"] | join(", ")')
 	[ -z "$unknown" ] || refuse "this adapter does not know config.$unknown"
 	[ "$(ask '.config.certificates | length')" = 1 ] || refuse "this adapter configures exactly one certificate"
-	[ "$(ask '[.config.targets[] | .tls == true or .tls == "on"] | unique | length')" = 1 ] || refuse "targets with TLS and without it, in one group"
+	[ "$(ask '[.config.targets[].tls] | unique | length')" = 1 ] || refuse "targets with TLS and without it, in one group"
 }
 
 # write_config writes nginx.conf for an address. An upgrade crosses nginx only when both of its fields are passed on by name and the target is
@@ -60,7 +60,7 @@ write_config() {
 	ask --arg listen "$1" --arg dir "$dir" --arg user "$([ "$(id -u)" != 0 ] || echo 'user root;')" '
 		def milliseconds: [scan("([0-9.]+)(h|ms|m|s)")] | map((.[0] | tonumber) * {h: 3600000, m: 60000, s: 1000, ms: 1}[.[1]]) | add | floor;
 		.config | ((.idle_timeout // "60s") | milliseconds) as $idle
-		| (if any(.targets[]; .tls == true or .tls == "on") then "https" else "http" end) as $scheme
+		| (if .targets[0].tls then "https" else "http" end) as $scheme
 		| "\($user)
 daemon off;
 pid \($dir)/nginx.pid;
@@ -108,7 +108,7 @@ address() {
 	case $listen in
 	*:0)
 		[ ! -s listen ] || { cat listen; return; }
-		port=$(awk -v seed="$$" 'BEGIN {srand(seed + systime())} {split($2, a, ":"); used[a[2]] = 1}
+		port=$(awk -v seed="$$" 'BEGIN {srand(seed)} {split($2, a, ":"); used[a[2]] = 1}
 			END {do p = 10000 + int(rand() * 20000); while (sprintf("%04X", p) in used); print p}' /proc/net/tcp)
 		echo "${listen%0}$port" ;;
 	*) echo "$listen" ;;

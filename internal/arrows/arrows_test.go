@@ -77,6 +77,7 @@ var rules = map[string]rule{
 		ours:    []string{"conformance", "internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
+	"conformance/targets":  {tests: []string{"conformance", "internal/certs"}},
 	"conformance/selftest": {ours: []string{"conformance", "refimpl", "albsim", "internal"}},
 
 	"bench": {
