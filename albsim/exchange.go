@@ -42,6 +42,7 @@ type exchange struct {
 	gone       atomic.Bool // the client has left
 	started    atomic.Bool // a response head is going out
 	close      bool        // the front connection cannot be used again
+	cookies    []field     // Set-Cookie of an authentication
 }
 
 // bodyState watches a request body being read.
@@ -82,19 +83,37 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 			return nil
 		}
 	}
+	if x.req.path == idpResponse && len(x.l.plan.signIns) > 0 {
+		x.comeBack(ctx)
+		return nil
+	}
 	r, evaluated := match(x.l.plan.rules, x.req)
 	x.s.count.ruleEvaluations.Add(int64(evaluated))
 	a := &r.action
-	x.rec.priority, x.rec.actions = r.priority, a.kind
+	x.rec.priority = r.priority
+	if a.guard != nil && !a.guard.admit(ctx, x) {
+		return nil
+	}
+	x.rec.did(a.kind)
 	switch a.kind {
 	case "fixed-response":
 		x.s.count.fixedResponses.Add(1)
 		x.send(fixedResponse(p, a))
 		return nil
 	case "redirect":
+		location := a.location(x.req)
+		if len(location) > maxLocation {
+			x.s.count.redirectsTooLong.Add(1)
+			x.page(507)
+			return nil
+		}
 		x.s.count.redirects.Add(1)
-		x.rec.redirect = a.location(x.req)
-		x.send(redirection(p, a.StatusCode, x.rec.redirect))
+		x.rec.redirect = location
+		x.send(redirection(p, a.StatusCode, location))
+		return nil
+	}
+	if !x.transform(&r.transforms) {
+		x.page(500)
 		return nil
 	}
 	return x.forward(ctx, a)
@@ -116,6 +135,7 @@ func (x *exchange) head(r *response) error {
 }
 
 func (x *exchange) send(r *response, body []byte) {
+	r.fields = append(r.fields, x.cookies...)
 	x.rec.status = r.status
 	x.started.Store(true)
 	err := x.head(r)

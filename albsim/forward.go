@@ -29,6 +29,7 @@ func (s *Server) rewrite(r *request) []field {
 		said = p.beside(r, append(tlsFields(r, set), s.mtlsFields(r)...))
 		out = append(out, said...)
 	}
+	out = append(out, r.user...)
 	out = append(out, upgrade...)
 	out = append(out, connection...)
 	kept := false // the field before
@@ -84,6 +85,9 @@ func passes(name string, r *request, p *Profile, set *settings) bool {
 // hostFields follows the table of AWS's preserve_host_header: unless preserved, the name is lower-cased, the host of an
 // absolute target wins, a default listener's port is dropped and another one's appended.
 func (s *Server) hostFields(r *request) []field {
+	if r.toHost != "" {
+		return []field{{name: "Host", value: r.toHost}}
+	}
 	if s.plan.set.preserveHost || s.plan.profile.HostField == "keep" {
 		var out []field
 		for _, f := range r.fields {
@@ -95,11 +99,16 @@ func (s *Server) hostFields(r *request) []field {
 			return out
 		}
 	}
+	return []field{{name: "Host", value: publicHost(r)}}
+}
+
+// publicHost is a request's host, with the listener's port unless it is the protocol's own.
+func publicHost(r *request) string {
 	host := strings.ToLower(hostOnly(r.host))
 	if standard := r.secure && r.port == 443 || !r.secure && r.port == 80; !standard {
 		host += ":" + strconv.Itoa(r.port)
 	}
-	return []field{{name: "Host", value: host}}
+	return host
 }
 
 func tlsFields(r *request, set *settings) []field {

@@ -25,10 +25,12 @@ func (f field) is(name string) bool {
 type request struct {
 	proto   string // HTTP/1.0, HTTP/1.1 or HTTP/2.0
 	method  string
-	target  string // as it came
-	path    string // without the query
-	query   string // without the question mark
-	host    string // of an absolute target, or of the Host field
+	target  string  // as it came
+	path    string  // without the query
+	query   string  // without the question mark
+	host    string  // of an absolute target, or of the Host field
+	toHost  string  // the Host field for the target, where a transform has made one
+	user    []field // what an authentication tells the target
 	fields  []field
 	class   classification
 	length  int64 // of the body; 0 none, -1 chunked

@@ -14,14 +14,14 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
 
-// fronted starts instances behind a fault proxy.
-type fronted struct {
+// frontedInstances starts instances behind a fault proxy.
+type frontedInstances struct {
 	conformance.Launcher
 	t  *testing.T
 	up fault
 }
 
-func (f fronted) Launch(ctx context.Context, doc door.Router) (conformance.Instance, error) {
+func (f frontedInstances) Launch(ctx context.Context, doc door.Router) (conformance.Instance, error) {
 	i, err := f.Launcher.Launch(ctx, doc)
 	if err != nil {
 		return nil, err
@@ -31,7 +31,7 @@ func (f fronted) Launch(ctx context.Context, doc door.Router) (conformance.Insta
 
 // frontedWhole starts instances behind something that is more than a fault in one direction.
 type frontedWhole struct {
-	fronted
+	frontedInstances
 	handle func(c net.Conn, dial func() net.Conn)
 	own    bool // what is plain on the port is the front's own, and the router behind it knows nothing of it
 }
@@ -58,7 +58,7 @@ func (b behindFront) Address() string { return b.address }
 func instancesBehind(up fault) func(t *testing.T) conformance.Target {
 	return func(t *testing.T) conformance.Target {
 		target := newLab(t).start(t, nil)
-		target.Launcher = fronted{target.Launcher, t, up}
+		target.Launcher = frontedInstances{target.Launcher, t, up}
 		return target
 	}
 }
@@ -167,7 +167,7 @@ func init() {
 	addMutant("SRC-10-U", "trusts everybody", trusting(forwarders, "127.0.0.0/8"))
 	addMutant("SRC-11", "compares text", func(t *testing.T) conformance.Target {
 		target := newLab(t).start(t, nil)
-		target.Launcher = fronted{target.Launcher, t, first(func(head []byte) []byte {
+		target.Launcher = frontedInstances{target.Launcher, t, first(func(head []byte) []byte {
 			return bytes.ReplaceAll(head, []byte("::ffff:10.1.2.3"), []byte("2001:db8::102:3"))
 		})}
 		return plainUpgrade(target)

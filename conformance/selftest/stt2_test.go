@@ -27,7 +27,7 @@ func greeted(feature string, talk func(c net.Conn) ([]byte, bool)) func(t *testi
 	return func(t *testing.T) conformance.Target {
 		target := newLab(t).start(t, nil)
 		target.Features = append(target.Features, feature)
-		target.Launcher = frontedWhole{fronted: fronted{target.Launcher, t, nil}, own: true, handle: func(c net.Conn, dial func() net.Conn) {
+		target.Launcher = frontedWhole{frontedInstances: frontedInstances{target.Launcher, t, nil}, own: true, handle: func(c net.Conn, dial func() net.Conn) {
 			head := make([]byte, 4096)
 			_ = c.SetReadDeadline(time.Now().Add(greetAfter))
 			n, err := c.Read(head)
@@ -105,6 +105,14 @@ func smtpTalk(glued func(p []byte) ([]byte, bool)) func(c net.Conn) ([]byte, boo
 
 func forgotten([]byte) ([]byte, bool) { return nil, true }
 
+// onePacketForgotten drops a packet of MySQL's; a ClientHello may have come right behind it.
+func onePacketForgotten(p []byte) ([]byte, bool) {
+	if len(p) < 4 || p[0] == 22 {
+		return p, true
+	}
+	return p[min(len(p), 4+int(p[0])):], true
+}
+
 // deaf waits for the client, who waits too.
 func deaf(c net.Conn) ([]byte, bool) {
 	_, _ = c.Read(make([]byte, 1))
@@ -117,7 +125,7 @@ func executes(t *testing.T) conformance.Target {
 	target := l.start(t, nil)
 	target.Features = append(target.Features, "smtp")
 	backend := l.witnesses[l.fixture.WitnessA].Address
-	target.Launcher = frontedWhole{fronted: fronted{target.Launcher, t, nil}, own: true, handle: func(c net.Conn, dial func() net.Conn) {
+	target.Launcher = frontedWhole{frontedInstances: frontedInstances{target.Launcher, t, nil}, own: true, handle: func(c net.Conn, dial func() net.Conn) {
 		head := make([]byte, 4096)
 		_ = c.SetReadDeadline(time.Now().Add(greetAfter))
 		n, _ := c.Read(head)
@@ -149,11 +157,12 @@ func executes(t *testing.T) conformance.Target {
 }
 
 func init() {
+	right[0].skip = append(right[0].skip, "STT-07", "STT-08", "STT-09") // the router does not claim them
 	right = append(right,
 		conforming{name: "mysql", role: conformance.Router, target: greeted("mysql", mysqlTalk(onlyTLS)), only: []string{"STT-07", "STT-08"}},
 		conforming{name: "smtp", role: conformance.Router, target: greeted("smtp", smtpTalk(forgotten)), only: []string{"STT-09"}},
 	)
 	addMutant("STT-07", "waits for the client", greeted("mysql", deaf))
-	addMutant("STT-08", "drops what was glued and goes on", greeted("mysql", mysqlTalk(forgotten)))
+	addMutant("STT-08", "drops what was glued and goes on", greeted("mysql", mysqlTalk(onePacketForgotten)))
 	addMutant("STT-09", "executes them", executes)
 }

@@ -15,7 +15,7 @@ import (
 // declines answers an SSLRequest itself, as a server without TLS does.
 func declines(t *testing.T) conformance.Target {
 	target := newLab(t).start(t, nil)
-	target.Launcher = frontedWhole{fronted: fronted{target.Launcher, t, nil}, handle: func(c net.Conn, dial func() net.Conn) {
+	target.Launcher = frontedWhole{frontedInstances: frontedInstances{target.Launcher, t, nil}, handle: func(c net.Conn, dial func() net.Conn) {
 		head := make([]byte, 4096)
 		n, err := c.Read(head)
 		if err != nil {
