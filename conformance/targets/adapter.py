@@ -15,7 +15,6 @@ import time
 
 ANY = ...  # in a table of settings: whatever the value is
 START_SECONDS = 20  # for a server to listen, or to hand over; the slowest takes one
-STOP_SECONDS = 5  # for a server to end by itself
 LOG_BYTES = 64 << 10
 
 
@@ -139,6 +138,7 @@ class Server:
     features = []
     settings = {}  # the table of what refuse_unknown lets pass
     reload_signal = drain_signal = None
+    stop_seconds = 5  # for it to end by itself
 
     def version(self):
         raise NotImplementedError
@@ -248,7 +248,7 @@ class Server:
             os.remove("state.json")
 
     def end(self, sessions):
-        for sig, limit in ((signal.SIGTERM, STOP_SECONDS), (signal.SIGKILL, STOP_SECONDS)):
+        for sig, limit in ((signal.SIGTERM, self.stop_seconds), (signal.SIGKILL, START_SECONDS)):
             for pid in members(sessions):
                 try:
                     os.kill(pid, sig)

@@ -54,6 +54,8 @@ func (a adapter) run(t *testing.T, request object) answer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begun := time.Now()
+	defer func() { t.Logf("%s %v took %v", a.name, request["verb"], time.Since(begun)) }()
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Stdin, cmd.WaitDelay = bytes.NewReader(in), time.Second
 	var out, stderr bytes.Buffer

@@ -18,6 +18,7 @@ class Balancer(adapter.Server):
         "targets": [{"address": ANY, "tls": {True}}],
     }
     reload_signal, drain_signal = signal.SIGUSR1, signal.SIGWINCH
+    stop_seconds = 1  # children from before a reload do not heed SIGTERM while they have tunnels
 
     def version(self):
         return adapter.program_version(["apache2", "-v"], r"Apache/(\S+)")

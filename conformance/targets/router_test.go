@@ -3,7 +3,6 @@ package targets_test
 import (
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"testing"
@@ -131,6 +130,6 @@ func (w *world) refuses(t *testing.T, addr string, cfg *tls.Config) {
 		return
 	}
 	if got, err := c.say("hello"); err == nil {
-		t.Error(fmt.Sprintf("%s %q was answered: %q", cfg.ServerName, cfg.NextProtos, got))
+		t.Errorf("%s %q was answered: %q", cfg.ServerName, cfg.NextProtos, got)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -177,11 +178,7 @@ func clone(t *testing.T, config object) object {
 	text := must(json.Marshal(config))(t)
 	var c object
 	check(t, json.Unmarshal(text, &c))
-	certificate := object{}
-	for k, v := range c["certificates"].([]any)[0].(object) {
-		certificate[k] = v
-	}
-	c["certificates"] = []object{certificate}
+	c["certificates"] = []object{maps.Clone(c["certificates"].([]any)[0].(object))}
 	return c
 }
 
