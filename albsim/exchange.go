@@ -31,7 +31,9 @@ type exchange struct {
 	req *request
 	out front
 	dog *watchdog
-	rec *record
+	rec record
+	// over cuts whoever is at work on the request when the client's connection, or stream, has ended.
+	over *cutSet
 
 	lease *lease // once a target is chosen; a tunnel keeps it
 	// groupStays has the client stay with the lease's group.
@@ -39,10 +41,12 @@ type exchange struct {
 	framed     bool // the tunnel is of WebSocket frames
 	body       *bodyState
 	fault      error       // the client's, in sending its body
+	stalled    atomic.Bool // the idle timeout struck while we waited for the client's body
 	gone       atomic.Bool // the client has left
 	started    atomic.Bool // a response head is going out
 	close      bool        // the front connection cannot be used again
 	cookies    []field     // Set-Cookie of an authentication
+	fields     []field     // as the target gets them
 }
 
 // bodyState watches a request body being read.
@@ -194,7 +198,7 @@ func (x *exchange) deliver(ctx context.Context, l *lease) *targetConn {
 			x.s.count.forwardInvalidName.Add(1)
 		}
 	}
-	fields := x.s.rewrite(x.req)
-	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
-	return by.carry(ctx, x, l, fields)
+	x.fields = x.s.rewrite(x.req, x.fields)
+	x.rec.trace, _ = get(x.fields, "X-Amzn-Trace-Id")
+	return by.carry(ctx, x, l, x.fields)
 }

@@ -22,8 +22,8 @@ type record struct {
 	tunnel               bool
 }
 
-func newRecord(s *Server, l *listener, state *connState, req *request) *record {
-	return &record{s: s, l: l, state: state, req: req, received: req.headSize}
+func newRecord(s *Server, l *listener, state *connState, req *request) record {
+	return record{s: s, l: l, state: state, req: req, received: req.headSize}
 }
 
 // did adds to the actions.

@@ -177,8 +177,12 @@ func (x *exchange) group(a *action) *group {
 // stick adds the load balancer's cookies to a target's final response, made anew each time: their expiry counts from the last
 // request. Whoever passes a response on calls it before.
 func (x *exchange) stick(r *response) {
-	now, g := time.Now(), x.lease.group
 	r.fields = append(r.fields, x.cookies...)
+	g := x.lease.group
+	if !x.groupStays && !g.set.sticky {
+		return
+	}
+	now := time.Now()
 	if x.groupStays {
 		v := x.s.jar.value("AWSALBTG", newTargetID(g.name), now)
 		r.fields = append(r.fields, cookie("AWSALBTG", v, now, false), cookie("AWSALBTGCORS", v, now, true))

@@ -117,6 +117,9 @@ func (t *T) HTTP(ctx context.Context) (*wire.Conn, error) {
 		}
 		cfg.ServerName, cfg.RootCAs = up.ServerName, up.Roots
 	}
+	if cert := t.Target.Fixture.ClientA; cert != nil && t.Target.Role == LoadBalancer {
+		Present(cfg, cert) // to one that asks
+	}
 	conn, err := t.handshake(ctx, c, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("TLS with the endpoint: %w", err)

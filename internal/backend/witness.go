@@ -54,6 +54,8 @@ type session struct {
 	br    *bufio.Reader // over conn; holds what came behind the order line
 	entry *entry
 	order witness.Order
+
+	behind []byte // the ClientHello, of a handshake that failed
 }
 
 func (w *witnessServer) serve(c net.Conn) {
@@ -68,7 +70,7 @@ func (w *witnessServer) serve(c net.Conn) {
 	late := time.AfterFunc(loginTimeout, func() { c.Close() })
 	defer late.Stop()
 	if err := s.begin(); err != nil {
-		s.finish(endOf(err), "")
+		s.finish(endOf(err), s.refused())
 		return
 	}
 	if request, ok := s.cancelRequest(); ok {
@@ -128,9 +130,10 @@ func (s *session) begin() error {
 	if first[0] != 0x16 { // TLS handshake record
 		return nil
 	}
-	conn, seen, err := s.w.handshake(s.raw)
+	conn, seen, behind, err := s.w.handshake(s.raw)
 	s.entry.rec.TLS = seen
 	if err != nil {
+		s.behind = behind
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	s.conn, s.br = conn, bufio.NewReaderSize(conn, witness.MaxLine)

@@ -135,7 +135,7 @@ func (l *Lab) judges(key string) bool {
 // target is what all targets have in common, and how the router under test is asked for a tunnel.
 func (l *Lab) target(version string) (conformance.Target, conformance.UpgradePath) {
 	f := l.fixture.Fixture
-	f.Own = l.scenario.Topology.Router.Name
+	f.Own, f.WitnessCA = l.scenario.Topology.Router.Name, l.pki.innerCA
 	upgrade := conformance.UpgradePath{
 		TLS: true, Roots: l.pki.innerRoots, ServerName: f.Own, Host: f.Own,
 		Path: l.scenario.Topology.Router.Upgrade.Path, Types: l.scenario.Topology.Router.Upgrade.Types, PingInterval: judgedPing,
