@@ -17,7 +17,7 @@ SETTINGS["routes"][0]["backend"]["send_proxy"] = {"v1", "v2"}
 
 class Router(HAProxy):
     role = "router"
-    features = ["terminate", "passthrough", "mtls", "hello-timeout", "proxy-in", "proxy-out", "drain", "reload"]
+    features = ["terminate", "passthrough", "mtls", "hello-timeout", "proxy-in", "proxy-out", "backend-tls", "drain", "reload"]
     settings = SETTINGS
 
     def write(self, config, host, port):

@@ -19,7 +19,7 @@ MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 class Router(adapter.Server):
     name, role = "nginx", "router"
-    features = ["terminate", "passthrough", "mtls", "hello-timeout", "proxy-in", "proxy-out", "drain", "reload"]
+    features = ["terminate", "passthrough", "mtls", "hello-timeout", "proxy-in", "proxy-out", "backend-tls", "drain", "reload"]
     settings = copy.deepcopy(routes.SETTINGS)
     reload_signal, drain_signal = signal.SIGHUP, signal.SIGQUIT
 
