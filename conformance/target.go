@@ -39,6 +39,8 @@ type Target struct {
 	// over TLS with StubCertificate.
 	Stub            net.Listener
 	StubCertificate *tls.Certificate
+	// Known are failures of it that are known.
+	Known []Known
 	// Dial is what a client under test does (role client): it is asked to open a tunnel to addr.
 	Dial func(ctx context.Context, req DialRequest) (net.Conn, DialReport, error)
 }

@@ -92,7 +92,7 @@ func mysqlTo(ctx context.Context, t *conformance.T, route string, glued []byte) 
 	if err != nil {
 		return failed(err)
 	}
-	defer conn.Close()
+	defer closeQuietly(conn)
 	if err := bounded(t, conn, nil); err != nil {
 		return failed(err)
 	}

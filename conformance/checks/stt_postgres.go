@@ -193,7 +193,7 @@ func sslRequest(ctx context.Context, t *conformance.T) (conformance.Observation,
 			return conformance.Observation{}, err
 		}
 		o := behindSSLRequest(ctx, t, conn, c.route, c.alpn...)
-		conn.Close()
+		closeQuietly(conn)
 		o.Detail = fmt.Sprintf("route %s, ALPN %q: %s", c.route, c.alpn, o.Detail)
 		seen = append(seen, o)
 	}

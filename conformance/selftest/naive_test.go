@@ -31,6 +31,9 @@ type bugs struct {
 	noHTTP                    bool // take everything for TLS
 	reframe                   bool // replay the ClientHello in records of its own making
 	dialFirst                 bool // dial before the client's handshake is done
+	nothingBehind             bool // what comes with the hello, behind it, is an error
+	behindFirst               bool // or is passed on before it
+	holdsHTTP, httpToDefault  bool // what is no TLS is waited with, or handed to a backend
 
 	ignoreSNI, caseSensitive, lazySuffix, shortestFirst bool
 	caseSensitiveAuth                                   bool
@@ -116,6 +119,13 @@ func (n *naive) drop(c net.Conn) {
 func (n *naive) handle(c net.Conn) {
 	raw, hello, err := n.read(c)
 	if len(raw) > 0 && raw[0] != 22 {
+		if n.holdsHTTP {
+			_ = c.SetDeadline(time.Time{})
+			_, _ = io.Copy(io.Discard, c)
+		}
+		if n.httpToDefault {
+			n.pass(c, raw, hello, conformance.FixtureRoutes(n.fixture)[1])
+		}
 		if !n.noHTTP {
 			_, _ = io.WriteString(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		}
@@ -133,6 +143,10 @@ func (n *naive) handle(c net.Conn) {
 		n.alert(c, code)
 		return
 	case err != nil && !errors.Is(err, errGuess):
+		return
+	}
+	if n.nothingBehind && len(raw) > len(hello.Raw) {
+		n.alert(c, 10)
 		return
 	}
 	if n.split(c, raw, hello) {
@@ -242,6 +256,9 @@ func (n *naive) alert(c net.Conn, code uint8) {
 }
 
 func (n *naive) pass(c net.Conn, raw []byte, h wire.Hello, route conformance.FixtureRoute) {
+	if n.behindFirst {
+		raw = slices.Concat(raw[len(h.Raw):], h.Raw)
+	}
 	if n.reframe {
 		raw = append(slices.Concat(wire.Records(h.Message)...), raw[len(h.Raw):]...)
 	}

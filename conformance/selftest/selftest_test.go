@@ -85,7 +85,7 @@ func TestEveryCheckPassesOnWhatIsRight(t *testing.T) {
 		}
 	}
 	apart(t, jobs, func(j job) (string, bool) { return j.name + "/" + j.part, j.waits }, func(t *testing.T, j job) {
-		opt := conformance.Options{Seed: 1}
+		opt := conformance.Options{Seed: 1, Parallel: 1} // the targets run side by side
 		for _, c := range j.checks {
 			opt.Only = append(opt.Only, c.ID)
 		}
@@ -136,7 +136,7 @@ func TestKillMatrix(t *testing.T) {
 	var mu sync.Mutex // guards kills
 	kills := map[string]string{}
 	apart(t, jobs, func(j job) (string, bool) { return j.ID + "/" + j.name, waits(j.Check) }, func(t *testing.T, j job) {
-		got, err := conformance.Run(t.Context(), j.target(t), conformance.Options{Only: []string{j.ID}, Seed: 1})
+		got, err := conformance.Run(t.Context(), j.target(t), conformance.Options{Only: []string{j.ID}, Seed: 1, Parallel: 1})
 		check(t, err)
 		var how []string
 		for _, r := range got.Results {
