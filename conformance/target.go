@@ -27,7 +27,7 @@ type Target struct {
 	Fixture Fixture
 	// HelloTimeout is after how long a silent client is closed, as declared; zero when unknown.
 	HelloTimeout time.Duration
-	// PID is the router's process, for checks that look at its memory; 0 when unknown.
+	// PID is the router's process, for checks that look at its memory; 0 when unknown, or when it is that of the harness.
 	PID int
 	// InnerRoots verify the router's (and a passthrough witness's) certificates.
 	InnerRoots *x509.CertPool

@@ -1,7 +1,6 @@
 package checks
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -64,30 +63,10 @@ func extendedConnect(ctx context.Context, t *conformance.T) (conformance.Observa
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, nil
 	}
 	defer func() { _ = stream.Close() }() // what is left of it is of no interest
-	return echoedOverH2(ctx, t, wire.NewWSClient(stream))
-}
-
-func echoedOverH2(ctx context.Context, t *conformance.T, c *wire.WSClient) (conformance.Observation, error) {
+	c := wire.NewWSClient(stream)
 	conn, nonce, err := inside(ctx, t, c, witness.Order{})
 	if err != nil {
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, nil
 	}
-	data := patterned(nonce, overWindow)
-	within(t, conn)
-	sent := make(chan error, 1)
-	go func() {
-		_, err := conn.Write(data)
-		sent <- errors.Join(err, conn.CloseWrite())
-	}()
-	o := received(t, conn, bytes.NewReader(data), overWindow)
-	if o.Outcome != conformance.Intact {
-		_ = c.Close() // lets the writer go
-	}
-	if err := <-sent; err != nil && o.Outcome == conformance.Intact {
-		o = conformance.Observation{Outcome: t.Outcome(err), Detail: "sending: " + err.Error()}
-	}
-	if o.Outcome == conformance.Intact {
-		o = arrived(ctx, t, "a", nonce, data)
-	}
-	return o, nil
+	return backAndForth(ctx, t, c, conn, nonce, overWindow), nil
 }

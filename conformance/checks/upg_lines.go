@@ -16,10 +16,10 @@ import (
 
 // Outcomes of requests whose header or framing is wrong.
 const (
-	harmless conformance.Outcome = "read-as-space" // what is wrong was replaced by a space, which is allowed
-	misread  conformance.Outcome = "misread"       // a part of a line was taken for a line of its own, or two for one token
-	refused1 conformance.Outcome = "refused-and-closed"
-	limited  conformance.Outcome = "limited"
+	harmless   conformance.Outcome = "read-as-space" // what is wrong was replaced by a space, which is allowed
+	misread    conformance.Outcome = "misread"       // a part of a line was taken for a line of its own, or two for one token
+	refusedEnd conformance.Outcome = "refused-and-closed"
+	limited    conformance.Outcome = "limited"
 )
 
 const (
@@ -58,7 +58,7 @@ func init() {
 		Title:   "A request whose last transfer coding is not chunked is refused with 400, and the connection closed",
 		Why:     "Nobody knows where such a request ends. A server that guesses reads the rest as the next request, which is where the attacker has put one.",
 		Clauses: clauses(rfc(9112, "6.3"), rfc(9112, "6.1")), Run: notChunked,
-		Accept: append(pass("400, and the end of the connection", refused1), tolerate("501, which a coding that is not known SHOULD be answered with, or closed", conformance.HTTPStatus(501), conformance.FIN, conformance.RST)...),
+		Accept: append(pass("400, and the end of the connection", refusedEnd), tolerate("501, which a coding that is not known SHOULD be answered with, or closed", conformance.HTTPStatus(501), conformance.FIN, conformance.RST)...),
 		Forbid: map[conformance.Outcome]string{
 			leftOpen: "refused, but the connection goes on, though nobody knows where the request ended", switched: "switched on a request without a known end",
 			conformance.HTTPStatus(404): "a request without a known end was served", notSwitched: "a request without a known end was served",
@@ -146,7 +146,7 @@ func notChunked(ctx context.Context, t *conformance.T) (conformance.Observation,
 			if _, err := io.Copy(io.Discard, io.LimitReader(rest, wire.MaxHeader)); t.Outcome(err) == conformance.Timeout {
 				o.Outcome, o.Detail = leftOpen, o.Detail+", and the connection stayed open"
 			} else if resp.Status == 400 {
-				o.Outcome = refused1
+				o.Outcome = refusedEnd
 			}
 		}
 		o.Detail = coding + ": " + o.Detail

@@ -226,22 +226,28 @@ func scrambled(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	if err != nil {
 		return detail(conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}), nil
 	}
-	data := patterned(nonce, scramble)
+	return detail(backAndForth(ctx, t, c, conn, nonce, scramble)), nil
+}
+
+// backAndForth echoes size bytes, ends the client's side, and compares what came back, and what arrived, with what was sent.
+func backAndForth(ctx context.Context, t *conformance.T, c *wire.WSClient, conn *tls.Conn, nonce string, size int) conformance.Observation {
+	data := patterned(nonce, size)
 	within(t, conn)
 	sent := make(chan error, 1)
 	go func() {
 		_, err := conn.Write(data)
 		sent <- errors.Join(err, conn.CloseWrite())
 	}()
-	o := received(t, conn, bytes.NewReader(data), scramble)
+	o := received(t, conn, bytes.NewReader(data), int64(size))
 	if o.Outcome != conformance.Intact {
 		_ = c.Close() // lets the writer go
 	}
-	if err := <-sent; err != nil && o.Outcome == conformance.Intact {
-		o = conformance.Observation{Outcome: t.Outcome(err), Detail: "sending: " + err.Error()}
+	err := <-sent
+	switch {
+	case o.Outcome != conformance.Intact:
+		return o
+	case err != nil:
+		return conformance.Observation{Outcome: t.Outcome(err), Detail: "sending: " + err.Error()}
 	}
-	if o.Outcome == conformance.Intact {
-		o = arrived(ctx, t, "a", nonce, data)
-	}
-	return detail(o), nil
+	return arrived(ctx, t, "a", nonce, data)
 }

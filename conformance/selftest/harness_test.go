@@ -41,7 +41,7 @@ type conforming struct {
 	skip []string
 }
 
-var right = []conforming{{name: "router", role: conformance.Router, skip: []string{"UPG-23"}, target: func(t *testing.T) conformance.Target {
+var right = []conforming{{name: "router", role: conformance.Router, target: func(t *testing.T) conformance.Target {
 	target := newLab(t).start(t, nil)
 	target.Paths = append(target.Paths, startALB(t, target.Paths[0].Address, nil))
 	return target

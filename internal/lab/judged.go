@@ -9,6 +9,8 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/door"
+	targetfiles "github.com/tlsroute/tlsroute-bench/conformance/targets"
+	"github.com/tlsroute/tlsroute-bench/internal/baseline"
 	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
@@ -174,7 +176,14 @@ func (l *Lab) Targets(version string) ([]conformance.Target, error) {
 	c.Features = upgrade.Types
 	targets := []conformance.Target{r, c}
 	for _, chain := range l.judged.lbs {
-		targets = append(targets, l.balancer(base, chain, upgrade))
+		b := l.balancer(base, chain, upgrade)
+		if chain.nodes[0].Profile == "aws-alb" {
+			var err error
+			if b.Known, err = baseline.Parse("tlsroute-alb.baseline.yaml", targetfiles.ALBBaseline, conformance.Checks()); err != nil {
+				return nil, err
+			}
+		}
+		targets = append(targets, b)
 	}
 	return targets, nil
 }
