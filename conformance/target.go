@@ -35,6 +35,8 @@ type Target struct {
 	Witnesses map[string]Witness
 	// Launcher starts instances of a router under test with other configurations than the fixture's; nil when it cannot be started.
 	Launcher Launcher
+	// Balancers does so for a load balancer under test.
+	Balancers BalancerLauncher
 	// Stub is where a load balancer under test (role lb) was told its target is: the checks accept on it and play the target,
 	// over TLS with StubCertificate.
 	Stub            net.Listener

@@ -36,7 +36,8 @@ class Balancer(adapter.Server):
         transport = {"protocol": "http", "versions": ["1.1"], "response_header_timeout": idle}
         if secure.pop():
             transport["tls"] = {"insecure_skip_verify": True}
-        proxy = {"handler": "reverse_proxy", "headers": {"request": {"set": {"X-Forwarded-Port": [str(port)]}}}, "transport": transport, "upstreams": [{"dial": t["address"]} for t in config["targets"]]}
+        turns = {"selection_policy": {"policy": "round_robin"}}
+        proxy = {"handler": "reverse_proxy", "load_balancing": turns, "headers": {"request": {"set": {"X-Forwarded-Port": [str(port)]}}}, "transport": transport, "upstreams": [{"dial": t["address"]} for t in config["targets"]]}
         no_trace = {"match": [{"method": ["TRACE"]}], "handle": [{"handler": "static_response", "status_code": "405"}], "terminal": True}
         front = {"idle_timeout": idle, "read_timeout": idle, "listen": [f"{host}:{port}"], "protocols": ["h1", "h2"], "automatic_https": {"disable": True}, "tls_connection_policies": [{"default_sni": default}], "max_header_bytes": 64 << 10, "routes": [no_trace, {"handle": [proxy]}]}
         document = {

@@ -121,15 +121,24 @@ func CloseWrite(c net.Conn) error {
 
 // Reset closes the TCP connection at the bottom of c with a RST.
 func Reset(c net.Conn) error {
+	tcp, ok := TCP(c)
+	if !ok {
+		return errors.Join(errors.New("resetting: no TCP connection below"), c.Close())
+	}
+	if err := tcp.SetLinger(0); err != nil {
+		return fmt.Errorf("resetting: %w", err)
+	}
+	return tcp.Close()
+}
+
+// TCP is the TCP connection at the bottom of c.
+func TCP(c net.Conn) (*net.TCPConn, bool) {
 	for bottom := c; ; {
 		if tcp, ok := bottom.(*net.TCPConn); ok {
-			if err := tcp.SetLinger(0); err != nil {
-				return fmt.Errorf("resetting: %w", err)
-			}
-			return tcp.Close()
+			return tcp, true
 		}
 		if bottom = below(bottom); bottom == nil {
-			return errors.Join(errors.New("resetting: no TCP connection below"), c.Close())
+			return nil, false
 		}
 	}
 }

@@ -80,7 +80,7 @@ var rules = map[string]rule{
 	},
 	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
 	"conformance/targets":         {tests: []string{"conformance", "internal/certs"}},
-	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net"}},
+	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net", "golang.org/x/sys"}},
 
 	"bench": {
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
@@ -94,7 +94,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/urfave/cli"},
 	},
 	"internal/peers": {ours: []string{"internal/certs", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
-	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
+	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
 // never are imports that even a folder with a wide rule must not have.

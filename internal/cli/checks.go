@@ -24,6 +24,7 @@ func checksCommand(env Env) *cli.Command {
 				Usage: "list the checks, one a line",
 				Flags: []cli.Flag{
 					&cli.BoolFlag{Name: "features", Usage: "list the names of features that targets may claim instead"},
+					&cli.BoolFlag{Name: "untestable", Usage: "list what no check is made of, and why, instead"},
 					&cli.StringFlag{Name: "format", Value: "text", Usage: "text or json"},
 				},
 				Action: func(c *cli.Context) error {
@@ -77,6 +78,16 @@ func listChecks(c *cli.Context, env Env) error {
 			}
 		}
 		return nil
+	case c.Bool("untestable") && format == "text":
+		w := tabwriter.NewWriter(env.Stdout, 0, 0, 2, ' ', 0)
+		for _, u := range conformance.Untestables() {
+			fmt.Fprintf(w, "%s\t%s\n", u.ID, u.Reason)
+		}
+		return w.Flush()
+	case c.Bool("untestable") && format == "json":
+		enc := json.NewEncoder(env.Stdout)
+		enc.SetIndent("", "  ")
+		return enc.Encode(conformance.Untestables())
 	case format == "json":
 		type row struct {
 			ID     string   `json:"id"`
