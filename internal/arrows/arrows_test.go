@@ -79,6 +79,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
 	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
+	"conformance/targets":         {tests: []string{"conformance", "internal/certs"}},
 	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net", "golang.org/x/sys"}},
 
 	"bench": {
