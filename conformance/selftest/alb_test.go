@@ -19,7 +19,7 @@ const (
 )
 
 func init() {
-	right = append(right, conforming{name: "lb", role: conformance.LoadBalancer, target: simulated(nil)})
+	right = append(right, conforming{name: "lb", role: conformance.LoadBalancer, target: simulated(nil), tolerates: []string{"SEC-01"}})
 }
 
 // startALB runs the simulator before an HTTPS target and returns the path through it. It is an intermediary.

@@ -36,6 +36,8 @@ type conforming struct {
 	// only are the checks it is built for, as globs; all of its role when empty. They pass, or if tolerated is set are tolerated.
 	only      []string
 	tolerated bool
+	// tolerates are the checks that tolerate it, where not all may.
+	tolerates []string
 }
 
 var right = []conforming{{name: "router", role: conformance.Router, target: func(t *testing.T) conformance.Target {

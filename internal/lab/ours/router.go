@@ -22,7 +22,7 @@ import (
 // RouterFeatures are those that our router has (tlsroute-bench checks list --features).
 func RouterFeatures() []string {
 	return []string{"terminate", "passthrough", "mtls", "upgrade", "hello-timeout", "websocket", "alpn", "alpn-ping",
-		"proxy-in", "proxy-out", "proxy-tlv", "proxy-crc32c", "forwarded-for", "reload", "drain"}
+		"connection-limits", "pong-timeout", "tlsroute-metrics", "proxy-in", "proxy-out", "proxy-tlv", "proxy-crc32c", "forwarded-for", "reload", "drain"}
 }
 
 // Config reads a document as our router's configuration.
