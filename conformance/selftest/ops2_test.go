@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -144,7 +147,7 @@ func inProcess(kind string) func(t *testing.T) conformance.Target {
 }
 
 // measured are the checks that are NOT-RUN on what runs in this process.
-var measured = []string{"SEC-05", "SEC-10"}
+var measured = []string{"SEC-05", "SEC-10", "OPS-06"}
 
 func TestMeasuredChecksPassOnAnHonestProcess(t *testing.T) {
 	target := inProcess(relayHonest)(t)
@@ -163,7 +166,58 @@ func TestMeasuredChecksPassOnAnHonestProcess(t *testing.T) {
 	}
 }
 
+// rewritten is the reference router whose metrics say something else.
+func rewritten(change func(line string) string) func(t *testing.T) conformance.Target {
+	return func(t *testing.T) conformance.Target {
+		return otherwise(func(_ conformance.Launcher, i conformance.Instance) conformance.Instance {
+			front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				client := &http.Transport{DisableKeepAlives: true}
+				req := must(http.NewRequest(http.MethodGet, "http://"+i.Admin()+"/metrics", http.NoBody))(t)
+				resp, err := client.RoundTrip(req)
+				if err != nil {
+					w.WriteHeader(http.StatusBadGateway)
+					return
+				}
+				defer resp.Body.Close()
+				for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
+					_, _ = fmt.Fprintln(w, change(lines.Text()))
+				}
+			}))
+			t.Cleanup(front.Close)
+			return adminAt{i, front.Listener.Addr().String()}
+		})(t)
+	}
+}
+
+type adminAt struct {
+	conformance.Instance
+	admin string
+}
+
+func (a adminAt) Admin() string { return a.admin }
+
 func init() {
 	addMutant("SEC-05", "holds a megabyte for each", inProcess(relayFat))
 	addMutant("SEC-10", "leaks descriptors", inProcess(relayLeaks))
+	addMutant("OPS-06", "leaks descriptors", inProcess(relayLeaks))
+	addMutant("OPS-06", "keeps memory", inProcess(relayHoards))
+	addMutant("OPS-05", "forgets refusals", rewritten(func(line string) string {
+		if strings.Contains(line, `route=""`) {
+			return ""
+		}
+		return line
+	}))
+	addMutant("OPS-05", "counts bytes twice", rewritten(func(line string) string {
+		if name, value, ok := strings.Cut(line, " "); ok && strings.HasPrefix(name, "tlsroute_router_bytes_total") {
+			n, _ := strconv.ParseFloat(value, 64)
+			return fmt.Sprintf("%s %f", name, 2*n)
+		}
+		return line
+	}))
+	addMutant("OPS-05", "does not count open tunnels", rewritten(func(line string) string {
+		if strings.HasPrefix(line, "tlsroute_router_tunnels_active ") {
+			return "tlsroute_router_tunnels_active 0"
+		}
+		return line
+	}))
 }
