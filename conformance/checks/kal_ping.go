@@ -83,9 +83,9 @@ func init() {
 	})
 }
 
-// idleHop is a hop of the check's own before the path's address, which cuts what has been silent for the time. It returns when it
-// listens; the end of ctx ends it.
-func idleHop(ctx context.Context, t *conformance.T, idle time.Duration) (string, error) {
+// idleHop is a hop of the check's own before the path's address, which cuts what has been silent for as long as idle says. It returns
+// when it listens; the end of ctx ends it.
+func idleHop(ctx context.Context, t *conformance.T, idle *atomic.Int64) (string, error) {
 	ln, err := t.Listen(ctx)
 	if err != nil {
 		return "", err
@@ -97,13 +97,13 @@ func idleHop(ctx context.Context, t *conformance.T, idle time.Duration) (string,
 			if err != nil {
 				return
 			}
-			go hop(ctx, c, to, idle)
+			go hop(ctx, c, to, func() time.Duration { return time.Duration(idle.Load()) })
 		}
 	}()
 	return ln.Addr().String(), nil
 }
 
-func hop(ctx context.Context, c net.Conn, to string, idle time.Duration) {
+func hop(ctx context.Context, c net.Conn, to string, idle func() time.Duration) {
 	defer c.Close()
 	var d net.Dialer
 	b, err := d.DialContext(ctx, "tcp", to)
@@ -111,8 +111,11 @@ func hop(ctx context.Context, c net.Conn, to string, idle time.Duration) {
 		return
 	}
 	defer b.Close()
-	closeBoth := func() { c.Close(); b.Close() }
-	timer := time.AfterFunc(idle, closeBoth)
+	closeBoth := func() {
+		_ = c.Close()
+		_ = b.Close()
+	}
+	timer := time.AfterFunc(idle(), closeBoth)
 	defer timer.Stop()
 	defer context.AfterFunc(ctx, closeBoth)()
 	var wg sync.WaitGroup
@@ -121,7 +124,7 @@ func hop(ctx context.Context, c net.Conn, to string, idle time.Duration) {
 			for buf := make([]byte, 16<<10); ; {
 				n, err := way[0].Read(buf)
 				if n > 0 {
-					timer.Reset(idle)
+					timer.Reset(idle())
 					if _, err := way[1].Write(buf[:n]); err != nil {
 						break
 					}
@@ -136,11 +139,14 @@ func hop(ctx context.Context, c net.Conn, to string, idle time.Duration) {
 	wg.Wait()
 }
 
-// closePings has tunnels of each type that has pings carry a byte at another place of each cycle, and be silent for two intervals.
+// closePings has tunnels of each type that has pings carry a byte right behind a ping and then be silent for two intervals: who leaves
+// out a ping for the byte is silent for longer than the hop allows.
 func closePings(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	address, err := idleHop(ctx, t, closeIdle)
+	var idle atomic.Int64
+	idle.Store(int64(time.Minute)) // while the tunnels are made
+	address, err := idleHop(ctx, t, &idle)
 	if err != nil {
 		return conformance.Observation{}, err
 	}
@@ -149,31 +155,54 @@ func closePings(ctx context.Context, t *conformance.T) (conformance.Observation,
 	if slices.Contains(t.Path.Upgrade.Types, wire.ALPNPing) {
 		types = append(types, wire.ALPNPing)
 	}
+	type end struct {
+		conn   *tlsConn
+		tunnel wire.Pinged
+	}
+	ends := map[string]end{}
 	var names []string
 	for _, typ := range types {
-		names = append(names, typ, typ+" again")
+		for i := range 2 {
+			conn, tunnel, err := overTunnel(ctx, t, typ)
+			if err != nil {
+				return conformance.Observation{}, err
+			}
+			if _, err := t.Ask(conn, witness.Order{Do: witness.Echo}); err != nil {
+				return conformance.Observation{}, err
+			}
+			name := fmt.Sprintf("%s %d", typ, i+1)
+			names = append(names, name)
+			ends[name] = end{conn, tunnel.(wire.Pinged)} //nolint:forcetypeassert // both types count
+		}
 	}
-	var number atomic.Int64
+	idle.Store(int64(closeIdle)) // from the next byte on
 	return inParallel(t, names, func(name string) (conformance.Observation, error) {
-		phase := time.Duration(number.Add(1)) * closePing / time.Duration(2*len(names))
-		typ := types[slices.Index(names, name)/2]
-		conn, tunnel, err := overTunnel(ctx, t, typ)
-		if err != nil {
-			return conformance.Observation{}, err
-		}
-		if _, err := t.Ask(conn, witness.Order{Do: witness.Echo}); err != nil {
-			return conformance.Observation{}, err
-		}
+		e := ends[name]
 		for cycle := range closeTimes {
-			_ = conn.SetReadDeadline(time.Now().Add(2*closePing + phase*time.Duration(cycle)/closeTimes))
-			if _, err := conn.Read(make([]byte, 1)); t.Outcome(err) != conformance.Timeout { // answers the pings meanwhile
-				return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("in cycle %d, behind %d pings: %v", cycle+1, tunnel.(wire.Pinged).Pings(), err)}, nil //nolint:forcetypeassert // both types count
+			before := e.tunnel.Pings()
+			quiet := func(d time.Duration) error { // answers the pings meanwhile
+				_ = e.conn.SetWriteDeadline(time.Time{}) // pongs go out below, for as long as this takes
+				_ = e.conn.SetReadDeadline(time.Now().Add(d))
+				_, err := e.conn.Read(make([]byte, 1))
+				return err
 			}
-			if err := roundTrip(t, conn); err != nil {
-				return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("behind cycle %d: %v", cycle+1, err)}, nil
+			err := quiet(5 * time.Millisecond)
+			for until := time.Now().Add(2 * closePing); t.Outcome(err) == conformance.Timeout && e.tunnel.Pings() == before && time.Now().Before(until); {
+				err = quiet(5 * time.Millisecond)
+			}
+			if t.Outcome(err) == conformance.Timeout {
+				if err = roundTrip(t, e.conn); err == nil {
+					err = quiet(2 * closePing)
+				}
+			}
+			if t.Outcome(err) != conformance.Timeout {
+				return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("in cycle %d, behind %d pings: %v", cycle+1, e.tunnel.Pings(), err)}, nil
 			}
 		}
-		return conformance.Observation{Outcome: alive, Detail: fmt.Sprintf("%d cycles, %d pings of an interval of %v under %v", closeTimes, tunnel.(wire.Pinged).Pings(), closePing, closeIdle)}, nil //nolint:forcetypeassert // as above
+		if err := roundTrip(t, e.conn); err != nil {
+			return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("in the end: %v", err)}, nil
+		}
+		return conformance.Observation{Outcome: alive, Detail: fmt.Sprintf("%d cycles, %d pings every %v under %v", closeTimes, e.tunnel.Pings(), closePing, closeIdle)}, nil
 	})
 }
 
@@ -311,7 +340,7 @@ func deadPeer(ctx context.Context, t *conformance.T) (conformance.Observation, e
 	}
 	rec, err := t.Record(ctx, witnessOf(t, "a"), nonce, true)
 	if err != nil {
-		return conformance.Observation{Outcome: notFound, Detail: detail + "; the backend was not told: " + err.Error()}, nil
+		return conformance.Observation{Outcome: notFound, Detail: fmt.Sprintf("%s; the backend was not told: %v", detail, err)}, nil
 	}
 	return conformance.Observation{Outcome: found, Detail: detail + fmt.Sprintf("; the backend saw %q", rec.End)}, nil
 }

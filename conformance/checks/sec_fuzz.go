@@ -105,8 +105,13 @@ func mutate(rng *rand.Rand, raw []byte) []byte {
 func fuzzedHello(t *conformance.T, i int, through bool) []byte {
 	rng := rand.New(rand.NewPCG(uint64(t.Seed), uint64(i))) // repeatable on purpose
 	bases := []wire.HelloOptions{
-		{SNI: t.Name("a"), ALPN: []string{"trb-a"}}, {SNI: t.Name("b"), ALPN: []string{"trb-b", "trb-both"}}, {SNI: t.Name("x.wild"), ALPN: []string{"trb-wild"}},
-		{ALPN: []string{"trb-any"}}, {SNI: t.Name("nobody-has-this-name")}, {SNI: t.Name("mtls"), ALPN: []string{"trb-mtls"}}, {SNI: t.Name("a"), PadTo: 4000},
+		{SNI: t.Name("a"), ALPN: []string{"trb-a"}},
+		{SNI: t.Name("b"), ALPN: []string{"trb-b", "trb-both"}},
+		{SNI: t.Name("x.wild"), ALPN: []string{"trb-wild"}},
+		{ALPN: []string{"trb-any"}},
+		{SNI: t.Name("nobody-has-this-name")},
+		{SNI: t.Name("mtls"), ALPN: []string{"trb-mtls"}},
+		{SNI: t.Name("a"), PadTo: 4000},
 	}
 	base := bases[i%len(bases)]
 	if through {
@@ -169,27 +174,32 @@ func fuzz(ctx context.Context, t *conformance.T) (conformance.Observation, error
 		}
 		n += m
 	}
-	if n < fuzzedLow {
-		return conformance.Observation{}, fmt.Errorf("only %d hellos were sent in %v: the machine is too busy", n, fuzzTime)
-	}
 	if err := opens("a")(ctx, t); err != nil {
 		return conformance.Observation{Outcome: dead, Detail: fmt.Sprintf("%s, behind %d hellos: %v", seed, n, err)}, nil
 	}
-	detail := fmt.Sprintf("%d of %d mutated hellos, %s", n, fuzzed, seed)
+	o := conformance.Observation{Outcome: survived, Detail: fmt.Sprintf("%d of %d mutated hellos, %s", n, fuzzed, seed)}
 	if pidErr != nil {
-		return conformance.Observation{Outcome: survived, Detail: detail + "; descriptors not looked at: " + pidErr.Error()}, nil
+		o.Detail = fmt.Sprintf("%s; descriptors not looked at: %v", o.Detail, pidErr)
+	} else if o, err = leftBehind(ctx, t, pid, fds, o); err != nil || o.Outcome != survived {
+		return o, err
 	}
-	now := fds + fuzzExtras + 1
-	for end := time.Now().Add(t.Wait()); now > fds+fuzzExtras && time.Now().Before(end); pause(ctx, 20*time.Millisecond) {
-		if now, err = descriptors(pid); err != nil {
-			return conformance.Observation{}, err
-		}
+	if n < fuzzedLow {
+		return conformance.Observation{}, fmt.Errorf("only %d hellos were sent in %v: the machine is too busy", n, fuzzTime)
 	}
-	detail += fmt.Sprintf("; %d descriptors before, %d behind", fds, now)
-	if now > fds+fuzzExtras {
-		return conformance.Observation{Outcome: leaks, Detail: detail}, nil
+	return o, nil
+}
+
+// leftBehind waits for the descriptors of a process to be as few as before, and says so in what has been seen so far.
+func leftBehind(ctx context.Context, t *conformance.T, pid int, before int64, o conformance.Observation) (conformance.Observation, error) {
+	now, err := descriptors(pid)
+	for end := time.Now().Add(t.Wait()); err == nil && now > before+fuzzExtras && time.Now().Before(end); pause(ctx, 20*time.Millisecond) {
+		now, err = descriptors(pid)
 	}
-	return conformance.Observation{Outcome: survived, Detail: detail}, nil
+	if now > before+fuzzExtras {
+		o.Outcome = leaks
+	}
+	o.Detail = fmt.Sprintf("%s; %d descriptors before, %d behind", o.Detail, before, now)
+	return o, err
 }
 
 // volley sends n hellos from several goroutines, until one is answered wrongly or the time is over. It returns the first wrong answer,

@@ -130,7 +130,7 @@ func forwardedAs(ctx context.Context, t *conformance.T, raw string) (arrived []a
 	if err != nil {
 		return nil, 0, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	playing, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var mu sync.Mutex // guards arrived
@@ -146,7 +146,7 @@ func forwardedAs(ctx context.Context, t *conformance.T, raw string) (arrived []a
 			}
 			open.Add(1)
 			wg.Go(func() {
-				cut := context.AfterFunc(playing, func() { back.Close() })
+				cut := context.AfterFunc(playing, func() { _ = back.Close() })
 				got := answerAll(t, back)
 				kept := !cut()
 				open.Add(-1)
@@ -265,7 +265,7 @@ func behindRefusal(ctx context.Context, t *conformance.T, raw, refusal string, t
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	if together {
 		raw += mark
 	}

@@ -127,10 +127,9 @@ func slowly(ctx context.Context, t *conformance.T, n int, head []byte, open func
 	go func() { wg.Wait(); close(gone) }()
 	took, err := serveBeside(ctx, t, gone)
 	wg.Wait()
-	p99 := percentile(took, 99)
-	detail := fmt.Sprintf("%d slow connections, declared %v; %d others meanwhile, p99 %v", n, limit, len(took), p99.Round(time.Millisecond))
+	detail := fmt.Sprintf("%d slow connections, declared %v; %d others meanwhile, p99 %v", n, limit, len(took), p99(took).Round(time.Millisecond))
 	if err != nil {
-		return conformance.Observation{Outcome: starved, Detail: detail + ": " + err.Error()}, nil
+		return conformance.Observation{Outcome: starved, Detail: fmt.Sprintf("%s: %v", detail, err)}, nil
 	}
 	for i, e := range ends {
 		at := fmt.Sprintf("%s; number %d: %s after %v", detail, i+1, e.out, e.least.Round(time.Millisecond))
@@ -196,12 +195,12 @@ func serveBeside(ctx context.Context, t *conformance.T, gone <-chan struct{}) (t
 	}
 }
 
-func percentile(list []time.Duration, p int) time.Duration {
+func p99(list []time.Duration) time.Duration {
 	sorted := slices.Sorted(slices.Values(list))
 	if len(sorted) == 0 {
 		return 0
 	}
-	return sorted[min(len(sorted)-1, len(sorted)*p/100)]
+	return sorted[min(len(sorted)-1, len(sorted)*99/100)]
 }
 
 // foreign is the process of the instance, when it is one of its own.

@@ -117,7 +117,7 @@ func isolated(ctx context.Context, t *conformance.T) (conformance.Observation, e
 	}
 	stalled, err := echoTimes(t, list)
 	let()
-	before, with := percentile(calm, 99), percentile(stalled, 99)
+	before, with := p99(calm), p99(stalled)
 	detail := fmt.Sprintf("%d tunnels beside a stalled one, %d echoes each: p99 %v without it, %v with it", beside, besideFor, before.Round(time.Microsecond), with.Round(time.Microsecond))
 	if err != nil {
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: detail + ": " + err.Error()}, nil
@@ -126,8 +126,8 @@ func isolated(ctx context.Context, t *conformance.T) (conformance.Observation, e
 		return conformance.Observation{Outcome: undisturbed, Detail: detail}, nil
 	}
 	again, err := echoTimes(t, list)
-	if after := percentile(again, 99); err != nil || before > noisy || after > before+slack {
-		return conformance.Observation{}, fmt.Errorf("the machine is too busy to tell: %s, %v behind it (%v)", detail, after, err)
+	if after := p99(again); err != nil || before > noisy || after > before+slack {
+		return conformance.Observation{}, errors.Join(fmt.Errorf("the machine is too busy to tell: %s, %v behind it", detail, after), err)
 	}
 	return conformance.Observation{Outcome: heldUp, Detail: detail}, nil
 }

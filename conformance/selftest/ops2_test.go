@@ -90,7 +90,7 @@ func relayMain(address, kind string) {
 					keep(f)
 				}
 			}
-			both(c, b)
+			both(touching{c, func() {}}, touching{b, func() {}}) // not *net.TCPConn: splice(2) keeps pipes, which a collection closes
 		}()
 	}
 }
