@@ -17,6 +17,7 @@ type connState struct {
 	established time.Time
 	traceID     string
 	cert        string // the ARN of the certificate that was presented, once the handshake is over
+	work        cutSet // targets at work on its requests
 	idle        bool   // no request under way; guarded by Server.mu
 	goAway      func() // ends an h2 connection behind its last stream; nil for HTTP/1; guarded by Server.mu
 }
@@ -81,7 +82,10 @@ func (s *Server) serveConn(ctx context.Context, l *listener, conn net.Conn) {
 	s.count.newConnections.Add(1)
 	s.count.activeConnections.Add(1)
 	// A cut closes below TLS: close_notify could wait for a client that reads nothing.
-	release := context.AfterFunc(ctx, func() { c.conn.Close() })
+	release := context.AfterFunc(ctx, func() {
+		c.conn.Close()
+		c.work.end()
+	})
 	defer func() {
 		release()
 		s.mu.Lock()

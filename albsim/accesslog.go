@@ -1,6 +1,7 @@
 package albsim
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"strconv"
@@ -44,10 +45,11 @@ func (r *record) line(sent int64) {
 		r.kind(), time.Now().UTC().Format(logTime), elbName, q.client.String(), dash(r.target),
 		requestTime, targetTime, rest, status(r.status), status(r.targetStatus),
 		strconv.FormatInt(r.received, 10), strconv.FormatInt(sent, 10),
-		quote(r.requestLine()), quote(agent), cipher, protocol, group,
+		quote(cmp.Or(r.rewritten.asked, r.requestLine())), quote(agent), cipher, protocol, group,
 		quote(r.trace), quote(domain), quote(arn), strconv.Itoa(r.priority), q.received.UTC().Format(logTime),
 		quote(r.actions), quote(r.redirect), quote(r.errorReason), quote(r.target), quote(status(r.targetStatus)),
-		quote(q.class.tier.String()), quote(q.class.reason), r.state.traceID, quote(""), quote(""), quote(""),
+		quote(q.class.tier.String()), quote(q.class.reason), r.state.traceID,
+		quote(r.rewritten.host), quote(r.rewritten.uri), quote(r.rewritten.status),
 	)
 	if err != nil {
 		r.s.log.Error("access log not written", "err", err)

@@ -16,6 +16,7 @@ type settings struct {
 	dropInvalid  bool
 	desync       string // monitor, defensive or strictest
 	tlsHeaders   bool
+	wafFailOpen  bool
 }
 
 // balancerAttributes with AWS's defaults and ranges: alb.md sections 5 and 6 (source ATTR, grade D).
@@ -45,12 +46,13 @@ var balancerAttributes = attributeSet[settings]{
 			return ""
 		}},
 		{"routing.http2.enabled", true, boolean(func(s *settings) *bool { return &s.http2 })},
+		{"waf.fail_open.enabled", false, boolean(func(s *settings) *bool { return &s.wafFailOpen })},
 	},
 	foreign: []string{
 		"access_logs.s3.enabled", "access_logs.s3.bucket", "access_logs.s3.prefix", "connection_logs.s3.enabled",
 		"connection_logs.s3.bucket", "connection_logs.s3.prefix", "deletion_protection.enabled", "health_check_logs.s3.bucket",
 		"health_check_logs.s3.enabled", "health_check_logs.s3.prefix", "ipv6.deny_all_igw_traffic",
-		"load_balancing.cross_zone.enabled", "waf.fail_open.enabled", "zonal_shift.config.enabled",
+		"load_balancing.cross_zone.enabled", "zonal_shift.config.enabled",
 	},
 }
 

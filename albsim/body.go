@@ -3,8 +3,8 @@ package albsim
 import (
 	"bufio"
 	"errors"
-	"fmt"
 	"io"
+	"strconv"
 	"strings"
 )
 
@@ -87,7 +87,7 @@ func (c *chunkedReader) line(limit int) (string, error) {
 	case errors.Is(err, io.EOF):
 		return "", io.ErrUnexpectedEOF
 	}
-	return line, err
+	return string(line), err
 }
 
 func (c *chunkedReader) next() error {
@@ -154,7 +154,9 @@ func (c chunkedWriter) Write(p []byte) (int, error) {
 	if len(p) == 0 {
 		return 0, nil
 	}
-	fmt.Fprintf(c.w, "%x\r\n", len(p))
+	if _, err := c.w.Write(append(strconv.AppendInt(c.w.AvailableBuffer(), int64(len(p)), 16), "\r\n"...)); err != nil {
+		return 0, err
+	}
 	if _, err := c.w.Write(p); err != nil {
 		return 0, err
 	}

@@ -36,16 +36,20 @@ func (overHTTP1) carry(ctx context.Context, x *exchange, l *lease, fields []fiel
 			}
 		}
 		x.rec.target = address
-		cut := func() { c.SetDeadline(longAgo) }
-		stop, lost := context.AfterFunc(ctx, cut), context.AfterFunc(l.target.ctx(), cut)
-		switched, again := x.roundTrip(c, fields)
-		stop()
-		lost()
-		if !again {
-			if switched {
-				return c
-			}
-			return nil
+		x.over.add(c)
+		l.target.work.add(c)
+		end := x.roundTrip(c, fields)
+		x.over.remove(c)
+		l.target.work.remove(c) // before the pool has it: the next request to take it adds it again
+		switch end {
+		case again:
+			continue
+		case switched:
+			return c
+		case reusable:
+			x.s.pool.put(c)
+		default:
 		}
+		return nil
 	}
 }

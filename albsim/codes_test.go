@@ -16,12 +16,7 @@ import (
 var awsCodes = map[int]string{
 	101: "", // a target's, passed on
 	301: "", 302: "",
-	400: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 501: "", 502: "", 503: "", 504: "", 505: "",
-	401: "authenticate actions are refused",
-	403: "there is no WAF in front",
-	500: "WAF, authentication and rule transforms are what fails with it",
-	507: "no length of a redirect's URL is known to be too long",
-	561: "authenticate actions are refused",
+	400: "", 401: "", 403: "", 405: "", 408: "", 413: "", 414: "", 460: "", 463: "", 464: "", 500: "", 501: "", 502: "", 503: "", 504: "", 505: "", 507: "", 561: "",
 }
 
 // TestNoStatusButAWSsComesFromTheBalancer reads the sources: every status that a page, a refusal, a gate or a dial error names is
@@ -97,7 +92,7 @@ func statuses(n ast.Node) (out []int) {
 			}
 		}
 	case *ast.CompositeLit: // &refusal{400, ...}, &dialError{504, ...}
-		if slices.Contains([]string{"refusal", "dialError"}, named(n.Type)) && len(n.Elts) > 0 {
+		if slices.Contains([]string{"refusal", "dialError", "authFault"}, named(n.Type)) && len(n.Elts) > 0 {
 			literal(n.Elts[0])
 		}
 	case *ast.AssignStmt: // status := 502, x.rec.status, x.close = 460, true
@@ -108,7 +103,7 @@ func statuses(n ast.Node) (out []int) {
 		}
 	case *ast.FuncDecl: // the gates, and others that return a status for a page
 		results := n.Type.Results
-		if results == nil || n.Body == nil || !slices.Contains([]string{"methodGate", "forwardedForGate", "upgradeGate", "wholeBody"}, n.Name.Name) {
+		if results == nil || n.Body == nil || !slices.Contains([]string{"methodGate", "forwardedForGate", "upgradeGate", "wafGate", "wholeBody"}, n.Name.Name) {
 			return nil
 		}
 		ast.Inspect(n.Body, func(inner ast.Node) bool {

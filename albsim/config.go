@@ -11,6 +11,8 @@ type Config struct {
 	Listeners    []Listener     `json:"listeners" jsonschema:"required,minItems=1"`
 	TargetGroups []TargetGroup  `json:"target_groups" jsonschema:"required"`
 	Logs         Logs           `json:"logs,omitzero"`
+	// WebACL is asked about every request in front of the rules; absent means that there is no WAF.
+	WebACL *WebACL `json:"web_acl,omitempty"`
 	// Faults are put into every connection from its beginning, beside those of the profile.
 	Faults []Injection `json:"faults,omitempty"`
 	// Admin is where /healthz, /readyz, /metrics, /config, /targets and /nodes are served over plaintext HTTP; empty turns it off.

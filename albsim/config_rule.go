@@ -5,20 +5,51 @@ type Rule struct {
 	Priority   int         `json:"priority" jsonschema:"required,minimum=1,maximum=50000"`
 	Conditions []Condition `json:"conditions" jsonschema:"required,minItems=1"`
 	Actions    []Action    `json:"actions" jsonschema:"required,minItems=1"`
+	// Transforms change what the target of a forward sees, once the rule is met: at most one of each type.
+	Transforms []Transform `json:"transforms,omitempty" jsonschema:"maxItems=2"`
 }
 
-// Condition is met when any of its values matches.
+// Condition is met when any of its values or regular expressions matches.
 type Condition struct {
 	Field string `json:"field" jsonschema:"required,enum=path-pattern,enum=host-header,enum=http-header,enum=http-request-method,enum=query-string,enum=source-ip"`
 	// HTTPHeaderName is the field that http-header looks at.
 	HTTPHeaderName string `json:"http_header_name,omitempty"`
 	// Values are patterns with * and ?; for query-string key=value or a value of any key, for source-ip a CIDR block.
-	Values []string `json:"values" jsonschema:"required,minItems=1"`
+	Values []string `json:"values,omitempty"`
+	// RegexValues are regular expressions, for host-header, path-pattern and http-header: those of RE2, which match anywhere in the
+	// text unless anchored. A host is matched in lower case; for the others case counts.
+	RegexValues []string `json:"regex_values,omitempty"`
 }
 
-// Action is what a rule does.
+// Transform rewrites one thing of a request.
+type Transform struct {
+	Type string `json:"type" jsonschema:"required,enum=host-header-rewrite,enum=url-rewrite"`
+	// HostHeaderRewriteConfig goes with host-header-rewrite. Its text is the host in lower case, without a port.
+	HostHeaderRewriteConfig *Rewrites `json:"host_header_rewrite_config,omitempty"`
+	// URLRewriteConfig goes with url-rewrite. Its text is the path, and the query behind a question mark if there is one.
+	URLRewriteConfig *Rewrites `json:"url_rewrite_config,omitempty"`
+}
+
+// Rewrites is a list of one, as AWS's interface has it.
+type Rewrites struct {
+	Rewrites []Rewrite `json:"rewrites" jsonschema:"required,minItems=1,maxItems=1"`
+}
+
+// Rewrite puts Replace in the place of the first match of Regex; a text without a match stays.
+type Rewrite struct {
+	Regex string `json:"regex" jsonschema:"required,minLength=1,maxLength=1024"`
+	// Replace may hold $1 to $9, what the groups of the expression have matched; $0 is the whole match.
+	Replace string `json:"replace" jsonschema:"required,maxLength=1024"`
+}
+
+// Action is what a rule does, or what it does first.
 type Action struct {
-	Type string `json:"type" jsonschema:"required,enum=forward,enum=redirect,enum=fixed-response"`
+	// Type of a rule's last action is forward, redirect or fixed-response; one of the others may stand in front of it.
+	Type string `json:"type" jsonschema:"required,enum=forward,enum=redirect,enum=fixed-response,enum=authenticate-oidc,enum=authenticate-cognito,enum=jwt-validation"`
+	// The action's own, by its type; an HTTPS listener alone has them.
+	AuthenticateOIDCConfig    *AuthenticateOIDC    `json:"authenticate_oidc_config,omitempty"`
+	AuthenticateCognitoConfig *AuthenticateCognito `json:"authenticate_cognito_config,omitempty"`
+	JWTValidationConfig       *JWTValidation       `json:"jwt_validation_config,omitempty"`
 	// TargetGroup is where forward leads; TargetGroups spreads it by weight.
 	TargetGroup  string           `json:"target_group,omitempty"`
 	TargetGroups []WeightedTarget `json:"target_groups,omitempty" jsonschema:"maxItems=5"`

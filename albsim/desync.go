@@ -120,11 +120,19 @@ func parseLength(s string) (int64, bool) {
 
 // looksLikeFraming finds names that a sloppy reader could take for one of the two: Content_Length, Transfer-Encoding\t.
 func looksLikeFraming(name string) bool {
-	plain := strings.Map(func(c rune) rune {
-		if c = unicode.ToLower(unicode.ToUpper(c)); c >= 'a' && c <= 'z' { // both: a long s and a dotless i fold too
-			return c
+	return spells(name, "contentlength") || spells(name, "transferencoding")
+}
+
+// spells tells whether the letters of a name are those of word.
+func spells(name, word string) bool {
+	for _, c := range name {
+		if c = unicode.ToLower(unicode.ToUpper(c)); c < 'a' || c > 'z' { // both: a long s and a dotless i fold too
+			continue
 		}
-		return -1
-	}, name)
-	return plain == "contentlength" || plain == "transferencoding"
+		if word == "" || c != rune(word[0]) {
+			return false
+		}
+		word = word[1:]
+	}
+	return word == ""
 }

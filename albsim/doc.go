@@ -78,9 +78,25 @@
 //
 // # Status codes
 //
-// The balancer answers of itself with AWS's codes only (alb.md section 7; a test reads the sources for others). Of those it never
-// gives 401, 403, 500, 507 and 561: there is no authentication, no WAF, no rule transform, and no length of a redirect's URL that
-// is known to be too long. 000 is a field of h2 over 8 K compressed; 460 closes the connection (alb.md 16.9, unknown).
+// The balancer answers of itself with AWS's codes only (alb.md section 7; a test reads the sources for others). 000 is a field of h2
+// over 8 K compressed; 460 closes the connection (alb.md 16.9, unknown). What asks for the rest stands in the document:
+//
+//	401  authentication: denied, a log-in that went wrong or took over 15 minutes, a cookie that is none of ours; a JWT that is not valid
+//	403  the web ACL blocks
+//	500  a web ACL that cannot be asked; a provider's endpoint that is not reached in 5 s, or claims over 11K; no keys for a JWT; a
+//	     transform that matched and came to nothing
+//	507  a redirect to a URL over 8K
+//	561  an identity provider that answers with an error
+//
+// AWS's pages disagree about claims that are too large (401 or 500) and a request of HTTP/1.0 without Host (the same); the value
+// taken is the one with the number beside it, and the later one.
+//
+// # Authentication
+//
+// authenticate-oidc and authenticate-cognito send a user to the identity provider and take the code that comes back to
+// /oauth2/idpresponse; the session is in the cookies, sealed with a key that lives as long as the [Server]. x-amzn-oidc-data is
+// verified by [Server.PublicKey]. jwt-validation takes a bearer token by RS256. Their endpoints are https and are asked over
+// connections of their own, with [Options.IdentityRoots]: no proxy, no redirect.
 //
 // Mode monitor of the desync mitigation routes even a severe request, as far as method, target and version can be told apart, and
 // keeps the connections behind an ambiguous one; behind a severe one both end (assumed: nobody knows where it does). A certificate of
@@ -88,7 +104,10 @@
 //
 // # What it does not do, and says so
 //
-// New refuses with a sentence: authenticate actions and TLS policies that crypto/tls cannot keep. Trailers pass
+// New refuses with a sentence: TLS policies that crypto/tls cannot keep. The web ACL is a few block rules in the place of AWS WAF: it
+// counts nothing, and reads no body. An ID token's signature is not verified, for AWS's configuration names no keys. AWS's words for
+// what is wrong with a set of keys are not known, and are missing in the access log. A listener without an authenticate action
+// passes x-amzn-oidc-* of a client on. A transform of a rule that does not forward does nothing. Trailers pass
 // between h2 and h2 only, those of a request if they were announced. An h2 target gets the fields in no order, because net/http
 // takes them as a map. A request of h2 with Connection, Upgrade or another field that HTTP/2 forbids gets 400 and a line in the
 // log, or what the knob H2ForbiddenFields says; what AWS does with it is unknown (alb.md 16.8).

@@ -31,7 +31,9 @@ type exchange struct {
 	req *request
 	out front
 	dog *watchdog
-	rec *record
+	rec record
+	// over cuts whoever is at work on the request when the client's connection, or stream, has ended.
+	over *cutSet
 
 	lease *lease // once a target is chosen; a tunnel keeps it
 	// groupStays has the client stay with the lease's group.
@@ -39,9 +41,12 @@ type exchange struct {
 	framed     bool // the tunnel is of WebSocket frames
 	body       *bodyState
 	fault      error       // the client's, in sending its body
+	stalled    atomic.Bool // the idle timeout struck while we waited for the client's body
 	gone       atomic.Bool // the client has left
 	started    atomic.Bool // a response head is going out
 	close      bool        // the front connection cannot be used again
+	cookies    []field     // Set-Cookie of an authentication
+	fields     []field     // as the target gets them
 }
 
 // bodyState watches a request body being read.
@@ -82,19 +87,37 @@ func (x *exchange) run(ctx context.Context) *targetConn {
 			return nil
 		}
 	}
+	if x.req.path == idpResponse && len(x.l.plan.signIns) > 0 {
+		x.comeBack(ctx)
+		return nil
+	}
 	r, evaluated := match(x.l.plan.rules, x.req)
 	x.s.count.ruleEvaluations.Add(int64(evaluated))
 	a := &r.action
-	x.rec.priority, x.rec.actions = r.priority, a.kind
+	x.rec.priority = r.priority
+	if a.guard != nil && !a.guard.admit(ctx, x) {
+		return nil
+	}
+	x.rec.did(a.kind)
 	switch a.kind {
 	case "fixed-response":
 		x.s.count.fixedResponses.Add(1)
 		x.send(fixedResponse(p, a))
 		return nil
 	case "redirect":
+		location := a.location(x.req)
+		if len(location) > maxLocation {
+			x.s.count.redirectsTooLong.Add(1)
+			x.page(507)
+			return nil
+		}
 		x.s.count.redirects.Add(1)
-		x.rec.redirect = a.location(x.req)
-		x.send(redirection(p, a.StatusCode, x.rec.redirect))
+		x.rec.redirect = location
+		x.send(redirection(p, a.StatusCode, location))
+		return nil
+	}
+	if !x.transform(&r.transforms) {
+		x.page(500)
 		return nil
 	}
 	return x.forward(ctx, a)
@@ -116,6 +139,7 @@ func (x *exchange) head(r *response) error {
 }
 
 func (x *exchange) send(r *response, body []byte) {
+	r.fields = append(r.fields, x.cookies...)
 	x.rec.status = r.status
 	x.started.Store(true)
 	err := x.head(r)
@@ -174,7 +198,7 @@ func (x *exchange) deliver(ctx context.Context, l *lease) *targetConn {
 			x.s.count.forwardInvalidName.Add(1)
 		}
 	}
-	fields := x.s.rewrite(x.req)
-	x.rec.trace, _ = get(fields, "X-Amzn-Trace-Id")
-	return by.carry(ctx, x, l, fields)
+	x.fields = x.s.rewrite(x.req, x.fields)
+	x.rec.trace, _ = get(x.fields, "X-Amzn-Trace-Id")
+	return by.carry(ctx, x, l, x.fields)
 }

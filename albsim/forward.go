@@ -1,6 +1,7 @@
 package albsim
 
 import (
+	"bytes"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -9,17 +10,18 @@ import (
 
 // rewrite turns a request into the fields that the target gets. In front of an ALB's target they stand in the order that was
 // observed (alb.md 1.2): what the balancer adds, what TLS adds, Upgrade, Connection, and the rest as it came. For a custom
-// upgrade token only Connection itself goes; what it nominates stays (ALB-UPG-02, -05).
-func (s *Server) rewrite(r *request) []field {
+// upgrade token only Connection itself goes; what it nominates stays (ALB-UPG-02, -05). They are written to room where it is large
+// enough.
+func (s *Server) rewrite(r *request, room []field) []field {
 	p, set := &s.plan.profile, &s.plan.set
 	upgrade, connection := s.upgradeFields(r)
-	out := make([]field, 0, len(r.fields)+8)
+	out := slices.Grow(room[:0], len(r.fields)+8)
 	if !slices.Contains(p.AddedFields, "Host") {
-		out = append(out, s.hostFields(r)...)
+		out = s.appendHost(out, r)
 	}
 	for _, name := range p.AddedFields {
 		if name == "Host" {
-			out = append(out, s.hostFields(r)...)
+			out = s.appendHost(out, r)
 		} else if value, ok := s.added(name, r); ok {
 			out = append(out, field{name: name, value: value})
 		}
@@ -29,6 +31,7 @@ func (s *Server) rewrite(r *request) []field {
 		said = p.beside(r, append(tlsFields(r, set), s.mtlsFields(r)...))
 		out = append(out, said...)
 	}
+	out = append(out, r.user...)
 	out = append(out, upgrade...)
 	out = append(out, connection...)
 	kept := false // the field before
@@ -58,7 +61,8 @@ func spelled(name, how string) string {
 
 // passes tells whether a field goes on as it came.
 func passes(name string, r *request, p *Profile, set *settings) bool {
-	switch lower := strings.ToLower(name); lower {
+	var room [64]byte
+	switch lower := appendLower(room[:0], name); string(lower) {
 	case "host", "connection", "upgrade":
 		return false
 	case "content-length", "transfer-encoding":
@@ -67,9 +71,12 @@ func passes(name string, r *request, p *Profile, set *settings) bool {
 		if r.expect {
 			return false
 		}
+	case "x-amzn-tls-version", "x-amzn-tls-cipher-suite":
+		if p.ForgedMTLSHeaders == "strip" {
+			return false
+		}
 	default:
-		forged := strings.HasPrefix(lower, "x-amzn-mtls-") || lower == "x-amzn-tls-version" || lower == "x-amzn-tls-cipher-suite" ||
-			r.set != nil && r.set.renamed(name)
+		forged := bytes.HasPrefix(lower, []byte("x-amzn-mtls-")) || r.set != nil && r.set.renamed(name)
 		if forged && p.ForgedMTLSHeaders == "strip" {
 			return false
 		}
@@ -81,25 +88,49 @@ func passes(name string, r *request, p *Profile, set *settings) bool {
 	return !set.dropInvalid || awsName(name)
 }
 
-// hostFields follows the table of AWS's preserve_host_header: unless preserved, the name is lower-cased, the host of an
+// appendLower is strings.ToLower without memory of its own for a short name.
+func appendLower(b []byte, name string) []byte {
+	for i := range len(name) {
+		c := name[i]
+		switch {
+		case c >= 0x80:
+			return append(b[:0], strings.ToLower(name)...)
+		case c >= 'A' && c <= 'Z':
+			c += 'a' - 'A'
+		}
+		b = append(b, c)
+	}
+	return b
+}
+
+// appendHost follows the table of AWS's preserve_host_header: unless preserved, the name is lower-cased, the host of an
 // absolute target wins, a default listener's port is dropped and another one's appended.
-func (s *Server) hostFields(r *request) []field {
+func (s *Server) appendHost(out []field, r *request) []field {
+	if r.toHost != "" {
+		return append(out, field{name: "Host", value: r.toHost})
+	}
 	if s.plan.set.preserveHost || s.plan.profile.HostField == "keep" {
-		var out []field
+		before := len(out)
 		for _, f := range r.fields {
 			if f.is("Host") {
 				out = append(out, field{name: "Host", value: f.value})
 			}
 		}
-		if out != nil {
+		if len(out) > before {
 			return out
 		}
 	}
-	host := strings.ToLower(hostOnly(r.host))
+	return append(out, field{name: "Host", value: publicHost(r)})
+}
+
+// publicHost is a request's host, with the listener's port unless it is the protocol's own.
+func publicHost(r *request) string {
+	var room [64]byte
+	host := appendLower(room[:0], hostOnly(r.host))
 	if standard := r.secure && r.port == 443 || !r.secure && r.port == 80; !standard {
-		host += ":" + strconv.Itoa(r.port)
+		host = strconv.AppendInt(append(host, ':'), int64(r.port), 10)
 	}
-	return []field{{name: "Host", value: host}}
+	return string(host)
 }
 
 func tlsFields(r *request, set *settings) []field {

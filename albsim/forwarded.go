@@ -1,9 +1,9 @@
 package albsim
 
 import (
-	"crypto/rand"
+	"encoding/binary"
 	"encoding/hex"
-	"fmt"
+	"math/rand/v2"
 	"net"
 	"strconv"
 	"strings"
@@ -16,8 +16,6 @@ func (s *Server) added(name string, r *request) (value string, ok bool) {
 	if r.secure {
 		scheme = "https"
 	}
-	before := list(r.fields, name)
-	client := r.client.Addr().Unmap().WithZone("")
 	switch name {
 	case "X-Forwarded-For":
 		return forwardedFor(r, &s.plan.set)
@@ -28,19 +26,19 @@ func (s *Server) added(name string, r *request) (value string, ok bool) {
 	case "X-Forwarded-Host":
 		return r.host, true
 	case "X-Real-Ip":
-		return client.String(), true
+		return r.clientAddress(), true
 	case "X-Amzn-Trace-Id":
 		trace, _ := r.get(name)
-		return traceID(trace, r.headSize > 7<<10), true
+		return traceID(trace, r.headSize > 7<<10, r.received), true
 	case "Via":
 		version := strings.TrimPrefix(r.proto, "HTTP/")
-		return strings.Join(append(before, version+" "+s.plan.profile.Name), ", "), true
+		return strings.Join(append(list(r.fields, name), version+" "+s.plan.profile.Name), ", "), true
 	case "Forwarded":
-		node := client.String()
-		if client.Is6() {
+		node := r.clientAddress()
+		if r.client.Addr().Unmap().Is6() {
 			node = `"[` + node + `]"` // RFC 7239 section 6
 		}
-		return strings.Join(append(before, "for="+node+`;host="`+r.host+`";proto=`+scheme), ", "), true
+		return strings.Join(append(list(r.fields, name), "for="+node+`;host="`+r.host+`";proto=`+scheme), ", "), true
 	}
 	return "", false
 }
@@ -59,25 +57,33 @@ func forwardedFor(r *request, set *settings) (value string, ok bool) {
 	case "preserve":
 		return strings.Join(before, ", "), len(before) > 0
 	}
-	addr := r.client.Addr().Unmap().WithZone("").String()
+	addr := r.clientAddress()
 	if set.xffPort {
 		addr = net.JoinHostPort(addr, strconv.Itoa(int(r.client.Port())))
+	}
+	if before == nil {
+		return addr, true
 	}
 	return strings.Join(append(before, addr), ", "), true
 }
 
-// newTraceID is 1-<8 hex digits of the time>-<24 random ones>.
-func newTraceID() string {
-	var b [12]byte
-	rand.Read(b[:])
-	return fmt.Sprintf("1-%08x-%s", uint32(time.Now().Unix()), hex.EncodeToString(b[:]))
+// newTraceID is label and 1-<8 hex digits of the time>-<24 random ones>.
+func newTraceID(label string, now time.Time) string {
+	var id [16]byte
+	binary.BigEndian.PutUint32(id[:], uint32(now.Unix()))
+	binary.BigEndian.PutUint32(id[4:], rand.Uint32())
+	binary.BigEndian.PutUint64(id[8:], rand.Uint64())
+	b := append(make([]byte, 0, 64), label...)
+	b = hex.AppendEncode(append(b, "1-"...), id[:4])
+	b = hex.AppendEncode(append(b, '-'), id[4:])
+	return string(b)
 }
 
 // traceID follows alb.md section 6 (TRC): a new Root; Self in front of a Root that came in, replacing an older Self;
 // custom fields stay. A request whose head is over 7 KB gets a Root alone.
-func traceID(got string, oversize bool) string {
+func traceID(got string, oversize bool, now time.Time) string {
 	if got == "" || oversize {
-		return "Root=" + newTraceID()
+		return newTraceID("Root=", now)
 	}
 	var kept []string
 	root := false
@@ -93,5 +99,5 @@ func traceID(got string, oversize bool) string {
 	if !root {
 		first = "Root="
 	}
-	return strings.Join(append([]string{first + newTraceID()}, kept...), ";")
+	return strings.Join(append([]string{newTraceID(first, now)}, kept...), ";")
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/netip"
 	"testing"
+	"time"
 )
 
 func FuzzReadRequest(f *testing.F) {
@@ -21,8 +22,8 @@ func FuzzReadRequest(f *testing.F) {
 	server := &Server{plan: &plan{profile: p, set: set}}
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		br := newReader(raw)
-		r, err := readRequest(br, &p, &set)
-		if err != nil {
+		r := &request{}
+		if err := r.read(br, &p, &set); err != nil {
 			return
 		}
 		if r.class.tier == severe {
@@ -33,15 +34,15 @@ func FuzzReadRequest(f *testing.F) {
 		}
 		r.port = 80
 		match([]rule{{conditions: []condition{{field: "path-pattern", values: []string{"*a?"}}}}, {}}, r)
-		fields := server.rewrite(r)
+		fields := server.rewrite(r, nil)
 		var out bytes.Buffer
 		c := &targetConn{bw: newWriter(&out)}
 		if err := errors.Join(c.writeHead(r.method, r.target, fields), c.bw.Flush()); err != nil {
 			t.Fatal(err)
 		}
 		// What is written must be one head, and read again as the same body: a smuggled second request is a bug.
-		again, err := readRequest(newReader(out.Bytes()), &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}, &set)
-		if err != nil {
+		again, wide := &request{}, &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}
+		if err := again.read(newReader(out.Bytes()), wide, &set); err != nil {
 			t.Fatalf("the target would refuse it: %v\n%q", err, out.Bytes())
 		}
 		if again.length != r.length || again.method != r.method {
@@ -117,15 +118,20 @@ func plainGlob(pattern, s string) bool {
 // FuzzConditions has a rule of any one condition look at any request.
 func FuzzConditions(f *testing.F) {
 	for _, field := range []string{"path-pattern", "host-header", "http-header", "http-request-method", "query-string", "source-ip"} {
-		f.Add(field, "X-Kind", "*a=b?", []byte(plainGet))
+		f.Add(field, "X-Kind", "*a=b?", "", []byte(plainGet))
+		f.Add(field, "X-Kind", "*a=b?", "^/(a|b)+$", []byte(plainGet))
 	}
 	p := awsALB()
 	set := balancerAttributes.read(nil, "attributes", new(Faults))
-	f.Fuzz(func(t *testing.T, field, header, value string, raw []byte) {
+	f.Fuzz(func(t *testing.T, field, header, value, regex string, raw []byte) {
 		var faults Faults
-		c := planCondition(Condition{Field: field, HTTPHeaderName: header, Values: []string{value}}, "c", &faults)
-		r, err := readRequest(newReader(raw), &p, &set)
-		if err != nil || len(faults) > 0 {
+		in := Condition{Field: field, HTTPHeaderName: header, Values: []string{value}}
+		if regex != "" {
+			in.RegexValues = []string{regex}
+		}
+		c := planCondition(in, "c", &faults)
+		r := &request{}
+		if err := r.read(newReader(raw), &p, &set); err != nil || len(faults) > 0 {
 			return
 		}
 		r.client = netip.MustParseAddrPort("127.0.0.1:1")
@@ -136,9 +142,80 @@ func FuzzConditions(f *testing.F) {
 	})
 }
 
+// FuzzTransform has any rewrite of any request: what the target gets must be one head, of the same method and body.
+func FuzzTransform(f *testing.F) {
+	f.Add("^/(.*)$", "/$1$1", []byte(plainGet))
+	f.Add("a", "b\r\nX: y", []byte(upgradeRequest("alpn")))
+	f.Add("^.*$", "$0", []byte("GET http://a/b?c HTTP/1.1\r\nHost: a\r\n\r\n"))
+	p := awsALB()
+	set := balancerAttributes.read(nil, "attributes", new(Faults))
+	server := &Server{plan: &plan{profile: p, set: set}}
+	wide := &Profile{LimitKnobs: LimitKnobs{MaxRequestLine: 1 << 20, MaxHeaderLine: 1 << 20, MaxHeaders: 1 << 20}}
+	f.Fuzz(func(t *testing.T, regex, replace string, raw []byte) {
+		var faults Faults
+		rewrites := &Rewrites{Rewrites: []Rewrite{{regex, replace}}}
+		rules := planTransforms([]Transform{
+			{Type: "host-header-rewrite", HostHeaderRewriteConfig: rewrites}, {Type: "url-rewrite", URLRewriteConfig: rewrites},
+		}, "t", &faults)
+		r := &request{}
+		if err := r.read(newReader(raw), &p, &set); err != nil || len(faults) > 0 {
+			return
+		}
+		r.port = 80
+		x := &exchange{s: server, req: r, rec: newRecord(server, nil, nil, r)}
+		asked := x.rec.requestLine()
+		if !x.transform(&rules) {
+			return
+		}
+		var out bytes.Buffer
+		c := &targetConn{bw: newWriter(&out)}
+		if err := errors.Join(c.writeHead(r.method, r.target, server.rewrite(r, nil)), c.bw.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		again := &request{}
+		if err := again.read(newReader(out.Bytes()), wide, &set); err != nil {
+			t.Fatalf("the target would refuse it: %v\n%q", err, out.Bytes())
+		}
+		if again.length != r.length || again.method != r.method || x.rec.rewritten.asked != asked {
+			t.Fatalf("length %d became %d, method %q became %q\n%q", r.length, again.length, r.method, again.method, out.Bytes())
+		}
+	})
+}
+
+// FuzzToken has any text be a bearer token and any be a set of keys: nothing of it is let on, since none of it was signed.
+func FuzzToken(f *testing.F) {
+	f.Add("eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjk5OTk5OTk5OTl9.AAAA", []byte(`{"keys":[{"kty":"RSA","kid":"","n":"AQAB","e":"AQAB"}]}`))
+	f.Add("eyJhbGciOiJub25lIn0.e30.", []byte(`{"keys":[]}`))
+	v := &jwtValidation{config: JWTValidation{Issuer: "i", AdditionalClaims: []JWTClaim{{"string-array", "aud", []string{"a"}}}}}
+	f.Fuzz(func(t *testing.T, raw string, set []byte) {
+		keys, err := rsaKeys(set)
+		if err != nil && keys != nil {
+			t.Fatalf("%v and %v", keys, err)
+		}
+		token, err := parseToken(raw)
+		if err != nil {
+			return
+		}
+		v.claims(token, time.Now())
+		if token.verify(keys[token.header.KeyID]) == nil {
+			t.Fatalf("%q is signed by a key of %q", raw, set)
+		}
+	})
+}
+
 // FuzzDocument has any JSON be a document: it is refused with its faults or understood, and nothing is opened or bound.
 func FuzzDocument(f *testing.F) {
-	for _, cfg := range []Config{plain("127.0.0.1:1"), lambda("http://a/invoke"), ruled([]Rule{fixed(1, 200)})} {
+	guarded := plain("127.0.0.1:1")
+	guarded.WebACL = &WebACL{Rules: []WebACLRule{{Name: "a", ByteMatch: &ByteMatch{FieldToMatch: "uri_path", SearchString: "/", PositionalConstraint: "EXACTLY"}}}}
+	guarded.Listeners[0].Rules = []Rule{{
+		Priority: 1, Conditions: []Condition{{Field: "path-pattern", RegexValues: []string{"^/a"}}}, Transforms: []Transform{urlRewrite("^/(a)", "/$1")},
+		Actions: []Action{
+			{Type: "authenticate-oidc", AuthenticateOIDCConfig: &AuthenticateOIDC{Issuer: "https://i"}},
+			{Type: "authenticate-cognito", AuthenticateCognitoConfig: &AuthenticateCognito{UserPoolARN: "arn:aws:cognito-idp:r:1:userpool/p"}},
+			{Type: "jwt-validation", JWTValidationConfig: &JWTValidation{AdditionalClaims: []JWTClaim{{"single-string", "a", []string{"b"}}}}},
+		},
+	}}
+	for _, cfg := range []Config{plain("127.0.0.1:1"), lambda("http://a/invoke"), ruled([]Rule{fixed(1, 200)}), guarded} {
 		b, err := json.Marshal(cfg)
 		if err != nil {
 			f.Fatal(err)

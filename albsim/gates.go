@@ -2,7 +2,7 @@ package albsim
 
 // gates stand before the rules, in this order. Each looks at a request and gives the status of the page that answers it, or 0
 // to let it pass.
-var gates = []func(x *exchange) int{methodGate, forwardedForGate, upgradeGate}
+var gates = []func(x *exchange) int{methodGate, forwardedForGate, upgradeGate, wafGate}
 
 func methodGate(x *exchange) int {
 	switch x.req.method {

@@ -39,6 +39,7 @@ type target struct {
 
 	life context.Context //nolint:containedctx // it is the target's own, not a call's: what holds a lease ends with it
 	end  context.CancelCauseFunc
+	work cutSet  // requests that it is at work on
 	fit  fitness // guarded by the group's mu
 
 	// Guarded by the group's mu.
@@ -57,6 +58,7 @@ type target struct {
 func newTarget(address string) *target {
 	t := &target{address: address, id: newTargetID(address), state: initial, reason: reasonRegistering, fit: newFitness()}
 	t.life, t.end = context.WithCancelCause(context.Background())
+	context.AfterFunc(t.life, t.work.end)
 	return t
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,16 +27,30 @@ type h1 struct {
 	bw    *bufio.Writer
 	dog   *watchdog
 
-	// of the exchange at hand
-	x       *exchange
+	client  netip.AddrPort // zero when the connection does not tell
+	address string         // the client's as its requests have it, once one was asked
+
+	late     watchdog // of an answer: see watch
+	gone     func()
+	looked   chan struct{}
+	wakeRead func() // the methods as functions, made once
+	look     func()
+	stopLook func()
+
+	// of the exchange at hand, in the memory of the one before
+	req     request
+	x       exchange
 	chunked bool // the response is
 	toClose bool // the response ends where the connection does
 	broken  bool
+	limited bool        // writes are, by limitWrite
+	timed   atomic.Bool // a deadline may be left over
 }
 
 func (s *Server) serveH1(ctx context.Context, state *connState, conn net.Conn, tlsState *tls.ConnectionState) {
 	f := newH1(s, state, conn, tlsState)
 	defer f.dog.disarm()
+	defer f.late.disarm()
 	for first := true; f.one(ctx, first); first = false {
 	}
 }
@@ -46,6 +61,11 @@ func newH1(s *Server, state *connState, conn net.Conn, tlsState *tls.ConnectionS
 		s: s, l: state.l, state: state, conn: m, tls: tlsState, dog: &watchdog{timeout: s.scaled(s.plan.set.idle)},
 		br: bufio.NewReaderSize(m, 8<<10), bw: bufio.NewWriterSize(m, 4<<10),
 	}
+	if addr, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
+		f.client = addr
+	}
+	f.late.timeout = watchAfter
+	f.wakeRead, f.look, f.stopLook = f.stopBody, f.beginLook, f.endLook
 	m.dog.Store(f.dog)
 	s.watch(f.dog, conn)
 	return f
@@ -65,14 +85,17 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		f.conn.Close()
 		return false
 	}
-	f.conn.SetDeadline(time.Time{})
-	f.dog.arm(func() { f.conn.SetReadDeadline(longAgo) })
+	f.forget()
+	if f.timed.Swap(false) {
+		f.conn.SetDeadline(time.Time{})
+	}
+	f.dog.arm(f.wakeRead)
 	start, err := f.br.Peek(1)
 	if !f.s.setIdle(f.state, false) && err == nil {
 		err = net.ErrClosed
 	}
 	if err != nil || f.tls == nil && start[0] == 0x16 && p.TLSOnPlain == "close" {
-		if idle := f.dog.disarm(); first && idle && p.SilentConnection == "408" {
+		if idle := f.dog.pause(); first && idle && p.SilentConnection == "408" {
 			f.refuse(&request{received: time.Now()}, 408)
 			return false
 		}
@@ -80,8 +103,9 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 		return false
 	}
 	sent := f.conn.out.Load()
-	req, err := readRequest(f.br, p, &f.s.plan.set)
-	idle := f.dog.disarm()
+	req := &f.req
+	err = req.read(f.br, p, &f.s.plan.set)
+	idle := f.dog.pause()
 	f.fill(req)
 	if err != nil {
 		refused, isRefusal := errors.AsType[*refusal](err)
@@ -106,10 +130,10 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 			f.s.log.Debug("100 not written", "err", err)
 		}
 	}
-	x := &exchange{s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req)}
-	f.x, f.chunked, f.toClose, f.broken = x, false, false, false
+	x := f.begin(req)
 	x.close = req.close || time.Since(f.state.established) >= f.s.scaled(f.s.plan.set.keepAlive)
 	target := x.run(ctx)
+	f.address = req.address
 	if target != nil {
 		if p.EarlyBytes == "request" && f.br.Buffered() > 0 {
 			x.lease.release()
@@ -137,11 +161,30 @@ func (f *h1) one(ctx context.Context, first bool) bool {
 	return true
 }
 
+// forget lets go of all of an exchange but its room: an idle client holds no head. Inlined into one, as begin would be, what is
+// made here would lie on the stack below every tunnel, and double it.
+//
+//go:noinline
+func (f *h1) forget() {
+	asked, sent := roomOf(f.req.fields), roomOf(f.x.fields)
+	f.req, f.x = request{}, exchange{}
+	f.req.fields, f.x.fields = asked, sent
+}
+
+// begin makes the exchange of a request.
+//
+//go:noinline
+func (f *h1) begin(req *request) *exchange {
+	f.x = exchange{
+		s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req), over: &f.state.work, fields: f.x.fields[:0],
+	}
+	f.chunked, f.toClose, f.broken = false, false, false
+	return &f.x
+}
+
 // fill adds what the connection knows of a request.
 func (f *h1) fill(req *request) {
-	if addr, err := netip.ParseAddrPort(f.conn.RemoteAddr().String()); err == nil {
-		req.client = addr
-	}
+	req.client, req.address = f.client, f.address
 	req.port, req.secure, req.tls, req.mutual, req.set = f.l.port, f.tls != nil, f.tls, f.l.plan.mutual, &f.l.plan.set
 	if req.host == "" { // HTTP/1.0: the balancer puts its own name (ALB-HDR-13)
 		req.host = f.l.dnsName
@@ -153,8 +196,8 @@ func (f *h1) fill(req *request) {
 
 // refuse answers a request that was never understood, and closes.
 func (f *h1) refuse(req *request, status int) {
-	x := &exchange{s: f.s, l: f.l, req: req, out: f, dog: f.dog, rec: newRecord(f.s, f.l, f.state, req), close: true}
-	f.x, f.chunked = x, false
+	x := f.begin(req)
+	x.close = true
 	sent := f.conn.out.Load()
 	x.rec.priority = -1
 	x.page(status)
@@ -176,9 +219,9 @@ func (f *h1) drain(x *exchange) {
 	if x.body.done.Load() || x.close {
 		return
 	}
-	f.dog.arm(func() { f.conn.SetReadDeadline(longAgo) })
+	f.dog.arm(f.wakeRead)
 	discard(x.body, drainLimit+1)
-	f.dog.disarm()
+	f.dog.pause()
 	x.close = !x.body.done.Load()
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -14,8 +13,8 @@ import (
 func (f *h1) head(r *response) error {
 	if r.status < 200 {
 		// No watchdog stands over a switch, and none that could cut a write over a 1xx.
-		f.conn.SetWriteDeadline(time.Now().Add(f.dog.timeout))
-		if err := f.writeHead(r, r.fields); err != nil {
+		f.limitWrite(true)
+		if _, err := f.bw.Write(appendFields(f.appendStatus(r), r.fields)); err != nil {
 			return err
 		}
 		return f.bw.Flush()
@@ -24,11 +23,7 @@ func (f *h1) head(r *response) error {
 		f.x.close = true
 	}
 	// A page of ours is written with no watchdog over it; a client that takes nothing must not hold us.
-	deadline := time.Time{}
-	if r.own {
-		deadline = time.Now().Add(f.dog.timeout)
-	}
-	f.conn.SetWriteDeadline(deadline)
+	f.limitWrite(r.own)
 	if f.x.req.proto == http09 {
 		f.toClose, f.chunked = r.length < 0, false
 		return nil
@@ -38,48 +33,60 @@ func (f *h1) head(r *response) error {
 		f.chunked = !f.toClose
 		f.x.close = f.x.close || f.toClose
 	}
-	fields := make([]field, 0, len(r.fields)+2)
+	b := f.appendStatus(r)
 	for _, one := range r.fields {
-		if !hopByHop(one.name) && (r.length >= 0 || !one.is("Content-Length")) {
-			fields = append(fields, one)
+		if !hopByHop(one) && (r.length >= 0 || !one.is("Content-Length")) {
+			b = one.append(b)
 		}
 	}
 	if f.chunked {
-		fields = append(fields, field{name: "Transfer-Encoding", value: "chunked"})
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
 	}
-	connection := "keep-alive"
+	connection := "Connection: keep-alive\r\n\r\n"
 	if f.x.close {
-		connection = "close"
+		connection = "Connection: close\r\n\r\n"
 	}
-	return f.writeHead(r, append(fields, field{name: "Connection", value: connection}))
+	_, err := f.bw.Write(append(b, connection...))
+	return err
 }
 
-// hopByHop names the fields of a response that concern the connection to the target alone.
-func hopByHop(name string) bool {
-	switch strings.ToLower(name) {
-	case "connection", "keep-alive", "proxy-connection", "transfer-encoding":
-		return true
+// limitWrite bounds the writes to the client that follow, or takes that back.
+func (f *h1) limitWrite(limited bool) {
+	switch {
+	case limited:
+		f.conn.SetWriteDeadline(time.Now().Add(f.dog.timeout))
+		f.timed.Store(true)
+	case f.limited:
+		f.conn.SetWriteDeadline(time.Time{})
 	}
-	return false
+	f.limited = limited
 }
 
-func (f *h1) writeHead(r *response, fields []field) error {
+// hopByHop tells whether a field of a response concerns the connection to the target alone.
+func hopByHop(f field) bool {
+	return f.is("Connection") || f.is("Keep-Alive") || f.is("Proxy-Connection") || f.is("Transfer-Encoding")
+}
+
+// appendStatus appends a status line to what the buffer of the connection has room for.
+func (f *h1) appendStatus(r *response) []byte {
 	b := append(f.bw.AvailableBuffer(), "HTTP/1.1 "...)
 	b = append(strconv.AppendInt(b, int64(r.status), 10), ' ')
-	b = append(append(b, r.reason...), "\r\n"...)
-	_, err := f.bw.Write(appendFields(b, fields))
-	return err
+	return append(append(b, r.reason...), "\r\n"...)
 }
 
 // appendFields appends a head's fields and the empty line behind them.
 func appendFields(b []byte, fields []field) []byte {
 	for _, f := range fields {
-		if f.raw != "" {
-			b = append(b, f.raw...)
-		} else {
-			b = append(append(append(b, f.name...), ": "...), f.value...)
-		}
-		b = append(b, "\r\n"...)
+		b = f.append(b)
+	}
+	return append(b, "\r\n"...)
+}
+
+func (f field) append(b []byte) []byte {
+	if f.raw != "" {
+		b = append(b, f.raw...)
+	} else {
+		b = append(append(append(b, f.name...), ": "...), f.value...)
 	}
 	return append(b, "\r\n"...)
 }
@@ -113,9 +120,15 @@ func (f *h1) abandon() { f.broken = true }
 
 func (f *h1) canSwitch() bool { return true }
 
-func (f *h1) stopBody() { f.conn.SetReadDeadline(longAgo) }
+func (f *h1) stopBody() {
+	f.conn.SetReadDeadline(longAgo)
+	f.timed.Store(true)
+}
 
-func (f *h1) cut() { f.conn.SetDeadline(longAgo) }
+func (f *h1) cut() {
+	f.conn.SetDeadline(longAgo)
+	f.timed.Store(true)
+}
 
 // watchAfter is how long an answer may take before anybody looks whether the client is still there: most are quicker, and a goroutine
 // for each would cost as much as the rest of the request.
@@ -124,28 +137,40 @@ const watchAfter = 10 * time.Millisecond
 // watch reads ahead while a request is being answered. Bytes stay in the buffer (an early tunnel byte or the next
 // request); an end of the stream means that the client has left, if the profile says so.
 func (f *h1) watch(gone func()) (stop func()) {
-	ended := make(chan struct{})
-	later := time.AfterFunc(watchAfter, func() {
-		defer close(ended)
-		for {
-			_, err := f.br.Peek(f.br.Buffered() + 1)
-			switch {
-			case err == nil:
-				continue
-			case errors.Is(err, bufio.ErrBufferFull), timedOut(err):
-			case errors.Is(err, io.EOF) && f.s.plan.profile.ClientFIN == "wait":
-			default:
-				gone()
-			}
-			return
+	f.gone = gone
+	f.late.arm(f.look)
+	return f.stopLook
+}
+
+func (f *h1) beginLook() {
+	looked := make(chan struct{})
+	f.looked = looked
+	go func() {
+		defer close(looked)
+		f.lookAhead()
+	}()
+}
+
+func (f *h1) lookAhead() {
+	for {
+		_, err := f.br.Peek(f.br.Buffered() + 1)
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, bufio.ErrBufferFull), timedOut(err):
+		case errors.Is(err, io.EOF) && f.s.plan.profile.ClientFIN == "wait":
+		default:
+			f.gone()
 		}
-	})
-	return func() {
-		if later.Stop() {
-			return
-		}
-		f.conn.SetReadDeadline(longAgo)
-		<-ended
-		f.conn.SetReadDeadline(time.Time{})
+		return
 	}
+}
+
+func (f *h1) endLook() {
+	if !f.late.pause() {
+		return
+	}
+	f.conn.SetReadDeadline(longAgo)
+	<-f.looked
+	f.conn.SetReadDeadline(time.Time{})
 }

@@ -126,7 +126,9 @@ func (s *Server) oneH2(
 	if req.body != nil {
 		req.body = touching{req.body, dog}
 	}
-	x := &exchange{s: s, l: state.l, req: req, out: f, dog: dog, rec: newRecord(s, state.l, state, req)}
+	var over cutSet
+	defer context.AfterFunc(ctx, over.end)()
+	x := &exchange{s: s, l: state.l, req: req, out: f, dog: dog, rec: newRecord(s, state.l, state, req), over: &over}
 	if refused != nil {
 		refused.classify(&req.class)
 		x.rec.priority = -1

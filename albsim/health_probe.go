@@ -85,9 +85,9 @@ func askHTTP1(_ context.Context, h *healthCheck, conn net.Conn, host string, lim
 		return 0, err
 	}
 	br := bufio.NewReaderSize(conn, 4<<10)
+	var r response
 	for range 8 { // interim responses may come first
-		r, err := readResponse(br, http.MethodGet, limit)
-		if err != nil {
+		if err := r.read(br, http.MethodGet, limit); err != nil {
 			return 0, err
 		}
 		if r.status >= 200 || r.status == 101 { // a check knows no protocol switch: 101 is a code like any other

@@ -15,8 +15,9 @@ const logTime = "2006-01-02T15:04:05.000000Z"
 
 // logFile is an access or a connection log: whole lines, appended. The zero value writes nowhere.
 type logFile struct {
-	mu   sync.Mutex // guards file: one line at a time
+	mu   sync.Mutex // one line at a time; guards what follows
 	file *os.File
+	text []byte // of the last line
 }
 
 func (l *logFile) open(path string) error {
@@ -34,7 +35,12 @@ func (l *logFile) line(fields ...string) error {
 	if l.file == nil {
 		return nil
 	}
-	_, err := l.file.WriteString(strings.Join(fields, " ") + "\n")
+	l.text = l.text[:0]
+	for _, f := range fields {
+		l.text = append(append(l.text, f...), ' ')
+	}
+	l.text[len(l.text)-1] = '\n'
+	_, err := l.file.Write(l.text)
 	return err
 }
 
@@ -77,6 +83,7 @@ func dash(s string) string {
 // quote keeps one record on one line whatever the client sent.
 func quote(s string) string {
 	var b strings.Builder
+	b.Grow(len(s) + 3)
 	b.WriteByte('"')
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {

@@ -13,10 +13,12 @@ type counters struct {
 	requests                                             atomic.Int64 // that got a target
 	nonCompliant, droppedInvalidName, forwardInvalidName atomic.Int64 // requests
 	ruleEvaluations                                      atomic.Int64 // the default is none
-	fixedResponses, redirects                            atomic.Int64
+	fixedResponses, redirects, redirectsTooLong          atomic.Int64
+	jwtFailures                                          atomic.Int64
 	processedBytes                                       atomic.Int64 // of the clients' side
 	ipv6Requests, ipv6Bytes                              atomic.Int64
 	byBalancer, byTarget                                 [600]atomic.Int64
+	auth                                                 authCounters
 	flows                                                flowCounters // of a network load balancer
 }
 
@@ -56,10 +58,13 @@ func (s *Server) Metrics() map[string]int64 {
 		"RuleEvaluations":                                 c.ruleEvaluations.Load(),
 		"HTTP_Fixed_Response_Count":                       c.fixedResponses.Load(),
 		"HTTP_Redirect_Count":                             c.redirects.Load(),
+		"HTTP_Redirect_Url_Limit_Exceeded_Count":          c.redirectsTooLong.Load(),
+		"JWTValidationFailureCount":                       c.jwtFailures.Load(),
 		"ProcessedBytes":                                  c.processedBytes.Load(),
 		"IPv6RequestCount":                                c.ipv6Requests.Load(),
 		"IPv6ProcessedBytes":                              c.ipv6Bytes.Load(),
 	}
+	c.auth.into(out)
 	for _, g := range s.GroupMetrics() {
 		for _, name := range []string{
 			"HealthyHostCount", "UnHealthyHostCount", "UnhealthyRoutingRequestCount", "NonStickyRequestCount",

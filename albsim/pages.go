@@ -8,11 +8,12 @@ import (
 
 // titles are the reason phrases of the balancer's own pages. Those of 502 and 503 were seen on the wire, those of 301,
 // 400, 403 and 504 follow from the observed length 92+2*len(title); the others are assumed to be of the same family.
-// 463 and 464 are AWS's own numbers: no phrase, no body (assumed).
+// 463, 464 and 561 are AWS's own numbers: no phrase, no body (assumed).
 var titles = map[int]string{
 	301: "Moved Permanently",
 	302: "Found",
 	400: "Bad Request",
+	401: "Authorization Required",
 	403: "Forbidden",
 	405: "Not Allowed",
 	408: "Request Time-out",
@@ -24,6 +25,7 @@ var titles = map[int]string{
 	503: "Service Temporarily Unavailable",
 	504: "Gateway Time-out",
 	505: "HTTP Version Not Supported",
+	507: "Insufficient Storage",
 }
 
 // haproxyPages are HAProxy's own: its phrase and a sentence (2.6.12, as its program has them).

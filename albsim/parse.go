@@ -26,13 +26,13 @@ func (r *refusal) classify(c *classification) {
 var errLineTooLong = errors.New("line too long")
 
 // readLine returns a line without its end, and whether that end was a bare LF. It reads at most limit bytes, the end
-// not counted; the line is a copy.
-func readLine(br *bufio.Reader, limit int) (line string, bareLF bool, err error) {
+// not counted; the line stands until the next read from br.
+func readLine(br *bufio.Reader, limit int) (line []byte, bareLF bool, err error) {
 	var long []byte
 	for {
 		part, err := br.ReadSlice('\n')
 		if len(long)+len(part) > limit+2 {
-			return "", false, errLineTooLong
+			return nil, false, errLineTooLong
 		}
 		if errors.Is(err, bufio.ErrBufferFull) {
 			long = append(long, part...)
@@ -42,7 +42,7 @@ func readLine(br *bufio.Reader, limit int) (line string, bareLF bool, err error)
 			if errors.Is(err, io.EOF) && len(long)+len(part) > 0 {
 				err = io.ErrUnexpectedEOF
 			}
-			return "", false, err
+			return nil, false, err
 		}
 		if long != nil {
 			part = append(long, part...)
@@ -50,33 +50,57 @@ func readLine(br *bufio.Reader, limit int) (line string, bareLF bool, err error)
 		part = part[:len(part)-1]
 		if n := len(part); n > 0 && part[n-1] == '\r' {
 			if n-1 > limit {
-				return "", false, errLineTooLong
+				return nil, false, errLineTooLong
 			}
-			return string(part[:n-1]), false, nil
+			return part[:n-1], false, nil
 		}
 		if len(part) > limit {
-			return "", false, errLineTooLong
+			return nil, false, errLineTooLong
 		}
-		return string(part), true, nil
+		return part, true, nil
 	}
+}
+
+// headReader reads the lines of one head into one piece of memory.
+type headReader struct {
+	br   *bufio.Reader
+	text strings.Builder
+}
+
+// usualHead is how much room a head gets before it asks for more.
+const usualHead = 1 << 10
+
+// line is readLine's, copied.
+func (h *headReader) line(limit int) (line string, bareLF bool, err error) {
+	b, bareLF, err := readLine(h.br, limit)
+	if err != nil {
+		return "", false, err
+	}
+	if h.text.Cap() == 0 {
+		h.text.Grow(len(b) + min(h.br.Buffered(), usualHead)) // the rest has mostly come with the first line
+	}
+	begin := h.text.Len()
+	h.text.Write(b)
+	return h.text.String()[begin:], bareLF, nil
 }
 
 // http09 is a request without version and fields: its answer is a body and the end of the connection.
 const http09 = "HTTP/0.9"
 
-// readRequest reads one request head. The error is a *refusal, or what the connection said. It reads no byte of the body
-// and none behind the head, beyond what stays in br.
-func readRequest(br *bufio.Reader, p *Profile, set *settings) (*request, error) {
-	r := &request{}
-	line, bare, err := readLine(br, p.MaxRequestLine)
+// read makes it the request whose head comes next, in the memory of the one before. The error is a *refusal, or what the
+// connection said. It reads no byte of the body and none behind the head, beyond what stays in br.
+func (r *request) read(br *bufio.Reader, p *Profile, set *settings) error {
+	*r = request{fields: roomOf(r.fields)}
+	head := headReader{br: br}
+	line, bare, err := head.line(p.MaxRequestLine)
 	for blank := 0; err == nil && line == "" && blank < 4; blank++ { // RFC 9112 2.2: ignore empty lines before it
-		line, bare, err = readLine(br, p.MaxRequestLine)
+		line, bare, err = head.line(p.MaxRequestLine)
 	}
 	if errors.Is(err, errLineTooLong) {
-		return r, &refusal{414, ""}
+		return &refusal{414, ""}
 	}
 	if err != nil {
-		return r, err
+		return err
 	}
 	r.received = time.Now()
 	r.headSize = int64(len(line) + 2)
@@ -85,17 +109,17 @@ func readRequest(br *bufio.Reader, p *Profile, set *settings) (*request, error) 
 	}
 	lineErr := r.requestLine(line)
 	if lineErr != nil && (r.method == "" || r.proto == "") {
-		return r, lineErr // not HTTP at all, or of a version without fields: there may be no other line
+		return lineErr // not HTTP at all, or of a version without fields: there may be no other line
 	}
 	if r.proto != http09 {
-		if err := r.readFields(br, p); err != nil {
-			return r, err
+		if err := r.readFields(&head, p); err != nil {
+			return err
 		}
 	}
 	if lineErr != nil {
-		return r, lineErr
+		return lineErr
 	}
-	return r, r.settle(set)
+	return r.settle(set)
 }
 
 // requestLine splits METHOD SP target SP version. A target with a blank in it is only acceptable, hence the outer two.
@@ -167,10 +191,10 @@ func (r *request) splitTarget() {
 	r.path, _, _ = strings.Cut(r.path, "#")
 }
 
-func (r *request) readFields(br *bufio.Reader, p *Profile) error {
+func (r *request) readFields(head *headReader, p *Profile) error {
 	total := 0
 	for {
-		line, bare, err := readLine(br, p.MaxHeaderLine-1) // a line of 16384 bytes is refused already (O VUF)
+		line, bare, err := head.line(p.MaxHeaderLine - 1) // a line of 16384 bytes is refused already (O VUF)
 		if errors.Is(err, errLineTooLong) {
 			return &refusal{400, ""}
 		}
@@ -199,12 +223,12 @@ func (r *request) readFields(br *bufio.Reader, p *Profile) error {
 }
 
 func (r *request) addField(line string) {
-	if strings.ContainsAny(line, "\x00\r") {
+	if torn(line) {
 		r.class.worsen(severe, "BadHeader")
 	}
 	if line[0] == ' ' || line[0] == '\t' {
 		switch {
-		case strings.Trim(line, " \t") == "":
+		case trim(line) == "":
 			r.class.worsen(ambiguous, "EmptyHeader")
 		case len(r.fields) == 0:
 			r.class.worsen(severe, "BadHeader")
@@ -231,7 +255,23 @@ func (r *request) addField(line string) {
 	if strings.ContainsAny(name, " \t") && !looksLikeFraming(name) {
 		r.class.worsen(acceptable, "NonCompliantHeader")
 	}
-	r.fields = append(r.fields, field{name: name, value: strings.Trim(value, " \t")})
+	r.fields = append(r.fields, field{name: name, value: trim(value)})
+}
+
+// torn tells whether there is a byte in a line that some reader ends it at.
+func torn(line string) bool {
+	return strings.IndexByte(line, 0) >= 0 || strings.IndexByte(line, '\r') >= 0
+}
+
+// trim takes blanks and tabs off both ends.
+func trim(s string) string {
+	for s != "" && (s[0] == ' ' || s[0] == '\t') {
+		s = s[1:]
+	}
+	for s != "" && (s[len(s)-1] == ' ' || s[len(s)-1] == '\t') {
+		s = s[:len(s)-1]
+	}
+	return s
 }
 
 // settle draws the conclusions that need the whole head.

@@ -14,6 +14,8 @@ type plan struct {
 	order     []*group // as in the document
 	logs      Logs
 	faults    []Injection
+	webACL    *webACL
+	dataKey   *dataKey // nil where nobody is authenticated
 }
 
 func makePlan(cfg Config) (*plan, error) {
@@ -35,6 +37,9 @@ func makePlan(cfg Config) (*plan, error) {
 		if cfg.Logs.Connection != "" {
 			faults.add("logs.connection", "a network load balancer has none")
 		}
+		if cfg.WebACL != nil {
+			faults.add("web_acl", "a network load balancer has none")
+		}
 	} else {
 		p.set = balancerAttributes.read(cfg.Attributes, "attributes", &faults)
 		p.set.from(&profile, cfg.Attributes)
@@ -51,6 +56,7 @@ func makePlan(cfg Config) (*plan, error) {
 			p.order = append(p.order, group)
 		}
 	}
+	p.webACL = planWebACL(cfg.WebACL, &faults)
 	p.faults = planFaults(cfg.Faults, "faults", &faults)
 	if cfg.Admin != "" {
 		if msg := checkAddress(cfg.Admin, true); msg != "" {

@@ -22,7 +22,8 @@ type listenerPlan struct {
 	mutual     string // off, passthrough or verify
 	trust      clientTrust
 	set        listenerSettings
-	rules      []rule // by priority, the default last
+	rules      []rule           // by priority, the default last
+	signIns    map[string]*oidc // the authenticate actions of the rules, by their ids
 
 	network *networkListener // nil for an application load balancer's
 }

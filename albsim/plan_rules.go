@@ -1,7 +1,6 @@
 package albsim
 
 import (
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +24,7 @@ func (p *plan) planRules(l Listener, out *listenerPlan, path string, faults *Fau
 			one.conditions = append(one.conditions, planCondition(c, at+".conditions["+strconv.Itoa(j)+"]", faults))
 		}
 		one.action = p.planActions(r.Actions, l.Protocol, at+".actions", faults)
+		one.transforms = planTransforms(r.Transforms, at+".transforms", faults)
 		out.rules = append(out.rules, one)
 	}
 	slices.SortStableFunc(out.rules, func(a, b rule) int { return a.priority - b.priority })
@@ -40,6 +40,12 @@ func (p *plan) planRules(l Listener, out *listenerPlan, path string, faults *Fau
 		def.action = p.planActions(d.Actions, l.Protocol, path+".default.actions", faults)
 	}
 	out.rules = append(out.rules, def)
+	out.signIns = map[string]*oidc{}
+	for _, r := range out.rules {
+		if o, ok := r.action.guard.(*oidc); ok {
+			out.signIns[o.id] = o
+		}
+	}
 }
 
 func planCondition(c Condition, path string, faults *Faults) condition {
@@ -47,14 +53,7 @@ func planCondition(c Condition, path string, faults *Faults) condition {
 	switch c.Field {
 	case "path-pattern", "host-header", "http-request-method", "query-string", "http-header":
 	case "source-ip":
-		for i, v := range c.Values {
-			prefix, err := netip.ParsePrefix(v)
-			if err != nil {
-				faults.add(path+".values["+strconv.Itoa(i)+"]", "%q: must be a CIDR block such as 10.0.0.0/8", v)
-				continue
-			}
-			out.prefixes = append(out.prefixes, prefix)
-		}
+		out.prefixes = planPrefixes(c.Values, path+".values", faults)
 	default:
 		faults.add(path+".field", "%q: no such condition%s", c.Field, didYouMean(c.Field,
 			[]string{"path-pattern", "host-header", "http-header", "http-request-method", "query-string", "source-ip"}))
@@ -65,8 +64,16 @@ func planCondition(c Condition, path string, faults *Faults) condition {
 	if c.HTTPHeaderName != "" && (strings.Contains(c.HTTPHeaderName, "*") || !validToken(c.HTTPHeaderName)) {
 		faults.add(path+".http_header_name", "%q: must be a field's name, without wildcards", c.HTTPHeaderName)
 	}
-	if len(c.Values) == 0 {
+	if len(c.Values)+len(c.RegexValues) == 0 {
 		faults.add(path+".values", "at least one is needed")
+	}
+	if len(c.RegexValues) > 0 && !slices.Contains([]string{"path-pattern", "host-header", "http-header"}, c.Field) {
+		faults.add(path+".regex_values", "goes with path-pattern, host-header and http-header, and %s has none", c.Field)
+	}
+	for i, v := range c.RegexValues {
+		if r := planRegex(v, maxPatternLength, path+".regex_values["+strconv.Itoa(i)+"]", faults); r != nil {
+			out.regexes = append(out.regexes, r)
+		}
 	}
 	for i, v := range c.Values {
 		checkPattern(c.Field, v, path+".values["+strconv.Itoa(i)+"]", faults)
@@ -75,19 +82,18 @@ func planCondition(c Condition, path string, faults *Faults) condition {
 }
 
 func (p *plan) planActions(actions []Action, protocol, path string, faults *Faults) action {
-	if len(actions) != 1 {
-		for i, a := range actions {
-			if strings.HasPrefix(a.Type, "authenticate-") || strings.HasPrefix(a.Type, "jwt-") {
-				faults.add(path+"["+strconv.Itoa(i)+"].type", "%s: this version does not simulate authentication", a.Type)
-				return action{}
-			}
-		}
-		faults.add(path, "exactly one forward, redirect or fixed-response is needed")
+	var first guard
+	before := 0
+	if len(actions) == 2 && isGuard(actions[0]) {
+		first, before = p.planGuard(actions[0], protocol, path+"[0]", faults), 1
+	}
+	if len(actions) != before+1 {
+		faults.add(path, "exactly one forward, redirect or fixed-response is needed, with at most one of %s in front", strings.Join(guardTypes, ", "))
 		return action{}
 	}
-	a := actions[0]
-	path += "[0]"
-	out := action{kind: a.Type, Action: a}
+	a := actions[before]
+	path += "[" + strconv.Itoa(before) + "]"
+	out := action{kind: a.Type, Action: a, guard: first}
 	switch a.Type {
 	case "forward":
 		shares := a.TargetGroups
@@ -117,7 +123,7 @@ func (p *plan) planActions(actions []Action, protocol, path string, faults *Faul
 			faults.add(path+".message_body", "longer than 1024 characters")
 		}
 	case "authenticate-oidc", "authenticate-cognito", "jwt-validation":
-		faults.add(path+".type", "%s: this version does not simulate authentication", a.Type)
+		faults.add(path+".type", "%s: a forward, redirect or fixed-response must be the last action", a.Type)
 	default:
 		faults.add(path+".type", "%q: no such action%s", a.Type, didYouMean(a.Type, []string{"forward", "redirect", "fixed-response"}))
 	}

@@ -52,8 +52,9 @@ func checkRuleQuotas(r Rule, path string, faults *Faults) {
 	values, wildcards := 0, 0
 	for i, c := range r.Conditions {
 		at := path + "[" + strconv.Itoa(i) + "].values"
-		if values += len(c.Values); len(c.Values) > maxValues {
-			faults.add(at, "%d values, and a condition has at most %d", len(c.Values), maxValues)
+		here := len(c.Values) + len(c.RegexValues)
+		if values += here; here > maxValues {
+			faults.add(at, "%d values, and a condition has at most %d", here, maxValues)
 		}
 		for _, v := range c.Values {
 			if c.Field != "http-request-method" && c.Field != "source-ip" {

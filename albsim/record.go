@@ -18,11 +18,20 @@ type record struct {
 	priority             int           // of the rule: 0 for the default, -1 for a request that met none
 	actions, redirect    string        // what the rule did, and where it sent the client
 	errorReason          string        // AWS's word for what a target or action failed of
+	rewritten            rewritten     // what the rule's transforms did
 	tunnel               bool
 }
 
-func newRecord(s *Server, l *listener, state *connState, req *request) *record {
-	return &record{s: s, l: l, state: state, req: req, received: req.headSize}
+func newRecord(s *Server, l *listener, state *connState, req *request) record {
+	return record{s: s, l: l, state: state, req: req, received: req.headSize}
+}
+
+// did adds to the actions.
+func (r *record) did(action string) {
+	if r.actions != "" {
+		action = r.actions + "," + action
+	}
+	r.actions = action
 }
 
 // sent notes that the request begins to go to a target.

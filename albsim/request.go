@@ -25,10 +25,12 @@ func (f field) is(name string) bool {
 type request struct {
 	proto   string // HTTP/1.0, HTTP/1.1 or HTTP/2.0
 	method  string
-	target  string // as it came
-	path    string // without the query
-	query   string // without the question mark
-	host    string // of an absolute target, or of the Host field
+	target  string  // as it came
+	path    string  // without the query
+	query   string  // without the question mark
+	host    string  // of an absolute target, or of the Host field
+	toHost  string  // the Host field for the target, where a transform has made one
+	user    []field // what an authentication tells the target
 	fields  []field
 	class   classification
 	length  int64 // of the body; 0 none, -1 chunked
@@ -39,13 +41,35 @@ type request struct {
 	close   bool        // the client wants the connection closed behind the response
 
 	client   netip.AddrPort
-	port     int // the listener's, as advertised
+	address  string // the client's, as clientAddress has it, once it was asked for
+	port     int    // the listener's, as advertised
 	secure   bool
 	tls      *tls.ConnectionState
 	mutual   string // the listener's mode
 	set      *listenerSettings
 	received time.Time
 	headSize int64
+}
+
+// usualFields is more than most heads have.
+const usualFields = 64
+
+// roomOf is the memory of fields that are done with, for the next ones: none if it is large, or one huge head would cost its
+// memory for as long as the connection stands.
+func roomOf(fields []field) []field {
+	if cap(fields) > usualFields {
+		return nil
+	}
+	clear(fields[:cap(fields)])
+	return fields[:0]
+}
+
+// clientAddress is the client's as header fields have it, without its port.
+func (r *request) clientAddress() string {
+	if r.address == "" {
+		r.address = r.client.Addr().Unmap().WithZone("").String()
+	}
+	return r.address
 }
 
 // grpc tells whether it is gRPC's, by the media type; gRPC-Web is none.
@@ -72,7 +96,7 @@ func list(fields []field, name string) []string {
 	for _, f := range fields {
 		if f.is(name) {
 			for part := range strings.SplitSeq(f.value, ",") {
-				if part = strings.Trim(part, " \t"); part != "" {
+				if part = trim(part); part != "" {
 					out = append(out, part)
 				}
 			}

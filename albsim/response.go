@@ -25,43 +25,45 @@ type response struct {
 
 var errBadResponse = errors.New("malformed response")
 
-// readResponse reads one response head, at most limit bytes of it. method is the request's: it decides about the body.
-func readResponse(br *bufio.Reader, method string, limit int) (*response, error) {
-	line, _, err := readLine(br, limit)
+// read makes it the response whose head comes next, in the memory of the one before, at most limit bytes of it. method is the
+// request's: it decides about the body.
+func (r *response) read(br *bufio.Reader, method string, limit int) error {
+	*r = response{fields: roomOf(r.fields)}
+	head := headReader{br: br}
+	line, _, err := head.line(limit)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	total := len(line) + 2
-	r := &response{}
 	proto, rest, ok := strings.Cut(line, " ")
 	code, reason, _ := strings.Cut(rest, " ")
 	status, convErr := strconv.Atoi(code)
 	if !ok || proto != "HTTP/1.1" && proto != "HTTP/1.0" ||
-		len(code) != 3 || convErr != nil || status < 100 || strings.ContainsAny(reason, "\x00\r") {
-		return nil, fmt.Errorf("%w: status line %.60q", errBadResponse, line)
+		len(code) != 3 || convErr != nil || status < 100 || torn(reason) {
+		return fmt.Errorf("%w: status line %.60q", errBadResponse, line)
 	}
 	r.proto, r.status, r.reason = proto, status, reason
 	for {
-		line, _, err := readLine(br, limit)
+		line, _, err := head.line(limit)
 		if err != nil {
 			if errors.Is(err, io.EOF) {
 				err = io.ErrUnexpectedEOF
 			}
-			return nil, err
+			return err
 		}
 		if line == "" {
 			break
 		}
 		if total += len(line) + 2; total > limit {
-			return nil, fmt.Errorf("%w: head over %d bytes", errBadResponse, limit)
+			return fmt.Errorf("%w: head over %d bytes", errBadResponse, limit)
 		}
 		name, value, ok := strings.Cut(line, ":")
-		if !ok || !validToken(name) || strings.ContainsAny(value, "\x00\r") {
-			return nil, fmt.Errorf("%w: header line %.60q", errBadResponse, line)
+		if !ok || !validToken(name) || torn(value) {
+			return fmt.Errorf("%w: header line %.60q", errBadResponse, line)
 		}
-		r.fields = append(r.fields, field{name: name, value: strings.Trim(value, " \t")})
+		r.fields = append(r.fields, field{name: name, value: trim(value)})
 	}
-	return r, r.frame(method)
+	return r.frame(method)
 }
 
 // frame decides where the body ends: RFC 9112 section 6.3.

@@ -5,17 +5,26 @@ import (
 	"io"
 	"net"
 	"slices"
-	"sync/atomic"
 	"time"
 )
 
-// roundTrip sends the request and passes the answer on. again is true when a connection from the pool proved dead before
+// legEnd is what becomes of a target's connection behind a round trip.
+type legEnd int
+
+const (
+	spent    legEnd = iota // it is closed
+	reusable               // the pool may have it
+	switched               // it is a tunnel's
+	again                  // it is closed, and the request goes to another
+)
+
+// roundTrip sends the request and passes the answer on. It ends with again when a connection from the pool proved dead before
 // it gave a byte and nothing is lost by trying another.
-func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again bool) {
+func (x *exchange) roundTrip(c *targetConn, fields []field) legEnd {
 	c.dog.Store(x.dog)
-	var stalled atomic.Bool // the idle timeout struck while we waited for the client's body
+	x.stalled.Store(false)
 	x.dog.arm(func() {
-		stalled.Store(x.body != nil && x.body.waiting.Load())
+		x.stalled.Store(x.body != nil && x.body.waiting.Load())
 		c.SetDeadline(longAgo)
 		if x.started.Load() {
 			x.out.cut() // it may be the client that takes nothing
@@ -52,24 +61,29 @@ func (x *exchange) roundTrip(c *targetConn, fields []field) (switched, again boo
 	x.rec.targetTime = time.Since(begun)
 	stopWatch()
 	if err == nil && resp.status == 101 {
-		return x.switchProtocols(c, resp, bodySent), false
+		if x.switchProtocols(c, resp, bodySent) {
+			return switched
+		}
+		return spent
 	}
 	if err != nil {
-		idle := x.dog.disarm()
+		idle := x.dog.pause()
 		x.endBody(c, bodySent)
 		c.close()
-		return false, x.failed(err, idle, stalled.Load(), c.reused && c.in.Load() == before)
+		if x.failed(err, idle, x.stalled.Load(), c.reused && c.in.Load() == before) {
+			return again
+		}
+		return spent
 	}
 	x.rec.targetStatus = resp.status
 	whole := x.passOn(resp, bodyReader(c.br, resp.length), c.Conn)
 	complete := x.endBody(c, bodySent)
-	idle := x.dog.disarm()
+	idle := x.dog.pause()
 	if whole && complete && !idle && !resp.close && !x.s.plan.set.parts(x.req.class.tier) && c.br.Buffered() == 0 {
-		x.s.pool.put(c)
-	} else {
-		c.close()
+		return reusable
 	}
-	return false, false
+	c.close()
+	return spent
 }
 
 // failed turns an exchange without a response into a status, or into another try. silent says that the connection was one
@@ -189,8 +203,8 @@ func (x *exchange) limitWait(c *targetConn) (late func() bool) {
 // readHead reads the target's final head. 100 was answered for already; 102 and 103 are the profile's to decide on.
 func (x *exchange) readHead(c *targetConn) (*response, error) {
 	for range 32 {
-		r, err := readResponse(c.br, x.req.method, x.s.plan.profile.MaxResponseHeaders)
-		if err != nil {
+		r := &c.answer
+		if err := r.read(c.br, x.req.method, x.s.plan.profile.MaxResponseHeaders); err != nil {
 			return nil, err
 		}
 		if r.status >= 200 || r.status == 101 {
@@ -252,7 +266,7 @@ func (x *exchange) switchProtocols(c *targetConn, r *response, bodySent chan boo
 	if bodySent != nil {
 		whole = <-bodySent // the tunnel begins behind the request, body included; the idle timeout bounds this
 	}
-	idle := x.dog.disarm()
+	idle := x.dog.pause()
 	if idle || !whole || !p.maySwitch(x.req, r) || !x.out.canSwitch() {
 		c.close()
 		x.close = x.close || x.body != nil && !x.body.done.Load()

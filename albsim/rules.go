@@ -3,6 +3,7 @@ package albsim
 import (
 	"math/rand/v2"
 	"net/netip"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,17 +15,20 @@ type rule struct {
 	priority   int
 	conditions []condition
 	action     action
+	transforms transforms
 }
 
 type condition struct {
 	field, header string
 	values        []string
+	regexes       []*regexp.Regexp
 	prefixes      []netip.Prefix
 }
 
 type action struct {
 	Action
 	kind   string
+	guard  guard // what is done first; nil for nothing
 	groups []share
 	// groupLife is how long a client stays with its group; 0 is not at all.
 	groupLife time.Duration
@@ -52,12 +56,13 @@ func match(rules []rule, req *request) (met *rule, evaluated int) {
 func (c condition) met(req *request) bool {
 	switch c.field {
 	case "path-pattern":
-		return anyGlob(c.values, req.path, false)
+		return anyGlob(c.values, req.path, false) || c.anyRegex(req.path)
 	case "host-header":
-		return anyGlob(c.values, hostOnly(req.host), true)
+		host := strings.ToLower(hostOnly(req.host))
+		return anyGlob(c.values, host, true) || c.anyRegex(host)
 	case "http-header":
 		for _, f := range req.fields {
-			if f.is(c.header) && anyGlob(c.values, f.value, true) {
+			if f.is(c.header) && (anyGlob(c.values, f.value, true) || c.anyRegex(f.value)) {
 				return true
 			}
 		}
@@ -70,6 +75,10 @@ func (c condition) met(req *request) bool {
 		return slices.ContainsFunc(c.prefixes, func(p netip.Prefix) bool { return p.Contains(ip) })
 	}
 	return false
+}
+
+func (c condition) anyRegex(s string) bool {
+	return slices.ContainsFunc(c.regexes, func(r *regexp.Regexp) bool { return r.MatchString(s) })
 }
 
 func anyGlob(patterns []string, s string, fold bool) bool {
@@ -175,6 +184,10 @@ func checkRedirect(a Action, protocol, path string, faults *Faults) {
 		faults.add(path, "a redirect must change protocol, host, port or path, or it would loop")
 	}
 }
+
+// maxLocation is D, CW: a redirect action cannot be completed "because the URL in the response location header is larger than 8K",
+// which HTTP_Redirect_Url_Limit_Exceeded_Count counts and 507 says (TRB).
+const maxLocation = 8 << 10
 
 // location builds a redirect's target. #{path} is without its leading slash and #{query} without its question mark.
 func (a action) location(req *request) string {

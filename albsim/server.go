@@ -36,6 +36,8 @@ type Options struct {
 	DialTarget func(ctx context.Context, network, address string) (net.Conn, error)
 	// TargetRoots are the authorities for targets' certificates, of a profile that verifies them; nil is the system's.
 	TargetRoots *x509.CertPool
+	// IdentityRoots are the authorities for the endpoints of identity providers and of keys; nil is the system's.
+	IdentityRoots *x509.CertPool
 	// TimeScale multiplies every timer; 0 means 1.
 	TimeScale float64
 	// Seed goes into the flow hash of a network load balancer: the same seed and addresses give the same target.

@@ -54,20 +54,33 @@ func (j jar) value(purpose string, id targetID, now time.Time) string {
 	var plain [sealed]byte
 	binary.BigEndian.PutUint64(plain[:], uint64(now.UnixNano()))
 	copy(plain[8:], id[:])
-	nonce := make([]byte, j.aead.NonceSize(), 96)
+	return base64.StdEncoding.EncodeToString(j.seal(purpose, plain[:]))
+}
+
+// seal makes bytes that open gives back for the same purpose only.
+func (j jar) seal(purpose string, plain []byte) []byte {
+	nonce := make([]byte, j.aead.NonceSize(), j.aead.NonceSize()+len(plain)+j.aead.Overhead())
 	rand.Read(nonce)
-	return base64.StdEncoding.EncodeToString(j.aead.Seal(nonce, nonce, plain[:], []byte(purpose)))
+	return j.aead.Seal(nonce, nonce, plain, []byte(purpose))
+}
+
+func (j jar) open(purpose string, raw []byte) (plain []byte, ok bool) {
+	if len(raw) < j.aead.NonceSize() {
+		return nil, false
+	}
+	plain, err := j.aead.Open(nil, raw[:j.aead.NonceSize()], raw[j.aead.NonceSize():], []byte(purpose))
+	return plain, err == nil
 }
 
 // read is false for a value that was not made here for that purpose, or longer ago than life. An URL-encoded one is the former:
 // AWS does not read them either.
 func (j jar) read(purpose, value string, life time.Duration, now time.Time) (id targetID, ok bool) {
 	raw, err := base64.StdEncoding.DecodeString(value)
-	if err != nil || len(raw) < j.aead.NonceSize() {
+	if err != nil {
 		return id, false
 	}
-	plain, err := j.aead.Open(nil, raw[:j.aead.NonceSize()], raw[j.aead.NonceSize():], []byte(purpose))
-	if err != nil || len(plain) != sealed {
+	plain, ok := j.open(purpose, raw)
+	if !ok || len(plain) != sealed {
 		return id, false
 	}
 	made := time.Unix(0, int64(binary.BigEndian.Uint64(plain)))
@@ -164,7 +177,12 @@ func (x *exchange) group(a *action) *group {
 // stick adds the load balancer's cookies to a target's final response, made anew each time: their expiry counts from the last
 // request. Whoever passes a response on calls it before.
 func (x *exchange) stick(r *response) {
-	now, g := time.Now(), x.lease.group
+	r.fields = append(r.fields, x.cookies...)
+	g := x.lease.group
+	if !x.groupStays && !g.set.sticky {
+		return
+	}
+	now := time.Now()
 	if x.groupStays {
 		v := x.s.jar.value("AWSALBTG", newTargetID(g.name), now)
 		r.fields = append(r.fields, cookie("AWSALBTG", v, now, false), cookie("AWSALBTGCORS", v, now, true))

@@ -5,8 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
-	"strings"
-	"sync"
 	"time"
 )
 
@@ -26,13 +24,21 @@ type targetConn struct {
 	br     *bufio.Reader
 	bw     *bufio.Writer
 	reused bool
+	answer response // the last
 
-	watched chan struct{} // closed when the pool's watcher has let go; nil while in use
+	later   watchdog      // has the pool begin a watcher
+	look    func()        // which that calls
+	ear     *ear          // of a plain connection; nil where only reading tells what has come
+	wire    *wire         // what faults have made of it
+	watched chan struct{} // closed when the pool's watcher has let go; nil while there is none
 	stale   bool          // set by the watcher before it does: do not use
 }
 
 // close does not wait for a target that reads nothing.
-func (c *targetConn) close() { closeSoon(c.meteredConn) }
+func (c *targetConn) close() {
+	c.later.disarm()
+	closeSoon(c.meteredConn)
+}
 
 // targetKey tells connections that may serve one request from those that may not.
 func targetKey(address, sni string, secure bool) string {
@@ -48,12 +54,16 @@ func (s *Server) dialTarget(ctx context.Context, address, sni string, secure boo
 	if err != nil {
 		return nil, err
 	}
-	return &targetConn{
+	c := &targetConn{
 		meteredConn: m,
 		key:         targetKey(address, sni, secure),
 		br:          bufio.NewReaderSize(m, 4<<10),
 		bw:          bufio.NewWriterSize(m, 4<<10),
-	}, nil
+	}
+	if raw, ok := m.Conn.(*rawConn); ok {
+		c.wire, c.ear = raw.wire, newEar(raw.Conn)
+	}
+	return c, nil
 }
 
 // reach opens a connection and, for an HTTPS group, completes TLS on it. ctx bounds both; each has a timeout of its own
@@ -141,104 +151,4 @@ func (s *Server) targetTLS(ctx context.Context, raw net.Conn, sni string, front 
 	}
 	low, _ := below[*rawConn](raw) // dial has put it there
 	return low.overTLS(conn), err
-}
-
-// pool keeps idle target connections, each with a watcher that notices when the target closes one.
-type pool struct {
-	limit   int // per key
-	timeout time.Duration
-	wg      sync.WaitGroup
-
-	mu     sync.Mutex // guards what follows
-	idle   map[string][]*targetConn
-	closed bool
-}
-
-// get returns an idle connection that was alive a moment ago, or nil.
-func (p *pool) get(key string) *targetConn {
-	for {
-		p.mu.Lock()
-		list := p.idle[key]
-		if len(list) == 0 {
-			p.mu.Unlock()
-			return nil
-		}
-		c := list[len(list)-1]
-		if p.idle[key] = list[:len(list)-1]; len(list) == 1 {
-			delete(p.idle, key) // BackendSNI can make keys of what clients say
-		}
-		p.mu.Unlock()
-
-		c.SetReadDeadline(longAgo)
-		<-c.watched
-		if c.stale {
-			c.close()
-			continue
-		}
-		c.SetReadDeadline(time.Time{})
-		c.watched, c.reused = nil, true
-		return c
-	}
-}
-
-// put takes a connection whose last response was read to its end.
-func (p *pool) put(c *targetConn) {
-	c.dog.Store(nil)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || len(p.idle[c.key]) >= p.limit {
-		c.close()
-		return
-	}
-	c.watched = make(chan struct{})
-	c.SetReadDeadline(time.Now().Add(p.timeout))
-	p.idle[c.key] = append(p.idle[c.key], c)
-	p.wg.Go(func() { p.watch(c) })
-}
-
-// watch waits for a word from an idle target. Any is wrong: a FIN ends the connection, bytes belong to no request.
-func (p *pool) watch(c *targetConn) {
-	_, err := c.br.Peek(1)
-	// Whoever removed c from the list wants it; otherwise it is ours to close.
-	p.mu.Lock()
-	wanted := true
-	for i, other := range p.idle[c.key] {
-		if other == c {
-			p.idle[c.key] = append(p.idle[c.key][:i], p.idle[c.key][i+1:]...)
-			wanted = false
-			break
-		}
-	}
-	p.mu.Unlock()
-	c.stale = !timedOut(err)
-	close(c.watched)
-	if !wanted {
-		c.close()
-	}
-}
-
-// drop closes the idle connections to a target that is sent no requests any more.
-func (p *pool) drop(address string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for key, list := range p.idle {
-		if key == address || strings.HasSuffix(key, " "+address) {
-			for _, c := range list {
-				c.SetReadDeadline(longAgo) // its watcher closes it
-			}
-		}
-	}
-}
-
-// close ends every idle connection and waits for the watchers.
-func (p *pool) close() {
-	p.mu.Lock()
-	p.closed = true
-	for _, list := range p.idle {
-		for _, c := range list {
-			c.SetReadDeadline(longAgo)
-		}
-	}
-	p.mu.Unlock()
-	p.wg.Wait()
 }

@@ -55,6 +55,7 @@ func (f *h1) tunnel(ctx context.Context, t *targetConn) {
 	j := &join{p: p, client: f.conn, target: t.meteredConn}
 	early, behind := take(f.br), take(t.br)
 	f.br, f.bw, t.br, t.bw = nil, nil, nil, nil // a tunnel may stand for hours
+	f.x.fields, t.answer = nil, response{}
 	if p.EarlyBytes == "discard" {
 		early = nil
 	}

@@ -47,8 +47,7 @@ func Start(ctx context.Context, adapter door.Adapter, parent string, doc any) (I
 		err = fmt.Errorf("adapter %s: its answer to start has no listen", adapter.Command[0])
 	}
 	if err != nil {
-		var unsupported *UnsupportedError
-		if !errors.As(err, &unsupported) { // something may run all the same
+		if _, unsupported := errors.AsType[*UnsupportedError](err); !unsupported { // something may run all the same
 			_, _ = i.do(ctx, "stop", nil)
 		}
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -131,4 +131,6 @@ type Observation struct {
 	Outcome Outcome
 	// Detail is a sentence with the actual values: offsets, counts, bytes in hex.
 	Detail string
+	// Diff is the first byte that is not what it should be, where bytes were compared; see [Difference].
+	Diff *result.Diff
 }

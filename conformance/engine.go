@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
@@ -16,10 +18,24 @@ import (
 // Trace is what was recorded of the connections of a check.
 type Trace = wire.Trace
 
-// EvidenceSink keeps the evidence of a check and returns where, relative to the report. The name is the check's id and its
-// path, good as a file name.
+// EvidenceSink keeps the evidence of a check, one check's at a time, and returns where, relative to the report. The name is the
+// check's id and its path, good as a file name.
+//
+// An error says that the evidence is not what it should be: not written, or not sound. The check is INCONCLUSIVE then, whatever it
+// saw, for nobody could look at it.
 type EvidenceSink interface {
-	Save(name string, trace Trace, keylog []byte) (paths []string, err error)
+	Save(name string, e Evidence) (paths []string, err error)
+}
+
+// Evidence is what is known of one run of a check.
+type Evidence struct {
+	// Trace is what the check's own connections carried, and what the witnesses recorded of them.
+	Trace Trace
+	// KeyLog has the secrets, in the NSS key log format, of Sessions TLS sessions at least.
+	KeyLog   []byte
+	Sessions int
+	// Began and Ended are the times of the run.
+	Began, Ended time.Time
 }
 
 // Options choose checks and say what is done with what they see. The zero value runs everything and keeps no evidence.
@@ -27,24 +43,36 @@ type Options struct {
 	// Only and Skip are globs over ids and slugs, Levels and Tags names; see [Select].
 	Only, Skip   []string
 	Levels, Tags []string
-	// Seed makes the random choices of checks repeatable.
+	// Again, unless nil, are ids: of what the others leave, these only.
+	Again []string
+	// Seed makes the random choices of checks repeatable: each check on each path draws from a seed of its own that comes of this
+	// one, its id and its path, so that it makes the same choices whatever else is run. Nonces are random all the same: a witness
+	// may be asked by several runs.
 	Seed int64
+	// Parallel is how many checks are at work side by side; 0 is one a processor. Those that only wait do not count: four of those
+	// tagged [Timing] weigh as one. Checks tagged [Exclusive], and all checks of a load balancer (whose target they play on one
+	// listener), run one at a time.
+	Parallel int
 	// Background is how many tunnels carry traffic to a router while it is judged; 0 is none.
 	Background int
-	// Evidence keeps the trace of every check that ends as FAIL, INCONCLUSIVE or XPASS; of every check when EvidenceAll is set.
+	// Known are failures that are known; see [Known]. Those of the target are added to it.
+	Known []Known
+	// Evidence keeps the trace of every check that did not simply pass (FAIL, INCONCLUSIVE, FLAKY, XFAIL or XPASS); of every
+	// check when EvidenceAll is set.
 	Evidence    EvidenceSink
 	EvidenceAll bool
-	// Progress is told of every result, in order, before the sanity of its group has been looked at again.
+	// Progress is told of every result as it comes, one at a time, before the sanity of its group has been looked at again.
 	Progress func(done, total int, last result.CheckResult)
 	Logger   *slog.Logger
 }
 
-// Run puts the chosen checks to the target, one after the other in the order of ids, over each path that applies. The result is
-// never nil unless the options are at fault (*[UnknownError]). When ctx ends, what has not been run is NOT-RUN and the result
-// is returned with the error of ctx.
+// Run puts the chosen checks to the target, group by group, over each path that applies. Results are in the order of ids and paths
+// whatever came first. The result is never nil unless the options are at fault (*[UnknownError]). When ctx ends, what has not been
+// run is NOT-RUN and the result is returned with the error of ctx.
 //
 // Before and after each group and path the target has to answer a plain connection (the sanity of it all); if it does not, the
-// group's results on that path are INCONCLUSIVE. A check that is not chosen does not hold up one that depends on it.
+// group's results on that path are INCONCLUSIVE. A check that is not chosen does not hold up one that depends on it. A check tagged
+// [Timing] that FAILs is run again, at most twice; if it then passes it is FLAKY and never PASS.
 func Run(ctx context.Context, target Target, opt Options) (*result.Conformance, error) {
 	return run(ctx, target, opt, Checks())
 }
@@ -55,16 +83,24 @@ var discard = slog.New(slog.DiscardHandler)
 type job struct {
 	check Check
 	path  *Path // nil: the target offers none
+	at    int   // of its result among all
 }
 
 type engine struct {
-	target  Target
-	opt     Options
-	logger  *slog.Logger
+	target Target
+	opt    Options
+	known  []Known
+	logger *slog.Logger
+	gate   gate
+	now    func() time.Time
+	rtt    map[string]roundTrip // written between batches only, as is sanity
+	sanity map[string]error
+
+	saving  sync.Mutex // one at a time saves evidence
+	mu      sync.Mutex // guards what follows
 	results []result.CheckResult
-	rtt     map[string]roundTrip
-	sanity  map[string]error
-	total   int
+	ended   []bool
+	done    int
 
 	instances instances
 }
@@ -74,16 +110,24 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	if err != nil {
 		return nil, err
 	}
-	e := &engine{target: target, opt: opt, logger: opt.Logger, rtt: map[string]roundTrip{}}
+	e := &engine{target: target, opt: opt, known: slices.Concat(target.Known, opt.Known), logger: opt.Logger, rtt: map[string]roundTrip{}, now: time.Now}
+	if err := e.knownChecks(catalogue); err != nil {
+		return nil, err
+	}
 	e.instances.launcher = target.Launcher
 	defer e.instances.stopAll()
 	if e.logger == nil {
 		e.logger = discard
 	}
-	groups := plan(chosen, target)
-	for _, g := range groups {
-		e.total += len(g)
+	if e.opt.Parallel <= 0 {
+		e.opt.Parallel = runtime.GOMAXPROCS(0)
 	}
+	groups := plan(chosen, target)
+	total := 0
+	for _, g := range groups {
+		total += len(g)
+	}
+	e.results, e.ended = make([]result.CheckResult, total), make([]bool, total)
 	var beside *background
 	if opt.Background > 0 && target.Role == Router && len(groups) > 0 {
 		if beside, err = startBackground(ctx, &e.target, opt.Background, opt.Seed); err != nil {
@@ -99,9 +143,6 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 		told.Target = target.Name
 		c.Background = append(c.Background, *told)
 	}
-	if c.Results == nil {
-		c.Results = []result.CheckResult{}
-	}
 	c.Count()
 	return c, context.Cause(ctx)
 }
@@ -109,7 +150,12 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 // plan makes the jobs, group by group, in the order of ids.
 func plan(chosen []Check, target Target) [][]job {
 	var groups [][]job
-	last := ""
+	last, at := "", 0
+	add := func(c Check, p *Path) {
+		jobs := &groups[len(groups)-1]
+		*jobs = append(*jobs, job{c, p, at})
+		at++
+	}
 	for _, c := range chosen {
 		if c.Role != target.Role {
 			continue
@@ -117,13 +163,12 @@ func plan(chosen []Check, target Target) [][]job {
 		if g := group(c.ID); g != last || len(groups) == 0 {
 			groups, last = append(groups, nil), g
 		}
-		jobs := &groups[len(groups)-1]
 		paths := Applicable(c, target)
 		for i := range paths {
-			*jobs = append(*jobs, job{c, &paths[i]})
+			add(c, &paths[i])
 		}
 		if len(paths) == 0 {
-			*jobs = append(*jobs, job{c, nil})
+			add(c, nil)
 		}
 	}
 	return groups
@@ -134,57 +179,15 @@ func group(id string) string {
 	return g
 }
 
-// group runs the jobs of one group between two looks at the target's sanity.
-func (e *engine) group(ctx context.Context, jobs []job) {
-	first := len(e.results)
-	e.sanity = map[string]error{}
-	for _, j := range jobs {
-		if j.path == nil {
-			e.add(e.blank(j, result.CheckNotRun, "the target offers no path for this check"))
-			continue
-		}
-		if _, known := e.sanity[j.path.Name]; !known && ctx.Err() == nil {
-			e.sanity[j.path.Name] = e.sane(ctx, j.path)
-		}
-		e.add(e.judge(ctx, j))
-	}
-	for name, before := range e.sanity {
-		p := pathNamed(jobs, name)
-		if before != nil || ctx.Err() != nil || p == nil {
-			continue
-		}
-		if err := e.sane(ctx, p); err != nil && ctx.Err() == nil {
-			e.doubt(first, name, err)
-		}
-	}
-}
-
-func pathNamed(jobs []job, name string) *Path {
-	for _, j := range jobs {
-		if j.path != nil && j.path.Name == name {
-			return j.path
-		}
-	}
-	return nil
-}
-
-// doubt takes back what was said of a path whose sanity was gone after the group.
-func (e *engine) doubt(first int, path string, err error) {
-	for i := first; i < len(e.results); i++ {
-		r := &e.results[i]
-		judged := r.Verdict == result.CheckPass || r.Verdict == result.CheckTolerated || r.Verdict == result.CheckFail
-		if judged && r.Path == path {
-			r.Detail = fmt.Sprintf("the target no longer answered a plain connection after group %s (%v); it had been %s: %s", r.Group, err, r.Verdict, r.Detail)
-			r.Verdict = result.CheckInconclusive
-		}
-	}
-}
-
-func (e *engine) add(r result.CheckResult) {
-	e.results = append(e.results, r)
+// put stores a result in its place and tells of it.
+func (e *engine) put(j job, r result.CheckResult) {
 	e.logger.Debug("check done", "check", r.Check, "path", r.Path, "verdict", r.Verdict, "outcome", r.Outcome, "ms", r.DurationMS)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.results[j.at], e.ended[j.at] = r, true
+	e.done++
 	if e.opt.Progress != nil {
-		e.opt.Progress(len(e.results), e.total, r)
+		e.opt.Progress(e.done, len(e.results), r)
 	}
 }
 
@@ -205,42 +208,21 @@ func (e *engine) blank(j job, v result.CheckVerdict, detail string) result.Check
 	return r
 }
 
-// judge runs one job, or says why not.
-func (e *engine) judge(ctx context.Context, j job) result.CheckResult {
+// refuse says why a job is not run at all, or false.
+func (e *engine) refuse(ctx context.Context, j job) (result.CheckResult, bool) {
 	switch {
+	case j.path == nil:
+		return e.blank(j, result.CheckNotRun, "the target offers no path for this check"), true
 	case ctx.Err() != nil:
-		return e.blank(j, result.CheckNotRun, "interrupted")
+		return e.blank(j, result.CheckNotRun, "interrupted"), true
 	case e.missing(j.check) != "":
-		return e.blank(j, result.CheckUnsupported, "the target does not claim "+e.missing(j.check))
+		return e.blank(j, result.CheckUnsupported, "the target does not claim "+e.missing(j.check)), true
 	case e.broken(j) != "":
-		return e.blank(j, result.CheckDepFailed, "depends on "+e.broken(j))
+		return e.blank(j, result.CheckDepFailed, "depends on "+e.broken(j)), true
 	case e.sanity[j.path.Name] != nil:
-		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", e.sanity[j.path.Name]))
+		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", e.sanity[j.path.Name])), true
 	}
-	path, running := j.path, (*Running)(nil)
-	if j.check.Setup != nil {
-		var giveBack func()
-		var err error
-		running, giveBack, err = e.instances.forCheck(ctx, j.check, e.target.Fixture)
-		if err != nil {
-			v, _, detail := verdict(j.check, sighting{trouble: err})
-			return e.blank(j, v, detail)
-		}
-		defer giveBack()
-		path = running.at(*j.path)
-	}
-	t := e.newT(j.check, path)
-	t.Instance = running
-	r := e.blank(j, "", "")
-	start := time.Now()
-	seen := e.execute(ctx, t)
-	r.DurationMS = float64(time.Since(start)) / 1e6
-	r.Verdict, r.Outcome, r.Detail = verdict(j.check, seen)
-	if ctx.Err() != nil && r.Verdict != result.CheckPass && r.Verdict != result.CheckTolerated {
-		r.Verdict, r.Outcome, r.Detail = result.CheckNotRun, "", "interrupted"
-	}
-	e.save(t, &r)
-	return r
+	return result.CheckResult{}, false
 }
 
 func (e *engine) missing(c Check) string {
@@ -254,6 +236,8 @@ func (e *engine) missing(c Check) string {
 
 // broken names a dependency that did not conform: its result on the same path, or on any when it was not put to this one.
 func (e *engine) broken(j job) string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, id := range j.check.Depends {
 		same, any := "", ""
 		sameSeen := false
@@ -262,7 +246,7 @@ func (e *engine) broken(j job) string {
 				continue
 			}
 			bad := ""
-			if r.Verdict != result.CheckPass && r.Verdict != result.CheckTolerated {
+			if !conforms(r.Verdict) {
 				bad = fmt.Sprintf("%s, which is %s", id, r.Verdict)
 				any = bad
 			}
@@ -280,23 +264,9 @@ func (e *engine) broken(j job) string {
 	return ""
 }
 
-func (e *engine) save(t *T, r *result.CheckResult) {
-	if e.opt.Evidence == nil {
-		return
-	}
-	switch r.Verdict {
-	case result.CheckFail, result.CheckInconclusive, result.CheckXPass:
-	default:
-		if !e.opt.EvidenceAll {
-			return
-		}
-	}
-	paths, err := e.opt.Evidence.Save(r.Check+"-"+r.Path, t.rec.Trace(), t.keylog.Bytes())
-	if err != nil {
-		e.logger.Error("evidence could not be saved", "check", r.Check, "path", r.Path, "error", err)
-		r.Detail = strings.TrimSpace(r.Detail + fmt.Sprintf(" (evidence could not be saved: %v)", err))
-	}
-	r.Evidence = append(r.Evidence, paths...)
+// conforms says whether a verdict leaves those who depend on it something to stand on.
+func conforms(v result.CheckVerdict) bool {
+	return slices.Contains([]result.CheckVerdict{result.CheckPass, result.CheckTolerated, result.CheckXPass, result.CheckFlaky}, v)
 }
 
 // errHung says that a check outlived its time.

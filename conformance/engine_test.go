@@ -251,7 +251,7 @@ func TestInterruptionLeavesAPartialResult(t *testing.T) {
 	target, _ := newTarget(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	var told []string
-	opt := Options{Progress: func(done, total int, last result.CheckResult) {
+	opt := Options{Parallel: 1, Progress: func(done, total int, last result.CheckResult) {
 		told = append(told, last.Check)
 		if total != 3 || done != len(told) {
 			t.Errorf("progress %d of %d after %v", done, total, told)
@@ -280,8 +280,8 @@ func TestInterruptionLeavesAPartialResult(t *testing.T) {
 // sink remembers what it was given.
 type sink map[string]Trace
 
-func (s sink) Save(name string, trace Trace, keylog []byte) ([]string, error) {
-	s[name] = trace
+func (s sink) Save(name string, e Evidence) ([]string, error) {
+	s[name] = e.Trace
 	return []string{"evidence/" + name}, nil
 }
 

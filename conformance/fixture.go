@@ -19,6 +19,10 @@ type FixtureRoute struct {
 	Witness string
 }
 
+// ChainBytes is how long each of the three certificates of Fixture.ClientChain is at least: an RSA key and a signature of 8192 bits
+// are 1024 bytes each, and names and dates come on top.
+const ChainBytes = 2200
+
 // The modes and witnesses of a fixture's routes.
 const (
 	ModeTerminate   = "terminate"
@@ -41,9 +45,9 @@ func FixtureRoutes(f Fixture) []FixtureRoute {
 		open("deep", name("*.deep.wild"), []string{"trb-wild"}, WitnessB),
 		open("web", name("a"), []string{"http/1.1"}, WitnessB),
 		open("any", nil, []string{"trb-any"}, WitnessB),
-		{"mtls", name("mtls"), []string{"trb-mtls"}, ModeTerminate, "require", "A", WitnessA},
-		{"mtls2", name("mtls2"), []string{"trb-mtls"}, ModeTerminate, "require", "B", WitnessB},
-		{"pass", []string{f.Name("pass"), f.Name("*.pass")}, nil, ModePassthrough, "none", "", WitnessA},
+		{Name: "mtls", SNI: name("mtls"), ALPN: []string{"trb-mtls"}, Mode: ModeTerminate, ClientAuth: "require", CA: "A", Witness: WitnessA},
+		{Name: "mtls2", SNI: name("mtls2"), ALPN: []string{"trb-mtls"}, Mode: ModeTerminate, ClientAuth: "require", CA: "B", Witness: WitnessB},
+		{Name: "pass", SNI: FixturePassNames(f), Mode: ModePassthrough, ClientAuth: "none", Witness: WitnessA},
 		open("dead", name("dead"), []string{"trb-dead"}, WitnessDead),
 		open("exact", name("exact.wild"), []string{"trb-wild"}, WitnessB), // last, so that the order of the table does not help
 	}

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance/door"
@@ -56,8 +57,10 @@ const launchTime = 30 * time.Second
 // instances are those of a run.
 type instances struct {
 	launcher Launcher
-	shared   map[string]*Running
-	failed   map[string]error
+
+	mu     sync.Mutex // guards what follows, and lets one be started at a time
+	shared map[string]*Running
+	failed map[string]error
 }
 
 // forCheck returns the instance that a check is put to, and a function that gives it back.
@@ -70,6 +73,8 @@ func (s *instances) forCheck(ctx context.Context, c Check, f Fixture) (*Running,
 		}
 		return r, func() { s.stop(r) }, nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if r, err := s.shared[setup.Name], s.failed[setup.Name]; r != nil || err != nil {
 		return r, func() {}, err
 	}

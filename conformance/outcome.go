@@ -26,6 +26,14 @@ func HTTPStatus(code int) Outcome { return Outcome(fmt.Sprintf("http:%d", code))
 // Outcome says what an error of dialling, handshaking, reading or writing means about the peer. An error that is none of the
 // peer's doing (a certificate that does not verify, an answer that is not TLS) is "error: …" and no check accepts it.
 func (t *T) Outcome(err error) Outcome {
+	o := outcome(err)
+	if err != nil {
+		t.rec.Notef("seen as %s: %v", o, err)
+	}
+	return o
+}
+
+func outcome(err error) Outcome {
 	var status *wire.StatusError
 	var raw *wire.AlertError
 	var closed *wire.CloseError
@@ -86,16 +94,16 @@ func (t *T) Served(ctx context.Context, conn net.Conn, name string) (Observation
 	nonce := t.NewNonce()
 	rec, err := t.Ask(conn, witness.Order{Nonce: nonce})
 	if err != nil {
-		return Observation{t.Outcome(err), err.Error()}, rec
+		return Observation{Outcome: t.Outcome(err), Detail: err.Error()}, rec
 	}
 	if out := t.Expect(rec, name); out != Routed || rec.Nonce != nonce {
-		return Observation{Misrouted, fmt.Sprintf("witness %s answered with nonce %s, not %s with %s", rec.Witness, rec.Nonce, name, nonce)}, rec
+		return Observation{Outcome: Misrouted, Detail: fmt.Sprintf("witness %s answered with nonce %s, not %s with %s", rec.Witness, rec.Nonce, name, nonce)}, rec
 	}
 	own, err := t.Record(ctx, name, nonce, false)
 	if err != nil {
-		return Observation{Lost, fmt.Sprintf("the client was answered, but the witness has no record: %v", err)}, rec
+		return Observation{Outcome: Lost, Detail: fmt.Sprintf("the client was answered, but the witness has no record: %v", err)}, rec
 	}
-	return Observation{Routed, "witness " + own.Witness}, own
+	return Observation{Outcome: Routed, Detail: "witness " + own.Witness}, own
 }
 
 // NotDialled waits for Silence and says whether no witness accepted a connection since Accepted was before; if one did it says
@@ -108,7 +116,9 @@ func (t *T) NotDialled(ctx context.Context, before int64) (string, bool) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	if n := t.Accepted() - before; n != 0 {
+	n := t.Accepted() - before
+	t.rec.Notef("silence is over, %d connections came to the witnesses", n)
+	if n != 0 {
 		return fmt.Sprintf("a backend was dialled %d times", n), false
 	}
 	return "", true

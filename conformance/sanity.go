@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"hash/fnv"
 	"io"
 	"net"
 	"slices"
@@ -25,9 +26,16 @@ func (e *engine) newT(c Check, p *Path) *T {
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process rather than return an error
 	return &T{
-		Target: &e.target, Path: p, Transport: transport(*p), Check: c, Seed: e.opt.Seed,
+		Target: &e.target, Path: p, Transport: transport(*p), Check: c, Seed: seedOf(e.opt.Seed, c.ID, p.Name),
 		Nonce: "c" + hex.EncodeToString(id[:]), rtt: e.rtt[p.Name].slowest, usual: e.rtt[p.Name].median, rec: &wire.Recorder{}, logger: e.logger,
 	}
+}
+
+// seedOf is the seed of a check on a path.
+func seedOf(run int64, id, path string) int64 {
+	h := fnv.New64a()
+	fmt.Fprintf(h, "%d %s %s", run, id, path)
+	return int64(h.Sum64() >> 1)
 }
 
 // sane does what every conforming target can do on this path: a plain connection to a route, answered by its witness. It also

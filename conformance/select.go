@@ -15,9 +15,16 @@ const RawHTTP = "raw-http"
 // NeedsIdle tags a check that waits for, or works against, the idle timeout of a path: it is put only to paths that declare one.
 const NeedsIdle = "idle-timeout"
 
+// Timing tags a check whose verdict depends on when things happen. It is run before the others of its group, since it mostly waits
+// and their work would disturb it, and a FAIL of it is looked at again.
+const Timing = "timing"
+
+// Exclusive tags a check that must be alone: it changes the target for all, or uses it up.
+const Exclusive = "exclusive"
+
 // UnknownError says that a name given to choose checks means none of them. The command line ends with status 2.
 type UnknownError struct {
-	// Kind is check, level or tag; Name what was given; Near what may have been meant.
+	// Kind is check, level, tag or known failure; Name what was given; Near what may have been meant.
 	Kind, Name string
 	Near       []string
 }
@@ -43,6 +50,11 @@ func choose(all []Check, opt Options) ([]Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, id := range opt.Again {
+		if !slices.ContainsFunc(all, func(c Check) bool { return c.ID == id }) {
+			return nil, &UnknownError{Kind: "check", Name: id, Near: near(all, id)}
+		}
+	}
 	for _, level := range opt.Levels {
 		if !slices.Contains([]Level{Must, Should, May, Info}, Level(strings.ToUpper(level))) {
 			return nil, &UnknownError{Kind: "level", Name: level, Near: []string{string(Must), string(Should), string(May), string(Info)}}
@@ -57,6 +69,7 @@ func choose(all []Check, opt Options) ([]Check, error) {
 	for _, c := range all {
 		switch {
 		case len(opt.Only) > 0 && !only[c.ID], skip[c.ID]:
+		case opt.Again != nil && !slices.Contains(opt.Again, c.ID):
 		case len(opt.Levels) > 0 && !slices.ContainsFunc(opt.Levels, func(l string) bool { return strings.EqualFold(l, string(c.Level)) }):
 		case len(opt.Tags) > 0 && !slices.ContainsFunc(opt.Tags, func(tag string) bool { return slices.Contains(c.Tags, tag) }):
 		default:

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -38,7 +39,7 @@ type T struct {
 	Instance *Running
 	// Nonce is unique to this run of the check; Ask gives each order one that begins with it.
 	Nonce string
-	// Seed makes random choices of a check repeatable.
+	// Seed makes random choices of a check repeatable; see Options.Seed.
 	Seed int64
 
 	rtt    time.Duration // the slowest seen
@@ -46,18 +47,30 @@ type T struct {
 	rec    *wire.Recorder
 	keylog lockedBuffer
 	logger *slog.Logger
+	place  *place // among the checks that run side by side; nil when it is alone
 
 	mu     sync.Mutex // guards what follows
 	conns  []net.Conn
 	orders int
 	over   bool
+	count  count
+	// sessions are the TLS sessions of which the key log has a secret.
+	sessions int
 }
 
 // Wait is how long to wait for something that must come.
-func (t *T) Wait() time.Duration { return max(waitFloor, waitRTTs*t.rtt) }
+func (t *T) Wait() time.Duration {
+	d := max(waitFloor, waitRTTs*t.rtt)
+	t.rec.Timer("wait", d)
+	return d
+}
 
 // Silence is how long nothing must come for it to count as silence.
-func (t *T) Silence() time.Duration { return max(silenceFloor, silenceRTTs*t.rtt) }
+func (t *T) Silence() time.Duration {
+	d := max(silenceFloor, silenceRTTs*t.rtt)
+	t.rec.Timer("silence", d)
+	return d
+}
 
 // Gap is the pause between two segments that must not arrive as one.
 func (t *T) Gap() time.Duration { return min(max(gapFloor, gapRTTs*t.usual), gapCeiling) }
@@ -117,6 +130,9 @@ func (t *T) HTTP(ctx context.Context) (*wire.Conn, error) {
 		}
 		cfg.ServerName, cfg.RootCAs = up.ServerName, up.Roots
 	}
+	if cert := t.Target.Fixture.ClientA; cert != nil && t.Target.Role == LoadBalancer {
+		Present(cfg, cert) // to one that asks
+	}
 	conn, err := t.handshake(ctx, c, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("TLS with the endpoint: %w", err)
@@ -167,10 +183,27 @@ func (t *T) handshake(ctx context.Context, stream net.Conn, cfg *tls.Config) (*t
 	restore := t.deadline(ctx, stream)
 	defer restore()
 	conn := tls.Client(wire.NewEndWatch(stream), cfg)
-	if err := conn.Handshake(); err != nil { // not HandshakeContext: it would close the stream, and hide a timeout
+	err := conn.Handshake() // not HandshakeContext: it would close the stream, and hide a timeout
+	t.shook(conn, cfg, err)
+	if err != nil {
 		return nil, err
 	}
 	return conn, nil
+}
+
+// shook notes what came of a handshake, and that there must be a secret of it where the key log is ours.
+func (t *T) shook(conn *tls.Conn, cfg *tls.Config, err error) {
+	if err != nil {
+		t.rec.Notef("TLS handshake: %v", err)
+		return
+	}
+	s := conn.ConnectionState()
+	t.rec.Notef("TLS handshake done: %s, ALPN %q, name %q", tls.VersionName(s.Version), s.NegotiatedProtocol, s.ServerName)
+	if cfg.KeyLogWriter == io.Writer(&t.keylog) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.sessions++
+	}
 }
 
 // deadline bounds what happens on c until the function it returns is called: by Wait and by ctx, whichever is sooner.

@@ -109,11 +109,18 @@ func (t *T) Expect(rec witness.Record, name string) Outcome {
 	return Misrouted
 }
 
-// Accepted is how many connections the witnesses have accepted, all together: for "no backend was dialled".
+// Accepted is how many connections the witnesses have accepted, all together: for "no backend was dialled". The first call may
+// wait until the checks beside this one have nothing under way that could be counted; see [gate].
 func (t *T) Accepted() int64 {
+	if t.place != nil {
+		t.place.quiet(gateWait)
+	}
 	var sum int64
 	for _, w := range t.Target.Witnesses {
 		sum += w.Accepted()
 	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count.see(sum)
 	return sum
 }

@@ -66,7 +66,9 @@ func (t *T) ServeTLS(ctx context.Context, c net.Conn, cfg *tls.Config) (*tls.Con
 		cfg.KeyLogWriter = &t.keylog
 	}
 	conn := tls.Server(wire.NewEndWatch(wire.WithPrefix(c, raw)), cfg)
-	if err := conn.Handshake(); err != nil { // not HandshakeContext: it would close the stream
+	err := conn.Handshake() // not HandshakeContext: it would close the stream
+	t.shook(conn, cfg, err)
+	if err != nil {
 		return nil, hello, fmt.Errorf("TLS as the server: %w", err)
 	}
 	return conn, hello, nil

@@ -17,6 +17,9 @@ type Target struct {
 	Name, Version string
 	Role          Role
 	// Features it claims, such as "terminate", "passthrough", "upgrade", "mtls", "websocket", "alpn", "alpn-ping".
+	// Less plain ones are acme-tls-1 (a passed-through route by ALPN alone), backend-tls (TLS to backends, whose certificates are
+	// verified), early-data (0-RTT is taken, or at least passed over), ech-split (a client-facing server of RFC 9849 in split mode) and
+	// http-routes (requests on a terminated connection are led to the route of the name in Host, whatever its ALPN).
 	Features []string
 	// Paths are the ways to it; checks for the direct transport use those with Upgrade == nil.
 	Paths []Path
@@ -24,6 +27,8 @@ type Target struct {
 	Fixture Fixture
 	// HelloTimeout is after how long a silent client is closed, as declared; zero when unknown.
 	HelloTimeout time.Duration
+	// PID is the router's process, for checks that look at its memory; 0 when unknown, or when it is that of the harness.
+	PID int
 	// InnerRoots verify the router's (and a passthrough witness's) certificates.
 	InnerRoots *x509.CertPool
 	// Witnesses by name; they are asked for their records.
@@ -34,6 +39,8 @@ type Target struct {
 	// over TLS with StubCertificate.
 	Stub            net.Listener
 	StubCertificate *tls.Certificate
+	// Known are failures of it that are known.
+	Known []Known
 	// Dial is what a client under test does (role client): it is asked to open a tunnel to addr.
 	Dial func(ctx context.Context, req DialRequest) (net.Conn, DialReport, error)
 }
@@ -112,6 +119,12 @@ type Fixture struct {
 	WitnessA, WitnessB string
 	// ClientA and ClientB are client certificates of CA A (routes mtls) and CA B (route mtls2); Expired is of CA A and over.
 	ClientA, ClientB, Expired *tls.Certificate
+	// ClientChain is of CA A too, with two authorities between: as long as three certificates of 8192 bits, ChainBytes or more.
+	ClientChain *tls.Certificate
+	// ECHConfigs is the ECHConfigList of a router with the feature ech-split; its public name is none that a check asks for.
+	ECHConfigs []byte
+	// WitnessCA is a PEM file of the authority that verifies the witnesses, for a router that speaks TLS to them.
+	WitnessCA string
 	// Own is the router's own name (its HTTP endpoint).
 	Own string
 }

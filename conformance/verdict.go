@@ -34,7 +34,11 @@ func (e *engine) execute(ctx context.Context, t *T) sighting {
 	if limit == 0 {
 		limit = checkTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, limit+checkRTTs*t.rtt)
+	allowed := limit + checkRTTs*t.rtt
+	if t.place != nil {
+		allowed += gateWait // which is no time of its own
+	}
+	ctx, cancel := context.WithTimeout(ctx, allowed)
 	defer cancel()
 	defer t.closeAll()
 	done := make(chan sighting, 1)

@@ -3,12 +3,10 @@ package reports
 import (
 	"bytes"
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"math"
 	"regexp"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -81,108 +79,6 @@ func TestJSONNamesTheNumberItCannotWrite(t *testing.T) {
 	}
 }
 
-// parsedSuites is read by another definition than the one that writes: what a CI server sees.
-type parsedSuites struct {
-	Tests    int `xml:"tests,attr"`
-	Failures int `xml:"failures,attr"`
-	Errors   int `xml:"errors,attr"`
-	Skipped  int `xml:"skipped,attr"`
-	Suites   []struct {
-		Name     string `xml:"name,attr"`
-		Tests    int    `xml:"tests,attr"`
-		Failures int    `xml:"failures,attr"`
-		Errors   int    `xml:"errors,attr"`
-		Skipped  int    `xml:"skipped,attr"`
-		Cases    []struct {
-			Name      string `xml:"name,attr"`
-			ClassName string `xml:"classname,attr"`
-			Time      string `xml:"time,attr"`
-			Failure   []struct {
-				Message string `xml:"message,attr"`
-				Text    string `xml:",chardata"`
-			} `xml:"failure"`
-			Error   []struct{} `xml:"error"`
-			Skipped []struct{} `xml:"skipped"`
-		} `xml:"testcase"`
-	} `xml:"testsuite"`
-}
-
-func parseJUnit(t *testing.T, out string) parsedSuites {
-	t.Helper()
-	var p parsedSuites
-	dec := xml.NewDecoder(strings.NewReader(out))
-	dec.Strict = true
-	if err := dec.Decode(&p); err != nil {
-		t.Fatalf("junit.xml is not XML: %v\n%s", err, out)
-	}
-	return p
-}
-
-func TestJUnitCountsAgreeWithTheResult(t *testing.T) {
-	run := golden(t)
-	p := parseJUnit(t, render(t, "junit", run))
-	want := map[string]int{"tests": 1 + len(run.Bench.Limits) + len(run.Conformance.Results), "failures": len(missedLimits(run)), "errors": 0, "skipped": 0}
-	for _, c := range run.Conformance.Results {
-		switch c.Verdict {
-		case "FAIL", "XPASS":
-			want["failures"]++
-		case "INCONCLUSIVE":
-			want["errors"]++
-		case "UNSUPPORTED", "NOT-RUN", "DEP-FAILED", "XFAIL":
-			want["skipped"]++
-		case "PASS", "TOLERATED", "FLAKY":
-		}
-	}
-	got := map[string]int{"tests": p.Tests, "failures": p.Failures, "errors": p.Errors, "skipped": p.Skipped}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("attributes of testsuites (-want +got):\n%s", diff)
-	}
-	elements := map[string]int{"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
-	for _, s := range p.Suites {
-		f, e, k := 0, 0, 0
-		for _, c := range s.Cases {
-			f, e, k = f+len(c.Failure), e+len(c.Error), k+len(c.Skipped)
-			if c.Name == "" || c.ClassName == "" {
-				t.Errorf("suite %s has a testcase without name or classname", s.Name)
-			}
-			if v, err := strconv.ParseFloat(c.Time, 64); err != nil || v < 0 {
-				t.Errorf("testcase %s: time %q", c.Name, c.Time)
-			}
-		}
-		if s.Tests != len(s.Cases) || s.Failures != f || s.Errors != e || s.Skipped != k {
-			t.Errorf("suite %s says %d/%d/%d/%d, its elements %d/%d/%d/%d", s.Name, s.Tests, s.Failures, s.Errors, s.Skipped, len(s.Cases), f, e, k)
-		}
-		elements["tests"], elements["failures"], elements["errors"], elements["skipped"] =
-			elements["tests"]+len(s.Cases), elements["failures"]+f, elements["errors"]+e, elements["skipped"]+k
-	}
-	if diff := cmp.Diff(want, elements); diff != "" {
-		t.Errorf("elements (-want +got):\n%s", diff)
-	}
-}
-
-func TestJUnitKeepsHostileTextAsText(t *testing.T) {
-	run := golden(t)
-	c := &run.Conformance.Results[0]
-	c.Verdict, c.Slug, c.Detail = result.CheckFail, "a\x00b\x1b[31m", "]]><failure/>\ufffe &amp; \"q\" \xff\xfe end"
-	p := parseJUnit(t, render(t, "junit", run))
-	got := p.Suites[0].Cases[0]
-	if want := "DET-01 ab[31m [direct]"; got.Name != want {
-		t.Errorf("name %q, want %q", got.Name, want)
-	}
-	if len(got.Failure) != 1 || !strings.HasPrefix(got.Failure[0].Message, "]]><failure/>") || !strings.HasSuffix(got.Failure[0].Message, `&amp; "q" `+"\ufffd"+` end`) {
-		t.Errorf("failure %+v", got.Failure)
-	}
-}
-
-func TestJUnitIsNeverGreenWhenTheRunIsNot(t *testing.T) {
-	for verdict, want := range map[result.Verdict][2]int{result.Pass: {0, 0}, result.Fail: {1, 0}, result.Inconclusive: {0, 1}} {
-		p := parseJUnit(t, render(t, "junit", &result.Run{Verdict: verdict, Partial: true}))
-		if p.Failures != want[0] || p.Errors != want[1] {
-			t.Errorf("%s with nothing executed: %d failures, %d errors, want %v", verdict, p.Failures, p.Errors, want)
-		}
-	}
-}
-
 // many makes a run in which everything failed, with long hostile texts.
 func many(n int) *result.Run {
 	run := &result.Run{Schema: result.Schema, Verdict: result.Fail, Scenario: result.Scenario{Name: "x", File: "a,b:c%.yaml"}, Conformance: &result.Conformance{}}
@@ -228,6 +124,14 @@ func TestGitHubStaysUnderTenAnnotationsAndEscapes(t *testing.T) {
 	}
 	if !strings.Contains(lines[0], "%0A") || !strings.Contains(lines[0], "%25") {
 		t.Errorf("line ends and per cent signs are not escaped: %.200q", lines[0])
+	}
+	mixed := many(30)
+	for i := range 12 {
+		mixed.Conformance.Results[i].Verdict = result.CheckInconclusive
+	}
+	out := render(t, "github", mixed)
+	if e, w := strings.Count(out, "::error "), strings.Count(out, "::warning "); e != 10 || w != 10 || !strings.Contains(out, "::9 more") || !strings.Contains(out, "::3 more") {
+		t.Errorf("18 errors and 12 warnings make %d and %d lines", e, w)
 	}
 	exact := many(9)
 	if n := strings.Count(render(t, "github", exact), "\n"); n != 9 {
@@ -305,7 +209,9 @@ func FuzzTextIsSafeInEveryFormat(f *testing.F) {
 			Verdict: result.Fail, Run: result.Info{Started: time.Unix(0, 0)}, Scenario: result.Scenario{Name: s, File: s},
 			Conformance: &result.Conformance{Results: []result.CheckResult{{Check: s, Slug: s, Group: s, Target: s, Verdict: result.CheckFail, Detail: s, Outcome: s}}},
 		}
-		parseJUnit(t, render(t, "junit", run))
+		for _, fault := range readXML(t, render(t, "junit", run)).faults(surefire) {
+			t.Errorf("junit: %s", fault)
+		}
 		for _, f := range Formats() {
 			if out := render(t, f.Name, run); f.Name != "html" && !utf8.ValidString(out) {
 				t.Errorf("%s is not UTF-8", f.Name)

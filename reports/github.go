@@ -18,19 +18,23 @@ type annotation struct{ level, title, message string }
 
 func writeGitHub(w io.Writer, run *result.Run) error {
 	list := annotations(run)
+	of, written := map[string]int{}, map[string]int{}
+	for _, a := range list {
+		of[a.level]++
+	}
 	var b strings.Builder
-	for i, a := range list {
-		if i == maxAnnotations {
-			a = annotation{a.level, "and more", fmt.Sprintf("%d more, see summary.md and report.html", len(list)-i)}
+	for _, a := range list {
+		switch written[a.level]++; {
+		case written[a.level] > maxAnnotations+1:
+			continue
+		case written[a.level] == maxAnnotations+1:
+			a = annotation{a.level, "and more", fmt.Sprintf("%d more, see summary.md and report.html", of[a.level]-maxAnnotations)}
 		}
 		b.WriteString("::" + a.level + " ")
 		if run.Scenario.File != "" {
 			b.WriteString("file=" + property(run.Scenario.File) + ",")
 		}
 		b.WriteString("title=" + property(oneLine(a.title, 200)) + "::" + data(a.message) + "\n")
-		if i == maxAnnotations {
-			break
-		}
 	}
 	if _, err := io.WriteString(w, b.String()); err != nil {
 		return fmt.Errorf("write annotations: %w", err)

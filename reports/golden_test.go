@@ -109,7 +109,7 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 
 func TestEveryFormatReportsAFullDisk(t *testing.T) {
 	for _, f := range Formats() {
-		for _, room := range []int{0, 50, 200} {
+		for _, room := range []int{0, 50, len(render(t, f.Name, golden(t))) - 1} {
 			if err := f.Write(&fullDisk{room}, golden(t)); !errors.Is(err, errFull) {
 				t.Errorf("%s with room for %d bytes: error %v, want %v", f.Name, room, err, errFull)
 			}

@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,76 +14,90 @@ import (
 
 func init() { register(Format{Name: "junit", File: "junit.xml", Write: writeJUnit}) }
 
-// The elements that Jenkins, GitLab, Surefire's schema and GitHub actions agree on. A FAIL is a <failure>: the target is
-// wrong. An INCONCLUSIVE is an <error>: nothing is known about the target. The two are never mixed (style.md, 6.1).
+// The elements of Surefire's schema (surefire-test-report.xsd 3.0 in apache/maven-surefire), which Jenkins, GitLab and the actions of
+// GitHub read: one <testsuite>, each <testcase> with its children in that order. A FAIL is a <failure>: the target is wrong. An
+// INCONCLUSIVE is an <error>: nothing is known about the target. The two are never mixed (style.md, 6.1).
 type (
-	junitSuites struct {
-		XMLName  xml.Name     `xml:"testsuites"`
-		Name     string       `xml:"name,attr"`
-		Tests    int          `xml:"tests,attr"`
-		Failures int          `xml:"failures,attr"`
-		Errors   int          `xml:"errors,attr"`
-		Skipped  int          `xml:"skipped,attr"`
-		Time     string       `xml:"time,attr"`
-		Suites   []junitSuite `xml:"testsuite"`
-	}
 	junitSuite struct {
+		XMLName    xml.Name        `xml:"testsuite"`
 		Name       string          `xml:"name,attr"`
 		Tests      int             `xml:"tests,attr"`
 		Failures   int             `xml:"failures,attr"`
 		Errors     int             `xml:"errors,attr"`
 		Skipped    int             `xml:"skipped,attr"`
 		Time       string          `xml:"time,attr"`
-		Timestamp  string          `xml:"timestamp,attr,omitempty"`
-		Hostname   string          `xml:"hostname,attr,omitempty"`
 		Properties []junitProperty `xml:"properties>property,omitempty"`
 		Cases      []junitCase     `xml:"testcase"`
-		seconds    float64
 	}
 	junitProperty struct {
 		Name  string `xml:"name,attr"`
 		Value string `xml:"value,attr"`
 	}
 	junitCase struct {
-		Name      string      `xml:"name,attr"`
-		ClassName string      `xml:"classname,attr"`
-		Time      string      `xml:"time,attr"`
-		Failure   *junitCause `xml:"failure"`
-		Error     *junitCause `xml:"error"`
-		Skipped   *junitCause `xml:"skipped"`
-		Flaky     *junitCause `xml:"flakyFailure"`
-		SystemOut string      `xml:"system-out,omitempty"`
+		Name      string       `xml:"name,attr"`
+		ClassName string       `xml:"classname,attr"`
+		Group     string       `xml:"group,attr,omitempty"`
+		Time      string       `xml:"time,attr"`
+		Failure   *junitCause  `xml:"failure"`
+		Rerun     []junitRun   `xml:"rerunFailure"`
+		Flaky     []junitRun   `xml:"flakyFailure"`
+		Skipped   *junitReason `xml:"skipped"`
+		Error     *junitCause  `xml:"error"`
+		SystemOut string       `xml:"system-out,omitempty"`
 	}
 	junitCause struct {
 		Message string `xml:"message,attr"`
-		Type    string `xml:"type,attr,omitempty"`
+		Type    string `xml:"type,attr"`
 		Text    string `xml:",chardata"`
+	}
+	junitReason struct {
+		Message string `xml:"message,attr"`
+	}
+	// junitRun is a failed run of a test that was run again: what a stack trace would tell is told by the text.
+	junitRun struct {
+		Message    string `xml:"message,attr"`
+		Type       string `xml:"type,attr"`
+		StackTrace string `xml:"stackTrace"`
 	}
 )
 
 func writeJUnit(w io.Writer, run *result.Run) error {
-	all := junitSuites{Name: xmlText("tlsroute-bench " + run.Scenario.Name), Time: seconds(run.Run.Finished.Sub(run.Run.Started).Seconds())}
-	if run.Run.Finished.Before(run.Run.Started) {
-		all.Time = seconds(0)
+	s := junitSuite{Name: xmlText("tlsroute-bench " + run.Scenario.Name), Time: seconds(run.Run.Finished.Sub(run.Run.Started).Seconds())}
+	s.Properties = []junitProperty{
+		{"run", xmlText(run.Run.ID)},
+		{"seed", strconv.FormatInt(run.Run.Seed, 10)},
+		{"version", xmlText(run.Run.Version)},
+		{"scenario", xmlText(run.Scenario.File)},
+		{"hostname", xmlText(run.Run.Host.Name)},
 	}
-	for _, s := range append(checkSuites(run), benchSuites(run)...) {
-		all.add(s, run)
+	if !run.Run.Started.IsZero() {
+		s.Properties = append(s.Properties, junitProperty{"timestamp", run.Run.Started.UTC().Format(time.RFC3339)})
 	}
-	if run.Verdict != result.Pass && all.Failures+all.Errors == 0 {
-		// Interrupted, or nothing executed: without this the file would look green.
+	for _, c := range checksInOrder(run) {
+		p := junitProperty{"target." + xmlText(c.Role), xmlText(c.Target)}
+		if !slices.Contains(s.Properties, p) {
+			s.Properties = append(s.Properties, p)
+		}
+		s.add(checkCase(c))
+	}
+	for _, c := range benchCases(run) {
+		s.add(c)
+	}
+	if run.Verdict != result.Pass && s.Failures+s.Errors == 0 {
+		// Interrupted, nothing executed, or flaky where that is to fail: without this the file would look green.
 		cause := &junitCause{Message: xmlText(headline(run)), Type: string(run.Verdict), Text: xmlText(strings.Join(run.Reasons, "\n"))}
 		c := junitCase{Name: "verdict of the run", ClassName: "tlsroute-bench.run", Time: seconds(0), Error: cause}
 		if run.Verdict == result.Fail {
 			c.Failure, c.Error = cause, nil
 		}
-		all.add(junitSuite{Name: "run", Cases: []junitCase{c}}, run)
+		s.add(c)
 	}
 	if _, err := io.WriteString(w, xml.Header); err != nil {
 		return fmt.Errorf("write junit.xml: %w", err)
 	}
 	enc := xml.NewEncoder(w)
 	enc.Indent("", "  ")
-	if err := enc.Encode(all); err != nil {
+	if err := enc.Encode(s); err != nil {
 		return fmt.Errorf("write junit.xml: %w", err)
 	}
 	if _, err := io.WriteString(w, "\n"); err != nil {
@@ -91,62 +106,25 @@ func writeJUnit(w io.Writer, run *result.Run) error {
 	return nil
 }
 
-// add counts a suite and appends it.
-func (a *junitSuites) add(s junitSuite, run *result.Run) {
-	for _, c := range s.Cases {
-		s.Tests++
-		switch {
-		case c.Failure != nil:
-			s.Failures++
-		case c.Error != nil:
-			s.Errors++
-		case c.Skipped != nil:
-			s.Skipped++
-		}
+// add counts a case and appends it.
+func (s *junitSuite) add(c junitCase) {
+	s.Tests++
+	switch {
+	case c.Failure != nil:
+		s.Failures++
+	case c.Error != nil:
+		s.Errors++
+	case c.Skipped != nil:
+		s.Skipped++
 	}
-	s.Time = seconds(s.seconds)
-	if !run.Run.Started.IsZero() {
-		s.Timestamp = run.Run.Started.UTC().Format(time.RFC3339)
-	}
-	s.Hostname = xmlText(run.Run.Host.Name)
-	s.Properties = append([]junitProperty{
-		{"run", xmlText(run.Run.ID)},
-		{"seed", strconv.FormatInt(run.Run.Seed, 10)},
-		{"version", xmlText(run.Run.Version)},
-		{"scenario", xmlText(run.Scenario.File)},
-	}, s.Properties...)
-	a.Tests, a.Failures, a.Errors, a.Skipped = a.Tests+s.Tests, a.Failures+s.Failures, a.Errors+s.Errors, a.Skipped+s.Skipped
-	a.Suites = append(a.Suites, s)
-}
-
-// checkSuites makes one suite of each group and target, in the order of the run.
-func checkSuites(run *result.Run) []junitSuite {
-	if run.Conformance == nil {
-		return nil
-	}
-	var suites []junitSuite
-	index := map[[2]string]int{}
-	for _, c := range run.Conformance.Results {
-		key := [2]string{c.Group, c.Target}
-		i, ok := index[key]
-		if !ok {
-			i = len(suites)
-			index[key] = i
-			suites = append(suites, junitSuite{
-				Name:       xmlText(strings.TrimSpace(c.Group + " " + c.Target)),
-				Properties: []junitProperty{{"target", xmlText(c.Target)}, {"role", xmlText(c.Role)}},
-			})
-		}
-		suites[i].Cases = append(suites[i].Cases, checkCase(c))
-		suites[i].seconds += c.DurationMS / 1000
-	}
-	return suites
+	s.Cases = append(s.Cases, c)
 }
 
 func checkCase(c result.CheckResult) junitCase {
 	jc := junitCase{
 		Name:      xmlText(checkName(c)),
 		ClassName: xmlText("conformance." + classPart(c.Target) + "." + classPart(c.Group)),
+		Group:     xmlText(c.Group),
 		Time:      seconds(c.DurationMS / 1000),
 	}
 	message := c.Detail
@@ -157,11 +135,13 @@ func checkCase(c result.CheckResult) junitCase {
 	switch c.Verdict {
 	case result.CheckPass, result.CheckTolerated:
 	case result.CheckFail, result.CheckXPass:
-		jc.Failure = cause
+		jc.Failure, jc.Rerun = cause, failedRuns(c, 1)
 	case result.CheckUnsupported, result.CheckNotRun, result.CheckDepFailed, result.CheckXFail:
-		jc.Skipped = &junitCause{Message: xmlText(oneLine(string(c.Verdict)+": "+message, 500))}
+		jc.Skipped = &junitReason{Message: xmlText(oneLine(string(c.Verdict)+": "+message, 500))}
 	case result.CheckFlaky:
-		jc.Flaky = cause
+		if jc.Flaky = failedRuns(c, 0); len(jc.Flaky) == 0 { // a report that does not tell of the runs
+			jc.Flaky = []junitRun{{cause.Message, cause.Type, cause.Text}}
+		}
 	default: // INCONCLUSIVE, and a verdict of a later version: never a pass
 		jc.Error = cause
 	}
@@ -174,6 +154,21 @@ func checkCase(c result.CheckResult) junitCase {
 	}
 	jc.SystemOut = xmlText(out.String())
 	return jc
+}
+
+// failedRuns are the failed runs of a check that was run again, from the given one on; the whole text goes with the first of them.
+func failedRuns(c result.CheckResult, from int) (list []junitRun) {
+	for i, a := range c.Attempts {
+		if i < from || a.Verdict != result.CheckFail {
+			continue
+		}
+		text := fmt.Sprintf("run %d: %s: %s", i+1, a.Outcome, a.Detail)
+		if len(list) == 0 {
+			text += "\n" + checkText(c)
+		}
+		list = append(list, junitRun{Message: xmlText(oneLine(a.Detail, 500)), Type: xmlText(string(a.Verdict)), StackTrace: xmlText(text)})
+	}
+	return list
 }
 
 // checkText is what a person needs to judge a check, as lines.
@@ -189,6 +184,15 @@ func checkText(c result.CheckResult) string {
 	line("expected", strings.Join(c.Expected, " or "))
 	line("actual", c.Outcome)
 	line("detail", c.Detail)
+	if c.Diff != nil {
+		line("bytes", c.Diff.String())
+	}
+	for i, a := range c.Attempts {
+		line(fmt.Sprintf("run %d", i+1), fmt.Sprintf("%s %s %s", a.Verdict, a.Outcome, a.Detail))
+	}
+	if c.Known != nil {
+		line("known", knownText(*c.Known))
+	}
 	line("why", c.Why)
 	for _, cl := range c.Clauses {
 		line("clause", clauseText(cl))
@@ -199,6 +203,18 @@ func checkText(c result.CheckResult) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
+// knownText says why a failure was expected.
+func knownText(k result.Known) string {
+	text := k.Reason
+	if k.Link != "" {
+		text += " " + k.Link
+	}
+	if k.Expires != "" {
+		text += " (until " + k.Expires + ")"
+	}
+	return text
+}
+
 func clauseText(c result.Clause) string {
 	text := c.Name()
 	if c.URL != "" {
@@ -207,26 +223,25 @@ func clauseText(c result.Clause) string {
 	return text
 }
 
-// benchSuites makes one suite of the limits and the validity of the measurement.
-func benchSuites(run *result.Run) []junitSuite {
+// benchCases are the validity of the measurement and its limits.
+func benchCases(run *result.Run) []junitCase {
 	if run.Bench == nil {
 		return nil
 	}
-	s := junitSuite{Name: "bench limits"}
 	valid := junitCase{Name: "the measurement is valid", ClassName: "bench.validity", Time: seconds(0)}
 	if !run.Bench.Validity.OK {
 		reasons := strings.Join(run.Bench.Validity.Reasons, "; ")
 		valid.Error = &junitCause{Message: xmlText(oneLine(reasons, 500)), Type: "INVALID", Text: xmlText(strings.Join(run.Bench.Validity.Reasons, "\n"))}
 	}
-	s.Cases = append(s.Cases, valid)
+	cases := []junitCase{valid}
 	for _, l := range run.Bench.Limits {
 		c := junitCase{Name: xmlText(l.Expr), ClassName: "bench.limits", Time: seconds(0)}
 		if !l.OK {
 			c.Failure = &junitCause{Message: xmlText(oneLine(limitText(l), 500)), Type: "LIMIT", Text: xmlText(limitText(l))}
 		}
-		s.Cases = append(s.Cases, c)
+		cases = append(cases, c)
 	}
-	return []junitSuite{s}
+	return cases
 }
 
 // limitText says what a limit came to.

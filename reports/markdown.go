@@ -114,6 +114,9 @@ func (m *markdown) failures(run *result.Run) {
 		if c.Detail != "" {
 			fmt.Fprintf(&b, "<br>%s", md(c.Detail, 500))
 		}
+		if c.Diff != nil {
+			fmt.Fprintf(&b, "<br>bytes differ %s", md(c.Diff.String(), 500))
+		}
 		b.WriteString("\n")
 		items = append(items, b.String())
 	}

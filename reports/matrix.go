@@ -13,15 +13,16 @@ func cellWord(c *result.Cell) string {
 	if c == nil {
 		return "–"
 	}
-	switch c.Verdict {
-	case result.CheckPass:
+	if c.Verdict == result.CheckPass {
 		return cmp.Or(c.Upgrade, "direct")
-	case result.CheckFail:
+	}
+	if c.Verdict == result.CheckFail {
 		if strings.HasPrefix(c.Outcome, "error") || c.Outcome == "" {
 			return "fails"
 		}
 		return c.Outcome
-	case result.CheckUnsupported:
+	}
+	if c.Verdict == result.CheckUnsupported {
 		return "unsupported"
 	}
 	return "not run"

@@ -33,7 +33,7 @@ func writeTest2JSON(w io.Writer, run *result.Run) error {
 		for _, c := range run.Conformance.Results {
 			action := "pass"
 			switch {
-			case conforms(c.Verdict) || c.Verdict == result.CheckFlaky:
+			case conforms(c.Verdict) || c.Verdict == result.CheckFlaky && !run.FailOnFlake:
 			case c.Verdict == result.CheckUnsupported || c.Verdict == result.CheckNotRun || c.Verdict == result.CheckDepFailed || c.Verdict == result.CheckXFail:
 				action = "skip"
 			default:

@@ -125,13 +125,16 @@ func (t *text) checks(run *result.Run) {
 			code = ansiDim
 		}
 		t.printf("  %s %s\n", t.paint(code, fmt.Sprintf("%-12s", c.Verdict)), plainText(checkName(c)))
-		if !unexpected(c.Verdict) && c.Verdict != result.CheckInconclusive {
+		if !unexpected(c.Verdict) && c.Verdict != result.CheckInconclusive && c.Verdict != result.CheckFlaky {
 			continue
 		}
 		t.field("required", c.Title)
 		t.field("expected", strings.Join(c.Expected, " or "))
 		t.field("actual", c.Outcome)
 		t.field("detail", c.Detail)
+		if c.Diff != nil {
+			t.field("bytes", c.Diff.String())
+		}
 		for _, e := range c.Evidence {
 			t.field("evidence", e)
 		}

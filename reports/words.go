@@ -182,6 +182,9 @@ func headline(run *result.Run) string {
 	default:
 		parts = append(parts, fmt.Sprintf("%d of %s conform%s and none failed", conforming(list), plural(n, "check"), of(ok)))
 	}
+	if flaky := distinct(with(list, result.CheckFlaky)); run.FailOnFlake && flaky > 0 {
+		parts = append(parts, fmt.Sprintf("%d flaky", flaky))
+	}
 	if open > 0 {
 		parts = append(parts, fmt.Sprintf("%d could not be decided", open))
 	}

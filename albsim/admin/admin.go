@@ -8,6 +8,8 @@
 //	           not; it names key files and holds no keys
 //	/targets   a list of {"group", "address", "state", "reason", "outstanding"}, as AWS's DescribeTargetHealth has them
 //
+//	/public-keys/{kid}   the PEM that verifies x-amzn-oidc-data, as AWS serves it at public-keys.auth.elb.REGION.amazonaws.com/KID
+//
 //	POST /targets/{group}/{address}/register     add the target host:port to a group
 //	POST /targets/{group}/{address}/deregister   take it out, with the group's deregistration delay
 //
@@ -56,6 +58,14 @@ func New(s *albsim.Server) http.Handler {
 	mux.HandleFunc("GET /nodes", func(w http.ResponseWriter, _ *http.Request) { show(w, nodes(s)) })
 	mux.HandleFunc("POST /nodes/rotate", func(w http.ResponseWriter, r *http.Request) { rotate(w, r, s) })
 	mux.HandleFunc("GET /targets", func(w http.ResponseWriter, _ *http.Request) { show(w, targets(s)) })
+	mux.HandleFunc("GET /public-keys/{kid}", func(w http.ResponseWriter, r *http.Request) {
+		pem, ok := s.PublicKey(r.PathValue("kid"))
+		if !ok {
+			http.NotFound(w, r)
+			return
+		}
+		_, _ = w.Write(pem) // a reader who left is the only way this fails
+	})
 	for verb, change := range map[string]func(group, address string) error{"register": s.Register, "deregister": s.Deregister} {
 		mux.HandleFunc("POST /targets/{group}/{address}/"+verb, func(w http.ResponseWriter, r *http.Request) {
 			err := change(r.PathValue("group"), r.PathValue("address"))

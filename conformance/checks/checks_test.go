@@ -17,7 +17,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 var (
-	idForm   = regexp.MustCompile(`^(ALB-)?[A-Z]{2,4}-\d\d(-C)?$`) // ALB: rows of shared/facts/alb.md; -C: the client side of a check
+	idForm   = regexp.MustCompile(`^(ALB-)?[A-Z]{2,4}-\d\d(-[CUO])?$`) // ALB: rows of shared/facts/alb.md; -C: the client side of a check, -U: with an untrusted peer, -O: turned off
 	slugForm = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 

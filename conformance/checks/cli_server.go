@@ -24,6 +24,8 @@ type script struct {
 	// behind are the pieces that follow the 101: the first in the same write, the others each after a pause. The tunnel begins with
 	// them.
 	behind [][]byte
+	// below, when set, stands between a WebSocket and its connection: each Write is one frame.
+	below func(c net.Conn) net.Conn
 }
 
 // pieceGap keeps the pieces of a script apart: what comes in one segment is to be read before the next.
@@ -135,6 +137,9 @@ func (p *played) router(ctx context.Context, c net.Conn) error {
 	tunnel := c
 	switch p.script.typ {
 	case wire.WebSocket:
+		if p.script.below != nil {
+			c = p.script.below(c)
+		}
 		socket := wire.NewWSServer(c)
 		p.mu.Lock()
 		p.socket = socket

@@ -47,7 +47,7 @@ func behind101(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		script script
 		pongs  []string
 	}
-	socket := func(pieces ...[]byte) script { return script{wire.WebSocket, honest, pieces} }
+	socket := func(pieces ...[]byte) script { return script{typ: wire.WebSocket, answer: honest, behind: pieces} }
 	variants := []variant{
 		{"a ping in the segment of the 101", socket(one), []string{"one " + t.Nonce}},
 		{"the first byte of a ping, then the rest", socket(one[:1], one[1:]), []string{"one " + t.Nonce}},
@@ -55,7 +55,7 @@ func behind101(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	}
 	if has(t, wire.ALPNPing) {
 		framed := func(pieces ...[]byte) script {
-			return script{wire.ALPNPing, func(*wire.Request) []string { return nil }, pieces}
+			return script{typ: wire.ALPNPing, answer: func(*wire.Request) []string { return nil }, behind: pieces}
 		}
 		variants = append(variants, variant{"alpn-ping: a ping and a half, then the rest", framed(make([]byte, 6), make([]byte, 2)), nil})
 	}
@@ -90,24 +90,33 @@ func keeps(ctx context.Context, p *played, want []string) conformance.Observatio
 	return conformance.Observation{Outcome: conformance.Intact}
 }
 
+// lie is a 101 that a client must refuse: its field lines but for Upgrade and Connection.
+type lie struct {
+	name   string
+	answer func(req *wire.Request) []string
+}
+
 func lyingAccept(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	lies := []struct {
-		name string
-		line func(key string) []string
-	}{
-		{"the digest of another key", func(string) []string { return []string{wire.AcceptFor(sampleKey)} }},
-		{"no digest", func(string) []string { return nil }},
-		{"the key itself", func(key string) []string { return []string{key} }},
-		{"the digest in the other case of letters", func(key string) []string { return []string{otherCase(wire.AcceptFor(key))} }},
-	}
-	for _, lie := range lies {
-		p, err := play(ctx, t, script{typ: wire.WebSocket, answer: func(req *wire.Request) []string {
+	digest := func(name string, of func(key string) string) lie {
+		return lie{name, func(req *wire.Request) []string {
 			lines := subprotocol(req)
-			for _, v := range lie.line(req.Header.Get("Sec-Websocket-Key")) {
+			if v := of(req.Header.Get("Sec-Websocket-Key")); v != "" {
 				lines = append(lines, "Sec-WebSocket-Accept: "+v)
 			}
 			return lines
-		}})
+		}}
+	}
+	return lied(ctx, t,
+		digest("the digest of another key", func(string) string { return wire.AcceptFor(sampleKey) }),
+		digest("no digest", func(string) string { return "" }),
+		digest("the key itself", func(key string) string { return key }),
+		digest("the digest in the other case of letters", func(key string) string { return otherCase(wire.AcceptFor(key)) }))
+}
+
+// lied dials each server. A client that refuses its 101 sends nothing through the tunnel.
+func lied(ctx context.Context, t *conformance.T, lies ...lie) (conformance.Observation, error) {
+	for _, lie := range lies {
+		p, err := play(ctx, t, script{typ: wire.WebSocket, answer: lie.answer})
 		if err != nil {
 			return conformance.Observation{}, err
 		}

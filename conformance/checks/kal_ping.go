@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -32,7 +30,7 @@ const (
 const (
 	closePing  = 800 * time.Millisecond  // KAL-03: the interval of pings
 	closeIdle  = 1300 * time.Millisecond // and the idle timeout, too little above it for a ping left out
-	closeTimes = 4                       // cycles, in each of two tunnels a type, for the catalogue's 1,000
+	closeTimes = 2                       // cycles, in each of two tunnels a type, for the catalogue's 1,000
 	deadPing   = 200 * time.Millisecond  // KAL-05
 	deadPong   = 1200 * time.Millisecond
 )
@@ -50,7 +48,7 @@ func init() {
 	flaps := result.Clause{Doc: "mattermost/docs issue 8929", URL: "https://github.com/mattermost/docs/issues/8929"}
 	conformance.Register(conformance.Check{
 		ID: "KAL-03", Slug: "ping-eq-timeout", Level: conformance.Should, Origin: conformance.Policy, Role: conformance.Router, Transports: upgraded,
-		Features: []string{"terminate", "upgrade", "websocket"}, Setup: pinged("close-pings", closePing, 0), Tags: []string{"timing"}, Timeout: 45 * time.Second,
+		Features: []string{"terminate", "upgrade", "websocket"}, Setup: pinged("close-pings", closePing, 0), Tags: []string{conformance.Timing}, Timeout: 45 * time.Second,
 		Title: "Pings hold a tunnel under an idle timeout that is hardly longer than their interval, whatever has passed in between",
 		Why: "Pings every minute under an idle timeout of a minute work in the test and cut a connection now and then in the field. A router that leaves " +
 			"out a ping because there was traffic a moment ago, or is late with it, makes a path of twice the interval flap as well.",
@@ -59,7 +57,7 @@ func init() {
 		Forbid: map[conformance.Outcome]string{cut: "a tunnel was cut: two pings, or a ping and the bytes before it, were too far apart"},
 	})
 	balancer(conformance.Check{
-		ID: "KAL-04", Slug: "h2-ping", Level: conformance.Info, Tags: []string{conformance.NeedsIdle, "timing"}, Timeout: 5 * longestIdle,
+		ID: "KAL-04", Slug: "h2-ping", Level: conformance.Info, Tags: []string{conformance.NeedsIdle, conformance.Timing}, Timeout: 5 * longestIdle,
 		Title: "PING frames of HTTP/2 do not start the idle timeout again",
 		Why: "HTTP/2 clients ping by default and believe that this keeps a connection open. An AWS ALB answers and closes all the same; a simulator in " +
 			"which pings count lets a client pass that loses its connections in the field.",
@@ -71,7 +69,7 @@ func init() {
 	})
 	conformance.Register(conformance.Check{
 		ID: "KAL-05", Slug: "pong-deadline", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router, Transports: upgraded,
-		Features: []string{"terminate", "upgrade", "websocket", "pong-timeout"}, Setup: pinged("pongs", deadPing, deadPong), Tags: []string{"timing"}, Timeout: 30 * time.Second,
+		Features: []string{"terminate", "upgrade", "websocket", "pong-timeout"}, Setup: pinged("pongs", deadPing, deadPong), Tags: []string{conformance.Timing}, Timeout: 30 * time.Second,
 		Title: "A peer that answers no ping is found dead when the declared time is over, and one that answers is not",
 		Why: "A laptop that is closed sends no FIN. Its tunnel stays, and with it a session of the database and its locks, for as long as TCP takes to " +
 			"give up: hours, if nothing is sent. Pings are there to find out, if somebody waits for the answer.",
@@ -80,129 +78,6 @@ func init() {
 		Forbid: map[conformance.Outcome]string{
 			notFound: "the tunnel of a dead peer stays", tooHasty: "ended before the declared time was over", oddlyDead: "ended long after the declared time",
 		},
-	})
-}
-
-// idleHop is a hop of the check's own before the path's address, which cuts what has been silent for as long as idle says. It returns
-// when it listens; the end of ctx ends it.
-func idleHop(ctx context.Context, t *conformance.T, idle *atomic.Int64) (string, error) {
-	ln, err := t.Listen(ctx)
-	if err != nil {
-		return "", err
-	}
-	to := t.Path.Address
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			go hop(ctx, c, to, func() time.Duration { return time.Duration(idle.Load()) })
-		}
-	}()
-	return ln.Addr().String(), nil
-}
-
-func hop(ctx context.Context, c net.Conn, to string, idle func() time.Duration) {
-	defer c.Close()
-	var d net.Dialer
-	b, err := d.DialContext(ctx, "tcp", to)
-	if err != nil {
-		return
-	}
-	defer b.Close()
-	closeBoth := func() {
-		_ = c.Close()
-		_ = b.Close()
-	}
-	timer := time.AfterFunc(idle(), closeBoth)
-	defer timer.Stop()
-	defer context.AfterFunc(ctx, closeBoth)()
-	var wg sync.WaitGroup
-	for _, way := range [][2]net.Conn{{c, b}, {b, c}} {
-		wg.Go(func() {
-			for buf := make([]byte, 16<<10); ; {
-				n, err := way[0].Read(buf)
-				if n > 0 {
-					timer.Reset(idle())
-					if _, err := way[1].Write(buf[:n]); err != nil {
-						break
-					}
-				}
-				if err != nil {
-					break
-				}
-			}
-			_ = wire.CloseWrite(way[1])
-		})
-	}
-	wg.Wait()
-}
-
-// closePings has tunnels of each type that has pings carry a byte right behind a ping and then be silent for two intervals: who leaves
-// out a ping for the byte is silent for longer than the hop allows.
-func closePings(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var idle atomic.Int64
-	idle.Store(int64(time.Minute)) // while the tunnels are made
-	address, err := idleHop(ctx, t, &idle)
-	if err != nil {
-		return conformance.Observation{}, err
-	}
-	t.Path.Address = address // a copy of this check's own
-	types := []string{wire.WebSocket}
-	if slices.Contains(t.Path.Upgrade.Types, wire.ALPNPing) {
-		types = append(types, wire.ALPNPing)
-	}
-	type end struct {
-		conn   *tlsConn
-		tunnel wire.Pinged
-	}
-	ends := map[string]end{}
-	var names []string
-	for _, typ := range types {
-		for i := range 2 {
-			conn, tunnel, err := overTunnel(ctx, t, typ)
-			if err != nil {
-				return conformance.Observation{}, err
-			}
-			if _, err := t.Ask(conn, witness.Order{Do: witness.Echo}); err != nil {
-				return conformance.Observation{}, err
-			}
-			name := fmt.Sprintf("%s %d", typ, i+1)
-			names = append(names, name)
-			ends[name] = end{conn, tunnel.(wire.Pinged)} //nolint:forcetypeassert // both types count
-		}
-	}
-	idle.Store(int64(closeIdle)) // from the next byte on
-	return inParallel(t, names, func(name string) (conformance.Observation, error) {
-		e := ends[name]
-		for cycle := range closeTimes {
-			before := e.tunnel.Pings()
-			quiet := func(d time.Duration) error { // answers the pings meanwhile
-				_ = e.conn.SetWriteDeadline(time.Time{}) // pongs go out below, for as long as this takes
-				_ = e.conn.SetReadDeadline(time.Now().Add(d))
-				_, err := e.conn.Read(make([]byte, 1))
-				return err
-			}
-			err := quiet(5 * time.Millisecond)
-			for until := time.Now().Add(2 * closePing); t.Outcome(err) == conformance.Timeout && e.tunnel.Pings() == before && time.Now().Before(until); {
-				err = quiet(5 * time.Millisecond)
-			}
-			if t.Outcome(err) == conformance.Timeout {
-				if err = roundTrip(t, e.conn); err == nil {
-					err = quiet(2 * closePing)
-				}
-			}
-			if t.Outcome(err) != conformance.Timeout {
-				return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("in cycle %d, behind %d pings: %v", cycle+1, e.tunnel.Pings(), err)}, nil
-			}
-		}
-		if err := roundTrip(t, e.conn); err != nil {
-			return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("in the end: %v", err)}, nil
-		}
-		return conformance.Observation{Outcome: alive, Detail: fmt.Sprintf("%d cycles, %d pings every %v under %v", closeTimes, e.tunnel.Pings(), closePing, closeIdle)}, nil
 	})
 }
 

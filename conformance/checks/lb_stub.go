@@ -221,7 +221,9 @@ func exchangeBytes(t *conformance.T, a, b net.Conn, data []byte) conformance.Obs
 		case werr != nil:
 			return conformance.Observation{Outcome: t.Outcome(werr), Detail: fmt.Sprintf("%s: %v", way.name, werr)}
 		case string(got) != string(data):
-			return conformance.Observation{Outcome: conformance.Corrupted, Detail: fmt.Sprintf("%s: byte %d differs", way.name, firstDifference(got, data))}
+			return conformance.Observation{
+				Outcome: conformance.Corrupted, Detail: fmt.Sprintf("%s: byte %d differs", way.name, firstDifference(got, data)), Diff: conformance.Difference(data, got, 0),
+			}
 		}
 	}
 	return conformance.Observation{Outcome: conformance.Intact, Detail: fmt.Sprintf("%d bytes each way", len(data))}

@@ -202,7 +202,7 @@ func leaksNothing(ctx context.Context, t *conformance.T) (conformance.Observatio
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	memory, err := residentMemory(pid)
+	memory, err := resident(pid)
 	if err != nil {
 		return conformance.Observation{}, err
 	}
@@ -214,7 +214,7 @@ func leaksNothing(ctx context.Context, t *conformance.T) (conformance.Observatio
 		if err != nil {
 			return conformance.Observation{}, err
 		}
-		nowMemory, err := residentMemory(pid)
+		nowMemory, err := resident(pid)
 		if err != nil {
 			return conformance.Observation{}, err
 		}

@@ -57,24 +57,24 @@ func init() {
 	})
 }
 
-// hidden is the request that only a wrong reading sees.
-const hidden = "GET /hidden HTTP/1.1\r\nHost: hidden.example.test\r\nX-Ignore: x"
+// covert is the request that only a wrong reading sees.
+const covert = "GET /hidden HTTP/1.1\r\nHost: hidden.example.test\r\nX-Ignore: x"
 
 // corpus are requests, and what is put behind their headers. The first two are good.
 func corpus() []offer {
-	chunk := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(hidden), hidden)
-	early := "0\r\n\r\n" + hidden + "\r\n\r\n"
+	chunk := fmt.Sprintf("%x\r\n%s\r\n0\r\n\r\n", len(covert), covert)
+	early := "0\r\n\r\n" + covert + "\r\n\r\n"
 	of := func(name, fields, body string) offer { return offer{name, fields + "\r\n\r\n" + body} }
 	length := func(n int) string { return fmt.Sprintf("Content-Length: %d", n) }
 	const te = "Transfer-Encoding: chunked"
 	return []offer{
-		of("a length", length(len(hidden)), hidden),
+		of("a length", length(len(covert)), covert),
 		of("chunks", te, chunk),
 		of("length and chunks", length(len(early))+"\r\n"+te, early),
 		of("chunks and a short length", te+"\r\n"+length(4), chunk),
-		of("two lengths", length(0)+"\r\n"+length(len(hidden)+4), hidden+"\r\n\r\n"),
-		of("a list of lengths", fmt.Sprintf("Content-Length: 0, %d", len(hidden)+4), hidden+"\r\n\r\n"),
-		of("a length with a sign", fmt.Sprintf("Content-Length: +%d", len(hidden)+4), hidden+"\r\n\r\n"),
+		of("two lengths", length(0)+"\r\n"+length(len(covert)+4), covert+"\r\n\r\n"),
+		of("a list of lengths", fmt.Sprintf("Content-Length: 0, %d", len(covert)+4), covert+"\r\n\r\n"),
+		of("a length with a sign", fmt.Sprintf("Content-Length: +%d", len(covert)+4), covert+"\r\n\r\n"),
 		of("a coding nobody knows", length(len(early))+"\r\nTransfer-Encoding: xchunked", early),
 		of("chunked twice", te+"\r\n"+te+"\r\n"+length(4), chunk),
 		of("chunked not last", "Transfer-Encoding: chunked, identity\r\n"+length(len(early)), early),
@@ -84,8 +84,8 @@ func corpus() []offer {
 		of("an underscore in the name", "Transfer_Encoding: chunked\r\n"+length(len(early)), early),
 		of("a folded line", "X-Folded: x\r\n "+te+"\r\n"+length(len(early)), early),
 		of("a bare LF before the field", "X-Bare: x\n"+te+"\r\n"+length(len(early)), early),
-		of("a chunk size with a prefix", te, "0x0\r\n\r\n"+hidden+"\r\n\r\n"),
-		of("a chunk size with an LF", te, "0\n\n"+hidden+"\r\n\r\n"),
+		of("a chunk size with a prefix", te, "0x0\r\n\r\n"+covert+"\r\n\r\n"),
+		of("a chunk size with an LF", te, "0\n\n"+covert+"\r\n\r\n"),
 		of("a chunk extension with an LF", te, "5;x\n12345\r\n0\r\n\r\n"),
 	}
 }

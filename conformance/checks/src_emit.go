@@ -33,7 +33,7 @@ const (
 
 func init() {
 	conformance.Register(conformance.Check{
-		ID: "SRC-07", Slug: "emit", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "SRC-07", Slug: "emit", Level: conformance.Must, Origin: conformance.Vendor, Role: conformance.Router,
 		Title: "A backend that is to be told of the source gets one header, before everything else, that says what is so",
 		Why: "The backend believes the header, for its logs and for pg_hba.conf. One that is missing, comes twice or behind the first byte, " +
 			"or names the router, breaks the protocol of the backend or the audit trail.",
@@ -46,7 +46,7 @@ func init() {
 		Control: opens("a"), Run: emits,
 	})
 	conformance.Register(conformance.Check{
-		ID: "SRC-08", Slug: "emit-tlv", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "SRC-08", Slug: "emit-tlv", Level: conformance.Should, Origin: conformance.Vendor, Role: conformance.Router,
 		Title: "The TLVs that go with the header say what is so: the name, the ALPN, and whether TLS was taken off",
 		Why: "A backend behind a terminating router knows the name and the protocol from the TLVs alone. One that says SSL where TLS was only " +
 			"passed on has the backend answer in plaintext what the client expects encrypted.",
@@ -57,10 +57,10 @@ func init() {
 		Control:  opens("a"), Run: emitsTLVs,
 	})
 	conformance.Register(conformance.Check{
-		ID: "SRC-09", Slug: "crc32c", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "SRC-09", Slug: "crc32c", Level: conformance.Must, Origin: conformance.Vendor, Role: conformance.Router,
 		Title:   "A header whose CRC32c is wrong is an error",
 		Why:     "The checksum is there for addresses that arrive damaged. Who claims to verify it and does not, logs them.",
-		Clauses: clauses(proxySpec("2.2.3")), Setup: proxied("required", "v2", loopback), Transports: directOnly,
+		Clauses: clauses(proxySpec("2.2.3")), Setup: proxied("required", loopback), Transports: directOnly,
 		Features: append(slices.Clone(fromProxy), "proxy-crc32c"),
 		Accept:   pass("a receiver that supports the checksum must treat a mismatch as an error", closed),
 		Forbid:   map[conformance.Outcome]string{served: "a header with a wrong checksum was believed", conformance.Dialled: "a backend was dialled"},

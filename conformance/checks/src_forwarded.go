@@ -97,7 +97,7 @@ func forwardedOnce(ctx context.Context, t *conformance.T, chain []string) confor
 	if err != nil {
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}
 	}
-	defer c.Close()
+	defer closeQuietly(c)
 	typ := wire.WebSocket
 	lines := append([]string{"Connection: Upgrade", "Upgrade: websocket"}, webSocketFields...)
 	if !has(t, typ) {

@@ -40,13 +40,13 @@ func proxySpec(section string) result.Clause {
 }
 
 // proxied is the fixture with a mode of proxy_protocol, in which routes a and pass tell their backends of the source.
-func proxied(mode, version string, trusted ...string) *conformance.Setup {
-	name := fmt.Sprintf("proxy %s, %s, trusted %s", mode, version, strings.Join(trusted, " "))
+func proxied(mode string, trusted ...string) *conformance.Setup {
+	name := fmt.Sprintf("proxy %s, trusted %s", mode, strings.Join(trusted, " "))
 	return &conformance.Setup{Name: name, Change: func(_ conformance.Fixture, doc *door.Router) {
 		doc.ProxyProtocol = door.Trust{Mode: mode, Trusted: trusted}
 		for i := range doc.Routes {
 			if r := &doc.Routes[i]; r.Name == "a" || r.Name == "pass" {
-				r.Backend.SendProxy = version
+				r.Backend.SendProxy = "v2"
 			}
 		}
 	}}
@@ -60,7 +60,7 @@ func init() {
 	register := func(c conformance.Check) {
 		c.Level, c.Role, c.Transports = conformance.Must, conformance.Router, directOnly
 		if c.Origin == "" {
-			c.Origin = conformance.RFC
+			c.Origin = conformance.Vendor // HAProxy's specification is no RFC
 		}
 		if c.Features == nil {
 			c.Features = fromProxy
@@ -75,7 +75,7 @@ func init() {
 		ID: "SRC-01", Slug: "v1", Title: "A header of PROXY version 1 is read, UNKNOWN included, up to 107 bytes",
 		Why: "Load balancers that pass TLS on have no other way to say who the client is. A reader that knows only the shape that its author's " +
 			"balancer writes drops the connections of the next one: IPv6, UNKNOWN of a health check, the longest line that there is.",
-		Clauses: clauses(proxySpec("2.1")), Setup: proxied("required", "v2", loopback),
+		Clauses: clauses(proxySpec("2.1")), Setup: proxied("required", loopback),
 		Accept: pass("the backend is told the address of the header, and for UNKNOWN that of the connection", believed), Forbid: lies,
 		Control: introduced(wire.ProxyV1(source4, dest4)), Run: versionOne,
 	})
@@ -83,7 +83,7 @@ func init() {
 		ID: "SRC-02", Slug: "v1-bad", Title: "A line that is no header of version 1 ends the connection where one is required",
 		Why: "What is not exactly a header is an attack or a mistake of configuration. A lenient parser lets a client smuggle an address past " +
 			"the one that the balancer wrote, and access lists with it.",
-		Clauses: clauses(proxySpec("2.1")), Setup: proxied("required", "v2", loopback),
+		Clauses: clauses(proxySpec("2.1")), Setup: proxied("required", loopback),
 		Accept:  pass("the receiver must abort what does not match", closed),
 		Forbid:  map[conformance.Outcome]string{served: "a malformed header was accepted", conformance.Dialled: "a backend was dialled behind a malformed header", leftOpen: "the connection stays open"},
 		Control: introduced(wire.ProxyV1(source4, dest4)), Run: versionOneBad,
@@ -92,7 +92,7 @@ func init() {
 		ID: "SRC-03", Slug: "v2-tlv", Title: "A header of PROXY version 2 is read in every family, and TLVs that nobody knows are skipped",
 		Why: "AWS adds TLVs of its own to every connection of an NLB, and others will follow. A reader that stops at a type it does not know, or " +
 			"takes the TLVs for the client's first bytes, breaks on the day the balancer is upgraded.",
-		Clauses: clauses(proxySpec("2.2")), Setup: proxied("required", "v2", loopback),
+		Clauses: clauses(proxySpec("2.2")), Setup: proxied("required", loopback),
 		Accept: pass("the backend is told the address of the header; a family without one tells nothing", believed), Forbid: lies,
 		Control: introduced(wire.ProxyV1(source4, dest4)), Run: versionTwo,
 	})
@@ -100,7 +100,7 @@ func init() {
 		ID: "SRC-04", Slug: "v2-local", Title: "The command LOCAL means the connection itself: its address block is discarded",
 		Why: "A balancer's own connections, health checks above all, come with LOCAL. A reader that believes the block in it reports an address " +
 			"that does not exist, or dies of its length.",
-		Clauses: clauses(proxySpec("2.2")), Setup: proxied("required", "v2", loopback),
+		Clauses: clauses(proxySpec("2.2")), Setup: proxied("required", loopback),
 		Accept: pass("the real endpoints are used", endpoints),
 		Forbid: map[conformance.Outcome]string{
 			believed: "the addresses of a LOCAL header were believed", closed: "a valid header was refused", confused: "the block was taken for the client's bytes",
@@ -111,7 +111,7 @@ func init() {
 		ID: "SRC-05", Slug: "no-guess", Title: "A header counts where it is configured and from whom it is trusted, and where it is required nothing goes without",
 		Why: "A port that guesses lets anybody who connects directly choose the address that logs and access lists see. One that requires the " +
 			"header and serves without it can be reached around the balancer.",
-		Clauses: clauses(proxySpec("2")), Setup: proxied("required", "v2", loopback),
+		Clauses: clauses(proxySpec("2")), Setup: proxied("required", loopback),
 		Accept:  pass("a receiver must be configured to expect the header, and must not guess", closed),
 		Forbid:  map[conformance.Outcome]string{served: "a connection without the required header was served", conformance.Dialled: "a backend was dialled without the required header"},
 		Control: introduced(wire.ProxyV1(source4, dest4)), Run: noHeader,
@@ -119,7 +119,7 @@ func init() {
 	register(conformance.Check{
 		ID: "SRC-05-U", Slug: "no-guess-untrusted", Title: "A header from somebody who is not trusted with one is never honoured",
 		Why:     "The list of trusted peers is all that stands between a stranger's header and the address that logs and access lists see.",
-		Clauses: clauses(proxySpec("2")), Setup: proxied("optional", "v2", "192.0.2.0/24"),
+		Clauses: clauses(proxySpec("2")), Setup: proxied("optional", "192.0.2.0/24"),
 		Accept:  slices.Concat(pass("the header of an untrusted peer is not read", closed), pass("the peer's own address is told", endpoints)),
 		Forbid:  map[conformance.Outcome]string{believed: "a stranger's header was believed"},
 		Control: unintroduced, Run: strangersHeader,
@@ -128,7 +128,7 @@ func init() {
 		ID: "SRC-05-O", Slug: "no-guess-off", Title: "Where no header is configured, none is honoured",
 		Why: "A port that reads a PROXY header though nobody asked it to lets anybody who can reach it choose the address that logs and access " +
 			"lists see.",
-		Clauses: clauses(proxySpec("2")), Setup: proxied("off", "v2"), Features: []string{"terminate", "proxy-out"},
+		Clauses: clauses(proxySpec("2")), Setup: proxied("off"), Features: []string{"terminate", "proxy-out"},
 		Accept:  slices.Concat(pass("a receiver must not guess: the bytes are no TLS", closed), pass("the peer's own address is told", endpoints)),
 		Forbid:  map[conformance.Outcome]string{believed: "a header was believed that nobody asked for"},
 		Control: unintroduced, Run: strangersHeader,
@@ -137,7 +137,7 @@ func init() {
 		ID: "SRC-06", Slug: "split-coalesced", Origin: conformance.Policy, Title: "A header in pieces, or in one segment with the ClientHello, is read the same",
 		Why: "TCP promises nothing about segments. A reader that takes the first read for the whole header fails for a few connections in a " +
 			"thousand; one that throws away what came behind it loses the ClientHello.",
-		Clauses: clauses(proxySpec("2")), Setup: proxied("required", "v2", loopback),
+		Clauses: clauses(proxySpec("2")), Setup: proxied("required", loopback),
 		Accept: pass("the backend is told the address of the header", believed), Forbid: lies,
 		Control: introduced(wire.ProxyV1(source4, dest4)), Run: pieces,
 	})
@@ -150,7 +150,7 @@ func introduction(ctx context.Context, t *conformance.T, route string, header ..
 	if err != nil {
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, witness.Record{}, nil
 	}
-	defer conn.Close()
+	defer closeQuietly(conn)
 	for i, piece := range header {
 		if i > 0 {
 			pause(ctx, t.Gap())
@@ -161,6 +161,9 @@ func introduction(ctx context.Context, t *conformance.T, route string, header ..
 	}
 	return introducedTo(ctx, t, conn, route)
 }
+
+// closeQuietly closes what has said all that was of interest.
+func closeQuietly(c net.Conn) { _ = c.Close() }
 
 // pause keeps two segments apart.
 func pause(ctx context.Context, d time.Duration) {
@@ -372,7 +375,7 @@ func pieces(ctx context.Context, t *conformance.T) (conformance.Observation, err
 			return conformance.Observation{}, err
 		}
 		o, rec, local = introducedTo(ctx, t, wire.WithFirst(conn, header), "a")
-		conn.Close()
+		closeQuietly(conn)
 		note(fmt.Sprintf("version %d in one segment with the ClientHello", version+1), o, rec, local)
 	}
 	return worst(t, seen), nil

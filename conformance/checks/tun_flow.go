@@ -114,7 +114,9 @@ func backpressure(ctx context.Context, t *conformance.T) (conformance.Observatio
 		}
 	}
 	if !bytes.Equal(got, want) {
-		return conformance.Observation{Outcome: conformance.Corrupted, Detail: fmt.Sprintf("byte %d differs", firstDifference(got, want))}, nil
+		return conformance.Observation{
+			Outcome: conformance.Corrupted, Detail: fmt.Sprintf("byte %d differs", firstDifference(got, want)), Diff: conformance.Difference(want, got, 0),
+		}, nil
 	}
 	return conformance.Observation{Outcome: conformance.Intact, Detail: detail}, nil
 }

@@ -22,7 +22,7 @@ import (
 const (
 	heldUp  conformance.Outcome = "held-up" // others waited for the one that is stalled
 	apart   conformance.Outcome = "apart"   // no tunnel has a byte of another
-	crossed conformance.Outcome = "crossed"
+	crossing conformance.Outcome = "crossed"
 )
 
 const (
@@ -42,7 +42,7 @@ func init() {
 		conformance.Register(c)
 	}
 	register(conformance.Check{
-		ID: "TUN-10", Slug: "isolation", Level: conformance.Should, Tags: []string{"timing"},
+		ID: "TUN-10", Slug: "isolation", Level: conformance.Should, Tags: []string{conformance.Timing, conformance.Exclusive},
 		Title: "A tunnel that nobody reads from does not hold up the others",
 		Why: "One client goes to sleep with a large answer under way. Where tunnels share a lock, a buffer or a thread that writes, everybody " +
 			"else waits for it to wake up.",
@@ -51,13 +51,13 @@ func init() {
 		Forbid: map[conformance.Outcome]string{heldUp: "echoes of other tunnels waited for the one that is stalled", conformance.Timeout: "other tunnels stood still"},
 	})
 	register(conformance.Check{
-		ID: "TUN-11", Slug: "no-crosstalk", Level: conformance.Must,
+		ID: "TUN-11", Slug: "no-crosstalk", Level: conformance.Must, Tags: []string{conformance.Exclusive},
 		Title: "No tunnel carries a byte of another",
 		Why: "A buffer that goes back to the pool while somebody still writes from it hands one customer's data to another, rarely, under load, and " +
 			"with nothing in any log.",
 		Clauses: clauses(policy("section 8, the tunnel")), Run: keptApart,
 		Accept: pass("each tunnel has its own bytes back", apart),
-		Forbid: map[conformance.Outcome]string{crossed: "a tunnel carried bytes of another"},
+		Forbid: map[conformance.Outcome]string{crossing: "a tunnel carried bytes of another"},
 	})
 }
 
@@ -193,7 +193,7 @@ func keptApart(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		strange := got[i][at:min(at+32, len(got[i]))]
 		for j, nonce := range nonces {
 			if where := bytes.Index(patterned(nonce, keyed), strange); where >= 0 && j != i {
-				return conformance.Observation{Outcome: crossed, Detail: fmt.Sprintf("%s: it is byte %d of tunnel %d", detail, where, j+1)}, nil
+				return conformance.Observation{Outcome: crossing, Detail: fmt.Sprintf("%s: it is byte %d of tunnel %d", detail, where, j+1)}, nil
 			}
 		}
 		return conformance.Observation{Outcome: conformance.Corrupted, Detail: detail}, nil

@@ -15,8 +15,8 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-// moved is the outcome "a connection was carried on to another backend".
-const moved conformance.Outcome = "moved"
+// movedOn is the outcome "a connection was carried on to another backend".
+const movedOn conformance.Outcome = "moved"
 
 // half is what goes through a tunnel of TUN-14 before the reload, and again behind it.
 const half = 64 << 10
@@ -45,7 +45,7 @@ func init() {
 			"transaction that it takes for a whole.",
 		Clauses: clauses(policy("section 5, reload and drain")), Setup: onItsOwn("one-backend"), Control: opens("a"), Run: oneBackend,
 		Accept: pass("every byte is in the record of the first witness and none in that of another", conformance.Intact),
-		Forbid: map[conformance.Outcome]string{moved: "another backend was given a part of the connection", conformance.Lost: "the first backend lacks a part of the connection"},
+		Forbid: map[conformance.Outcome]string{movedOn: "another backend was given a part of the connection", conformance.Lost: "the first backend lacks a part of the connection"},
 	})
 }
 
@@ -201,7 +201,7 @@ func oneBackend(ctx context.Context, t *conformance.T) (conformance.Observation,
 			return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, nil
 		}
 		if list := t.Target.Witnesses[other].Find(nonces[i]); len(list) > 0 {
-			return conformance.Observation{Outcome: moved, Detail: fmt.Sprintf("tunnel %d, begun at %s: %s has %d bytes of it", i+1, first, other, list[0].In)}, nil
+			return conformance.Observation{Outcome: movedOn, Detail: fmt.Sprintf("tunnel %d, begun at %s: %s has %d bytes of it", i+1, first, other, list[0].In)}, nil
 		}
 		if o := arrived(ctx, t, "a", nonces[i], patterned(nonces[i], 2*half)); o.Outcome != conformance.Intact {
 			o.Detail = fmt.Sprintf("tunnel %d at %s: %s", i+1, first, o.Detail)

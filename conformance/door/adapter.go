@@ -209,8 +209,7 @@ func (a Adapter) Honest(ctx context.Context, dir string, config any) error {
 		return err
 	}
 	_, err = a.Do(ctx, Request{Verb: "start", Dir: dir, Config: raw})
-	var unsupported *UnsupportedError
-	if errors.As(err, &unsupported) {
+	if _, unsupported := errors.AsType[*UnsupportedError](err); unsupported {
 		return nil
 	}
 	if err != nil {

@@ -46,7 +46,7 @@ func (a Adapter) Dial(ctx context.Context, r Request) (net.Conn, Answer, error) 
 		p.err = cmd.Wait()
 		close(p.ended)
 	}()
-	stop := context.AfterFunc(ctx, func() { outR.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = outR.SetReadDeadline(time.Unix(1, 0)) })
 	answer, err := p.begin(in)
 	if !stop() {
 		err = errors.Join(err, context.Cause(ctx))
@@ -54,15 +54,14 @@ func (a Adapter) Dial(ctx context.Context, r Request) (net.Conn, Answer, error) 
 	if err == nil {
 		switch answer.Status {
 		case OK:
-			outR.SetReadDeadline(time.Time{})
-			return p, answer, nil
+			return p, answer, outR.SetReadDeadline(time.Time{})
 		case Unsupported:
 			err = &UnsupportedError{answer.Message}
 		default:
 			err = fmt.Errorf("adapter %s, verb dial: %s", a.Command[0], answer.Message)
 		}
 	} else {
-		p.Close() // ends what it says
+		_ = p.Close() // ends what it says
 		err = fmt.Errorf("adapter %s, verb dial: %w; it said: %s", a.Command[0], err, said.buf.String())
 	}
 	return nil, answer, errors.Join(err, p.Close())
@@ -70,12 +69,13 @@ func (a Adapter) Dial(ctx context.Context, r Request) (net.Conn, Answer, error) 
 
 // begin asks and reads the first line.
 func (p *piped) begin(request []byte) (answer Answer, err error) {
-	p.in.SetWriteDeadline(time.Now().Add(p.time))
-	p.out.SetReadDeadline(time.Now().Add(p.time))
-	if _, err := p.in.Write(append(request, '\n')); err != nil {
+	if err := p.SetDeadline(time.Now().Add(p.time)); err != nil {
 		return answer, err
 	}
-	p.in.SetWriteDeadline(time.Time{})
+	_, err = p.in.Write(append(request, '\n'))
+	if err = errors.Join(err, p.in.SetWriteDeadline(time.Time{})); err != nil {
+		return answer, err
+	}
 	p.br = bufio.NewReader(io.LimitReader(p.out, mostAnswer))
 	line, err := p.br.ReadBytes('\n')
 	if err != nil {

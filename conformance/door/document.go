@@ -85,6 +85,8 @@ type Drain struct {
 type Plaintext struct {
 	Postgres    string       `json:"postgres,omitempty"`
 	SSH         string       `json:"ssh,omitempty"`
+	MySQL       string       `json:"mysql,omitempty"`
+	SMTP        string       `json:"smtp,omitempty"`
 	ServerFirst *ServerFirst `json:"server_first,omitempty"`
 }
 

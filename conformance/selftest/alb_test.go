@@ -19,7 +19,11 @@ const (
 )
 
 func init() {
-	right = append(right, conforming{name: "lb", role: conformance.LoadBalancer, target: simulated(nil), tolerates: []string{"SEC-01"}})
+	right = append(right, conforming{
+		name: "lb", role: conformance.LoadBalancer, target: simulated(nil),
+		// An ALB forwards what Connection names, and both framings of an ambiguous request (docs/alb-rows.md, ALB-UPG-05 and desync).
+		skip: []string{"UPG-13", "UPG-21", "SEC-01"},
+	})
 }
 
 // startALB runs the simulator before an HTTPS target and returns the path through it. It is an intermediary.

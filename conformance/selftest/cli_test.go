@@ -54,6 +54,8 @@ type clientBugs struct {
 	anyAccept  bool
 	foldAccept bool
 	hangs      bool // neither goes on nor gives up
+	takesMask  bool // undo the mask of a server
+	anyFields  bool // go on in any subprotocol, with any extension
 }
 
 func naiveClient(b clientBugs) func(*testing.T) conformance.Target {
@@ -97,6 +99,9 @@ func (b clientBugs) dial(ctx context.Context, req conformance.DialRequest) (_ ne
 	if req.Upgrade == wire.WebSocket && !good {
 		return nil, conformance.DialReport{}, errors.New("wrong Sec-WebSocket-Accept")
 	}
+	if fields := resp.Header; !b.anyFields && (fields.Get("Sec-Websocket-Extensions") != "" || fields.Get("Sec-Websocket-Protocol") != "" && fields.Get("Sec-Websocket-Protocol") != wire.ALPN) {
+		return nil, conformance.DialReport{}, errors.New("a subprotocol or an extension that was not offered")
+	}
 	var below net.Conn = outer
 	if !b.dropBuffer {
 		held := make([]byte, br.Buffered())
@@ -105,6 +110,9 @@ func (b clientBugs) dial(ctx context.Context, req conformance.DialRequest) (_ ne
 	}
 	if b.noPong {
 		below = mute{below}
+	}
+	if b.takesMask {
+		below = &unmasking{Conn: below}
 	}
 	tunnel, err := wire.NewTunnel(req.Upgrade, below)
 	if err != nil {

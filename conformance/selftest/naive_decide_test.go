@@ -14,16 +14,20 @@ func (n *naive) decide(h wire.Hello) (conformance.FixtureRoute, string, uint8) {
 	if len(h.Message) == 0 || n.defaultRoute && !n.known(h.SNI) {
 		return routes[1], "", 0 // "b": what comes without a readable name has to go somewhere
 	}
-	offer := h.ALPN
+	if code := n.refuses(h); code != 0 {
+		return conformance.FixtureRoute{}, "", code
+	}
+	offer := n.prefer(h.ALPN)
 	if n.firstOnly && len(offer) > 1 {
 		offer = offer[:1]
 	}
 	if len(offer) == 0 {
 		offer = []string{"http/1.1"}
 	}
-	named := slices.DeleteFunc(n.rank(h.SNI), func(r conformance.FixtureRoute) bool { return r.SNI == nil })
+	named := n.rank(h.SNI)
+	nameless := slices.DeleteFunc(slices.Clone(routes), func(r conformance.FixtureRoute) bool { return r.SNI != nil })
 	for _, name := range offer {
-		for _, r := range append(named, routes[5]) {
+		for _, r := range slices.Concat(named, nameless) {
 			if r.ALPN == nil || slices.Contains(r.ALPN, name) {
 				if h.ALPN == nil {
 					if n.ignoreALPNWithout {

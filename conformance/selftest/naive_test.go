@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/netx"
 )
@@ -30,6 +31,9 @@ type bugs struct {
 	noHTTP                    bool // take everything for TLS
 	reframe                   bool // replay the ClientHello in records of its own making
 	dialFirst                 bool // dial before the client's handshake is done
+	nothingBehind             bool // what comes with the hello, behind it, is an error
+	behindFirst               bool // or is passed on before it
+	holdsHTTP, httpToDefault  bool // what is no TLS is waited with, or handed to a backend
 
 	ignoreSNI, caseSensitive, lazySuffix, shortestFirst bool
 	caseSensitiveAuth                                   bool
@@ -41,6 +45,7 @@ type bugs struct {
 	longRecords                                         bool // records of any length are taken
 	keepOpen                                            bool // an alert is not followed by the end of the connection
 	wildcardFirst                                       bool // a wildcard wins over the exact name
+	tls2                                                     // see naive_tls_test.go
 }
 
 // naive is a router of the sort that people write in an afternoon.
@@ -49,8 +54,9 @@ type naive struct {
 	bugs
 	ln    net.Listener
 	wg    sync.WaitGroup
-	mu    sync.Mutex // guards conns
+	mu    sync.Mutex // guards what follows
 	conns map[net.Conn]bool
+	auth  map[string]door.ClientAuth // by route, once it has been set up anew
 }
 
 func init() {
@@ -61,20 +67,26 @@ func init() {
 
 func naiveWith(b bugs) func(t *testing.T) conformance.Target {
 	return func(t *testing.T) conformance.Target {
-		n := &naive{lab: newLab(t), bugs: b, conns: map[net.Conn]bool{}}
-		n.ln = must(net.Listen("tcp", "127.0.0.1:0"))(t)
-		n.wg.Go(n.accept)
-		t.Cleanup(func() {
-			_ = n.ln.Close()
-			n.mu.Lock()
-			for c := range n.conns {
-				_ = c.Close()
-			}
-			n.mu.Unlock()
-			n.wg.Wait()
-		})
+		n := newLab(t).naive(t, b)
 		return n.target(n.ln.Addr().String(), false)
 	}
+}
+
+// naive starts one; the test's cleanup ends it.
+func (l *lab) naive(t *testing.T, b bugs) *naive {
+	n := &naive{lab: l, bugs: b, conns: map[net.Conn]bool{}}
+	n.ln = must(net.Listen("tcp", "127.0.0.1:0"))(t)
+	n.wg.Go(n.accept)
+	t.Cleanup(func() {
+		_ = n.ln.Close()
+		n.mu.Lock()
+		for c := range n.conns {
+			_ = c.Close()
+		}
+		n.mu.Unlock()
+		n.wg.Wait()
+	})
+	return n
 }
 
 func (n *naive) accept() {
@@ -107,6 +119,13 @@ func (n *naive) drop(c net.Conn) {
 func (n *naive) handle(c net.Conn) {
 	raw, hello, err := n.read(c)
 	if len(raw) > 0 && raw[0] != 22 {
+		if n.holdsHTTP {
+			_ = c.SetDeadline(time.Time{})
+			_, _ = io.Copy(io.Discard, c)
+		}
+		if n.httpToDefault {
+			n.pass(c, raw, hello, conformance.FixtureRoutes(n.fixture)[1])
+		}
 		if !n.noHTTP {
 			_, _ = io.WriteString(c, "HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		}
@@ -124,6 +143,13 @@ func (n *naive) handle(c net.Conn) {
 		n.alert(c, code)
 		return
 	case err != nil && !errors.Is(err, errGuess):
+		return
+	}
+	if n.nothingBehind && len(raw) > len(hello.Raw) {
+		n.alert(c, 10)
+		return
+	}
+	if n.split(c, raw, hello) {
 		return
 	}
 	if n.cString {
@@ -230,6 +256,9 @@ func (n *naive) alert(c net.Conn, code uint8) {
 }
 
 func (n *naive) pass(c net.Conn, raw []byte, h wire.Hello, route conformance.FixtureRoute) {
+	if n.behindFirst {
+		raw = slices.Concat(raw[len(h.Raw):], h.Raw)
+	}
 	if n.reframe {
 		raw = append(slices.Concat(wire.Records(h.Message)...), raw[len(h.Raw):]...)
 	}
@@ -241,13 +270,18 @@ func (n *naive) pass(c net.Conn, raw []byte, h wire.Hello, route conformance.Fix
 }
 
 func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformance.FixtureRoute, alpn string) {
+	if n.earlyData(c, raw, h, route, alpn) {
+		return
+	}
 	cfg := &tls.Config{Certificates: []tls.Certificate{n.server}, SessionTicketsDisabled: true, MinVersion: tls.VersionTLS12}
+	before := n.own(cfg, h)
 	if alpn != "" && !n.unconfirmed {
 		cfg.NextProtos = []string{alpn}
 	}
-	demanded := route.ClientAuth == "require" && (!n.caseSensitiveAuth || h.SNI == strings.ToLower(h.SNI))
+	file, demanded := n.demands(route)
+	demanded = demanded && (!n.caseSensitiveAuth || h.SNI == strings.ToLower(h.SNI))
 	if demanded {
-		pem, _ := os.ReadFile(n.files[route.CA])
+		pem, _ := os.ReadFile(file)
 		cfg.ClientCAs = x509.NewCertPool()
 		cfg.ClientCAs.AppendCertsFromPEM(pem)
 		cfg.ClientAuth = tls.RequireAndVerifyClientCert
@@ -264,6 +298,7 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 			}
 		}
 	}
+	n.asksOnce(cfg)
 	var b net.Conn
 	if n.dialFirst {
 		var err error
@@ -281,6 +316,10 @@ func (n *naive) terminate(c net.Conn, raw []byte, h wire.Hello, route conformanc
 	}
 	conn := tls.Server(wire.WithPrefix(c, input), cfg)
 	if conn.Handshake() != nil {
+		return
+	}
+	route = n.afterwards(conn, route, *before)
+	if n.requests(conn, h, route) {
 		return
 	}
 	if b == nil {

@@ -84,7 +84,7 @@ func init() {
 		l := newLab(t)
 		target := l.start(t, nil)
 		backend := l.witnesses[l.fixture.WitnessA].Address
-		target.Launcher = fronted{target.Launcher, t, func(dst, src net.Conn) {
+		target.Launcher = frontedInstances{target.Launcher, t, func(dst, src net.Conn) {
 			if c, err := net.Dial("tcp", backend); err == nil {
 				defer c.Close()
 			}

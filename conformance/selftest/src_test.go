@@ -14,19 +14,37 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
 
-// fronted starts instances behind a fault proxy.
-type fronted struct {
+// frontedInstances starts instances behind a fault proxy.
+type frontedInstances struct {
 	conformance.Launcher
 	t  *testing.T
 	up fault
 }
 
-func (f fronted) Launch(ctx context.Context, doc door.Router) (conformance.Instance, error) {
+func (f frontedInstances) Launch(ctx context.Context, doc door.Router) (conformance.Instance, error) {
 	i, err := f.Launcher.Launch(ctx, doc)
 	if err != nil {
 		return nil, err
 	}
 	return behindFront{i, faultProxy(f.t, i.Address(), f.up, nil)}, nil
+}
+
+// frontedWhole starts instances behind something that is more than a fault in one direction.
+type frontedWhole struct {
+	frontedInstances
+	handle func(c net.Conn, dial func() net.Conn)
+	own    bool // what is plain on the port is the front's own, and the router behind it knows nothing of it
+}
+
+func (f frontedWhole) Launch(ctx context.Context, doc door.Router) (conformance.Instance, error) {
+	if f.own {
+		doc.Plaintext = nil
+	}
+	i, err := f.Launcher.Launch(ctx, doc)
+	if err != nil {
+		return nil, err
+	}
+	return behindFront{i, serve(f.t, i.Address(), f.handle)}, nil
 }
 
 type behindFront struct {
@@ -40,7 +58,7 @@ func (b behindFront) Address() string { return b.address }
 func instancesBehind(up fault) func(t *testing.T) conformance.Target {
 	return func(t *testing.T) conformance.Target {
 		target := newLab(t).start(t, nil)
-		target.Launcher = fronted{target.Launcher, t, up}
+		target.Launcher = frontedInstances{target.Launcher, t, up}
 		return target
 	}
 }
@@ -149,7 +167,7 @@ func init() {
 	addMutant("SRC-10-U", "trusts everybody", trusting(forwarders, "127.0.0.0/8"))
 	addMutant("SRC-11", "compares text", func(t *testing.T) conformance.Target {
 		target := newLab(t).start(t, nil)
-		target.Launcher = fronted{target.Launcher, t, first(func(head []byte) []byte {
+		target.Launcher = frontedInstances{target.Launcher, t, first(func(head []byte) []byte {
 			return bytes.ReplaceAll(head, []byte("::ffff:10.1.2.3"), []byte("2001:db8::102:3"))
 		})}
 		return plainUpgrade(target)

@@ -23,18 +23,44 @@ func Dial(ctx context.Context, address string, rec *Recorder) (*Conn, error) {
 	var d net.Dialer
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
-		rec.add(name, "open", 0, nil, err.Error())
+		rec.add(name, "no-open", 0, nil, err.Error())
 		return nil, fmt.Errorf("connecting: %w", err)
 	}
 	rec.add(name, "open", 0, nil, fmt.Sprintf("%s -> %s", c.LocalAddr(), c.RemoteAddr()))
 	return &Conn{Conn: c, recorder: rec, name: name}, nil
 }
 
-// NewConn traces a connection that is open already, such as the plaintext side of a TLS session. Kind is part of its name.
+// NewConn traces a connection that is open already. Kind is part of its name; so is, with a slash, the name of a traced connection
+// below it, such as that of the TCP connection below the plaintext side of a TLS session.
 func NewConn(c net.Conn, rec *Recorder, kind string) *Conn {
+	if below := traced(c); below != nil {
+		kind = below.name + "/" + kind
+	}
 	name := rec.Name(kind)
 	rec.add(name, "open", 0, nil, "")
 	return &Conn{Conn: c, recorder: rec, name: name}
+}
+
+// traced finds the traced connection that c is, or stands on.
+func traced(c net.Conn) *Conn {
+	for c != nil {
+		if t, ok := c.(*Conn); ok {
+			return t
+		}
+		c = below(c)
+	}
+	return nil
+}
+
+// below is the connection that c stands on, nil at the bottom.
+func below(c net.Conn) net.Conn {
+	switch u := c.(type) {
+	case interface{ Unwrap() net.Conn }:
+		return u.Unwrap()
+	case interface{ NetConn() net.Conn }: // tls.Conn
+		return u.NetConn()
+	}
+	return nil
 }
 
 // Unwrap returns the connection below.
@@ -102,12 +128,7 @@ func Reset(c net.Conn) error {
 			}
 			return tcp.Close()
 		}
-		switch u := bottom.(type) {
-		case interface{ Unwrap() net.Conn }:
-			bottom = u.Unwrap()
-		case interface{ NetConn() net.Conn }: // tls.Conn
-			bottom = u.NetConn()
-		default:
+		if bottom = below(bottom); bottom == nil {
 			return errors.Join(errors.New("resetting: no TCP connection below"), c.Close())
 		}
 	}

@@ -35,6 +35,8 @@ type Hello struct {
 	// Extensions are the types in their order.
 	Extensions []uint16
 	HasECH     bool
+	// InnerECH says that it is the inner hello of an encrypted one.
+	InnerECH bool
 }
 
 // ParseHello reads a ClientHello from the raw bytes of a connection: any number of records, however cut. It returns the
@@ -131,14 +133,17 @@ func ParseMessage(msg []byte) (Hello, error) {
 	return h, nil
 }
 
-// The extensions that are looked into.
+// The extensions that are looked into, or made.
 const (
 	ExtServerName        = 0
 	ExtSupportedGroups   = 10
 	ExtSignatures        = 13
 	ExtALPN              = 16
 	ExtPadding           = 21
+	ExtPreSharedKey      = 41
+	ExtEarlyData         = 42
 	ExtSupportedVersions = 43
+	ExtPSKModes          = 45
 	ExtKeyShare          = 51
 	ExtECH               = 0xfe0d
 )
@@ -174,6 +179,7 @@ func (h *Hello) extension(typ uint16, body reader) error {
 		h.Versions = list.words()
 	case ExtECH:
 		h.HasECH = true
+		h.InnerECH = len(body.b) > 0 && body.b[0] == ECHInner
 	}
 	return nil
 }

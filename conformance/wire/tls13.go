@@ -43,12 +43,21 @@ func HelloTLS13(o HelloOptions) ([]byte, *ecdh.PrivateKey, error) {
 }
 
 // Connect finishes a handshake whose ClientHello the caller has written on conn: message is that hello without record headers,
-// key its X25519 share. An alert in the clear or protected is an *AlertError.
+// key its X25519 share. An alert in the clear or protected is an *AlertError, a HelloRetryRequest a *RetryError.
 func Connect(conn net.Conn, message []byte, key *ecdh.PrivateKey) (*Session, error) {
-	s := &Session{Conn: conn, hash: append([]byte(nil), message...)}
+	return connect(conn, append([]byte(nil), message...), key)
+}
+
+// connect goes on behind the ClientHello; transcript is all that has been said so far.
+func connect(conn net.Conn, transcript []byte, key *ecdh.PrivateKey) (*Session, error) {
+	s := &Session{Conn: conn, hash: transcript}
 	rec, err := ReadAnswer(conn)
 	if err != nil {
 		return nil, err
+	}
+	if isRetry(rec.Fragment) {
+		retry, err := parseRetry(rec.Fragment)
+		return nil, errors.Join(&RetryError{retry}, err)
 	}
 	secret, err := s.serverHello(rec.Fragment, key)
 	if err != nil {
@@ -67,7 +76,7 @@ func Connect(conn net.Conn, message []byte, key *ecdh.PrivateKey) (*Session, err
 		return nil, err
 	}
 	master := extract(derive(handshake, "derived", sum(nil)), make([]byte, 32))
-	transcript := sum(s.hash)
+	finished := sum(s.hash)
 	if s.RequestedCert {
 		empty := Handshake(11, []byte{0, 0, 0, 0}) // no context, no certificates
 		s.hash = append(s.hash, empty...)
@@ -78,10 +87,10 @@ func Connect(conn net.Conn, message []byte, key *ecdh.PrivateKey) (*Session, err
 	if err := s.write(recordHandshake, Handshake(20, mac(client, s.hash))); err != nil {
 		return nil, err
 	}
-	if s.in, err = newHalf(derive(master, "s ap traffic", transcript)); err != nil {
+	if s.in, err = newHalf(derive(master, "s ap traffic", finished)); err != nil {
 		return nil, err
 	}
-	s.out, err = newHalf(derive(master, "c ap traffic", transcript))
+	s.out, err = newHalf(derive(master, "c ap traffic", finished))
 	return s, err
 }
 
@@ -227,6 +236,11 @@ func (s *Session) read() (uint8, []byte, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	return s.openRecord(rec)
+}
+
+// openRecord decrypts a record. The type it returns is the one inside.
+func (s *Session) openRecord(rec RawRecord) (uint8, []byte, error) {
 	if rec.Type != recordApplication {
 		return 0, nil, &MalformedError{fmt.Sprintf("record of type %d in the clear after the ServerHello", rec.Type)}
 	}

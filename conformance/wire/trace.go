@@ -13,14 +13,16 @@ const (
 	traceBytes  = 256 << 10
 	traceChunk  = 16 << 10
 	traceEvents = 20000
+	traceTimers = 500 // of these events: a loop of reads has one for each
 )
 
 // Event is one thing that happened on one connection.
 type Event struct {
 	At time.Time
-	// Conn names the connection: "tcp#3", "http#1/tls".
+	// Conn names the connection: "tcp#3", and "tcp#3/http#1" what is carried in it.
 	Conn string
-	// Kind is open, read, write, close-write, close, reset, or note.
+	// Kind is open, no-open, read, write, close-write, close, reset; witness, of what one recorded; or timer, fault or note, which are
+	// of no connection.
 	Kind string
 	// N is how many bytes were moved; Data are the first of them.
 	N    int
@@ -35,9 +37,12 @@ type Trace struct {
 	Dropped int
 }
 
-// WriteTimeline writes the trace for a person: milliseconds since the first event, connection, event, bytes as hex dump.
+// WriteTimeline writes the trace for a person: milliseconds since the first event, connection, event, the TLS records that it
+// completed, bytes as hex dump.
 func (t Trace) WriteTimeline(w io.Writer) error {
 	var start time.Time
+	type way struct{ conn, kind string }
+	tls := map[way]*annotator{}
 	for i, e := range t.Events {
 		if i == 0 {
 			start = e.At
@@ -50,7 +55,22 @@ func (t Trace) WriteTimeline(w io.Writer) error {
 			_, err = fmt.Fprintf(w, " %s", e.Text)
 		}
 		if err == nil {
-			_, err = fmt.Fprintf(w, "\n%s", dump(e.Data))
+			_, err = fmt.Fprintln(w)
+		}
+		if err == nil && (e.Kind == "read" || e.Kind == "write") {
+			a := tls[way{e.Conn, e.Kind}]
+			if a == nil {
+				a = &annotator{}
+				tls[way{e.Conn, e.Kind}] = a
+			}
+			for _, line := range a.see(e.Data, e.N-len(e.Data)) {
+				if err == nil {
+					_, err = fmt.Fprintf(w, "%14s= TLS %s\n", "", line)
+				}
+			}
+		}
+		if err == nil {
+			_, err = io.WriteString(w, dump(e.Data))
 		}
 		if err != nil {
 			return fmt.Errorf("writing the timeline: %w", err)
@@ -85,6 +105,7 @@ type Recorder struct {
 	mu    sync.Mutex // guards all below
 	trace Trace
 	bytes int
+	timed int
 	names map[string]int
 }
 
@@ -107,6 +128,16 @@ func (r *Recorder) Notef(format string, args ...any) {
 	r.add("", "note", 0, nil, fmt.Sprintf(format, args...))
 }
 
+// Timer says that something is waited for, at most that long.
+func (r *Recorder) Timer(name string, d time.Duration) {
+	r.add("", "timer", 0, nil, fmt.Sprintf("%s %v", name, d.Round(time.Millisecond)))
+}
+
+// Faultf says what was made to go wrong.
+func (r *Recorder) Faultf(format string, args ...any) {
+	r.add("", "fault", 0, nil, fmt.Sprintf(format, args...))
+}
+
 // Trace is a copy of what was recorded so far.
 func (r *Recorder) Trace() Trace {
 	if r == nil {
@@ -123,7 +154,10 @@ func (r *Recorder) add(conn, kind string, n int, data []byte, text string) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.trace.Events) >= traceEvents {
+	if kind == "timer" {
+		r.timed++
+	}
+	if len(r.trace.Events) >= traceEvents || kind == "timer" && r.timed > traceTimers {
 		r.trace.Dropped++
 		return
 	}

@@ -57,6 +57,7 @@ var rules = map[string]rule{
 	"internal/arrows":    {},
 	"internal/progress":  {foreign: []string{"github.com/vbauerster/mpb"}},
 	"internal/document":  {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
+	"internal/baseline":  {ours: []string{"internal/document", "conformance"}},
 	"internal/stranger":  {ours: []string{"internal/document", "scenarios"}},
 	"internal/scenario":  {ours: []string{"internal/document", "scenarios"}},
 	"scenarios":          {tests: []string{"internal/scenario", "internal/document"}},
@@ -67,7 +68,7 @@ var rules = map[string]rule{
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
 	},
 
-	"conformance/wire": {foreign: []string{"github.com/gobwas/ws"}},
+	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},
 	"conformance/door": {},
 	"conformance": {
 		ours:    []string{"conformance/wire", "conformance/door", "internal/result", "internal/witness", "internal/netx"},
@@ -77,7 +78,8 @@ var rules = map[string]rule{
 		ours:    []string{"conformance", "internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
-	"conformance/selftest": {ours: []string{"conformance", "refimpl", "albsim", "internal"}},
+	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
+	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net"}},
 
 	"bench": {
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},

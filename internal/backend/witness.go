@@ -3,7 +3,9 @@ package backend
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -52,6 +54,8 @@ type session struct {
 	br    *bufio.Reader // over conn; holds what came behind the order line
 	entry *entry
 	order witness.Order
+
+	behind []byte // the ClientHello, of a handshake that failed
 }
 
 func (w *witnessServer) serve(c net.Conn) {
@@ -66,7 +70,16 @@ func (w *witnessServer) serve(c net.Conn) {
 	late := time.AfterFunc(loginTimeout, func() { c.Close() })
 	defer late.Stop()
 	if err := s.begin(); err != nil {
-		s.finish(endOf(err), "")
+		s.finish(endOf(err), s.refused())
+		return
+	}
+	if request, ok := s.cancelRequest(); ok {
+		// As PostgreSQL does: it is taken, and the connection closed without a word.
+		late.Stop()
+		sum := sha256.Sum256(request)
+		s.entry.in.Add(int64(len(request)))
+		s.finish("eof", hex.EncodeToString(sum[:]))
+		s.conn.Close()
 		return
 	}
 	line, err := s.br.ReadSlice('\n')
@@ -117,13 +130,27 @@ func (s *session) begin() error {
 	if first[0] != 0x16 { // TLS handshake record
 		return nil
 	}
-	conn, seen, err := s.w.handshake(s.raw)
+	conn, seen, behind, err := s.w.handshake(s.raw)
 	s.entry.rec.TLS = seen
 	if err != nil {
+		s.behind = behind
 		return fmt.Errorf("TLS handshake: %w", err)
 	}
 	s.conn, s.br = conn, bufio.NewReaderSize(conn, witness.MaxLine)
 	return nil
+}
+
+// cancelRequest takes a CancelRequest of PostgreSQL, which is 16 bytes and nothing behind them.
+func (s *session) cancelRequest() ([]byte, bool) {
+	const length, code = 16, 80877102
+	if first, err := s.br.Peek(1); err != nil || first[0] != 0 {
+		return nil, false // an order is text
+	}
+	request, err := s.br.Peek(length)
+	if err != nil || binary.BigEndian.Uint32(request) != length || binary.BigEndian.Uint32(request[4:]) != code {
+		return nil, false
+	}
+	return request, true
 }
 
 // looksProxied tells whether a PROXY header (v1 or v2) comes, reading no further ahead than the signatures agree.

@@ -195,6 +195,19 @@ func (s *session) linger(in hash.Hash) string {
 	return end
 }
 
+// refused takes what comes behind the ClientHello of a handshake that failed, and what had come by then. "" when there is none.
+func (s *session) refused() (sum string) {
+	if s.entry.rec.TLS == nil || s.entry.rec.TLS.RawSHA256 == "" {
+		return ""
+	}
+	in := sha256.New()
+	s.entry.in.Add(int64(len(s.behind)))
+	in.Write(s.behind)
+	_ = s.raw.CloseWrite() // the alert is out
+	s.linger(in)
+	return hexOf(in)
+}
+
 // closeWrite ends the witness's side: close_notify over TLS, FIN without. A failure shows in what the next read says.
 func (s *session) closeWrite() { _ = netx.CloseWrite(s.conn) }
 

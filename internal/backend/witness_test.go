@@ -339,3 +339,39 @@ func TestWitnessLogIsBounded(t *testing.T) {
 		t.Errorf("waited for what is not over: %v", err)
 	}
 }
+
+// A handshake that fails leaves what came with the ClientHello, and behind it, as it was on the wire.
+func TestWitnessRecordsWhatCameBehindARefusedHello(t *testing.T) {
+	r := start(t, Embedded, Witness)
+	ours, theirs := net.Pipe()
+	go func() {
+		_ = tls.Client(theirs, &tls.Config{ServerName: "refused.example.test", MaxVersion: tls.VersionTLS11, MinVersion: tls.VersionTLS10}).Handshake()
+	}()
+	hello := make([]byte, 5)
+	if _, err := io.ReadFull(ours, hello); err != nil {
+		t.Fatal(err)
+	}
+	hello = append(hello, make([]byte, int(hello[3])<<8|int(hello[4]))...)
+	if _, err := io.ReadFull(ours, hello[5:]); err != nil {
+		t.Fatal(err)
+	}
+	_ = ours.Close()
+	c := dialWitness(t, r, false)
+	behind := bytes.Repeat([]byte("\x17\x03\x03\x00\x01x"), 5000)
+	for _, part := range [][]byte{append(bytes.Clone(hello), behind[:100]...), behind[100:]} {
+		if _, err := c.Write(part); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := netx.CloseWrite(c); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(c); err != nil || !bytes.Equal(got, []byte("\x15\x03\x01\x00\x02\x02\x46")) {
+		t.Errorf("read % x, %v, want the alert protocol_version", got, err)
+	}
+	rec := finished(t, r, "")
+	sum := sha256.Sum256(behind)
+	if rec.TLS == nil || rec.TLS.SNI != "refused.example.test" || len(rec.TLS.Random) != 64 || rec.In != int64(len(behind)) || rec.SHA256 != hex.EncodeToString(sum[:]) {
+		t.Errorf("record %+v, TLS %+v", rec, rec.TLS)
+	}
+}

@@ -66,8 +66,8 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 }
 
 // handshake ends TLS on raw: any name, the first ALPN that the client offers, a client certificate asked for and not
-// verified. What was seen is returned with the error too, as far as the handshake came.
-func (w *witnessServer) handshake(raw *rawConn) (net.Conn, *witness.TLS, error) {
+// verified. What was seen is returned with the error too, as far as the handshake came; behind is what came behind the ClientHello.
+func (w *witnessServer) handshake(raw *rawConn) (secure net.Conn, seen *witness.TLS, behind []byte, err error) {
 	config := &tls.Config{Certificates: []tls.Certificate{w.cert}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true}
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if len(hello.SupportedProtos) == 0 {
@@ -79,34 +79,35 @@ func (w *witnessServer) handshake(raw *rawConn) (net.Conn, *witness.TLS, error) 
 	}
 	raw.keeping = true
 	conn := tls.Server(raw, config)
-	err := conn.Handshake() // bounded by the timer of serve and by the server's close
+	err = conn.Handshake() // bounded by the timer of serve and by the server's close
 	raw.keeping = false
-	seen := seenHello(raw.kept.Bytes())
+	seen, behind = seenHello(raw.kept.Bytes())
 	raw.kept = bytes.Buffer{}
 	if err != nil {
-		return nil, seen, err
+		return nil, seen, behind, err
 	}
 	state := conn.ConnectionState()
 	seen.Negotiated, seen.Version = state.NegotiatedProtocol, tls.VersionName(state.Version)
 	if len(state.PeerCertificates) > 0 {
 		seen.ClientCert = state.PeerCertificates[0].Subject.String()
 	}
-	return &tlsConn{conn, raw}, seen, nil
+	return &tlsConn{conn, raw}, seen, nil, nil
 }
 
 // seenHello reads the ClientHello off the raw bytes of a connection, in whatever records it came; the first one, should
-// the server have asked for another.
-func seenHello(raw []byte) *witness.TLS {
+// the server have asked for another. The rest of the bytes is returned too.
+func seenHello(raw []byte) (*witness.TLS, []byte) {
 	seen := &witness.TLS{ALPN: []string{}}
 	hello, n, err := wire.ParseHello(raw)
 	if err != nil {
-		return seen
+		return seen, nil
 	}
 	seen.SNI = hello.SNI
 	seen.ALPN = append(seen.ALPN, hello.ALPN...)
 	seen.HelloSHA256, seen.HelloBytes = hexSum(hello.Message), len(hello.Message)
 	seen.RawSHA256 = hexSum(raw[:n])
-	return seen
+	seen.Random = hex.EncodeToString(hello.Random)
+	return seen, raw[n:]
 }
 
 func hexSum(b []byte) string {

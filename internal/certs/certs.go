@@ -41,6 +41,8 @@ type Leaf struct {
 	Client bool
 	// NotBefore and NotAfter default to a day before and a day after now.
 	NotBefore, NotAfter time.Time
+
+	padding int // bytes of an extension that nobody reads
 }
 
 // NewCA makes an authority of the given common name.
@@ -115,6 +117,8 @@ func issue(l Leaf, parent *x509.Certificate, parentKey crypto.Signer) (tls.Certi
 		NotAfter:     l.NotAfter,
 		KeyUsage:     x509.KeyUsageDigitalSignature,
 		ExtKeyUsage:  []x509.ExtKeyUsage{usage},
+
+		ExtraExtensions: padding(l.padding),
 	}
 	if parent == nil {
 		parent, parentKey = template, key

@@ -61,3 +61,29 @@ func TestWrittenPairLoads(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAChainIsAsLongAsItIsAskedForAndVerifies(t *testing.T) {
+	ca, err := certs.NewCA("root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := ca.Chain(certs.Leaf{CommonName: "long", Client: true}, 2000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := x509.NewCertPool()
+	for i, der := range cert.Certificate {
+		if len(der) < 2000 {
+			t.Errorf("certificate %d has %d bytes", i, len(der))
+		}
+		parsed, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		between.AddCert(parsed)
+	}
+	options := x509.VerifyOptions{Roots: ca.Pool(), Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
+	if _, err := cert.Leaf.Verify(options); err != nil || len(cert.Certificate) != 3 {
+		t.Errorf("%d certificates: %v", len(cert.Certificate), err)
+	}
+}

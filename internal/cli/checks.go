@@ -11,6 +11,7 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/reports"
 )
 
 func checksCommand(env Env) *cli.Command {
@@ -34,8 +35,11 @@ func checksCommand(env Env) *cli.Command {
 			},
 			{
 				Name:      "show",
-				Usage:     "show one check whole",
+				Usage:     "show one check whole, and what came of it",
 				ArgsUsage: "ID",
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "in", Usage: "show what came of it in a `REPORT` too, a report.json or the folder it is in"},
+				},
 				Action: func(c *cli.Context) error {
 					if c.NArg() != 1 {
 						return usagef("checks show takes one id or slug, such as DET-02")
@@ -44,9 +48,18 @@ func checksCommand(env Env) *cli.Command {
 					if err != nil {
 						return withStatus(result.ExitUsage, err)
 					}
+					var run *result.Run
+					if file := c.String("in"); file != "" {
+						if run, err = readReport(file); err != nil {
+							return usagef("--in: %w", err)
+						}
+					}
 					var errs []error
 					for _, check := range list {
 						errs = append(errs, showCheck(env, check))
+						if run != nil {
+							errs = append(errs, reports.WriteCheck(env.Stdout, run, check.ID))
+						}
 					}
 					return errors.Join(errs...)
 				},

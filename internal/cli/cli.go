@@ -176,6 +176,8 @@ func fromEnvironment(f cli.Flag) {
 		f.EnvVars = []string{name}
 	case *cli.BoolFlag:
 		f.EnvVars = []string{name}
+	case *cli.IntFlag:
+		f.EnvVars = []string{name}
 	case *cli.Int64Flag:
 		f.EnvVars = []string{name}
 	case *cli.StringSliceFlag:

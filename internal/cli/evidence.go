@@ -1,34 +1,84 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 
+	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/capture"
 )
 
-// evidence keeps what went over the wire in a check: a timeline for people and a pcapng with its key log for tools.
+// evidence keeps what went over the wire in a check: a timeline for people, and for tools a pcapng of the check's own connections and,
+// where packets may be read, one of all hops, each with its key log.
 type evidence struct {
 	dir   string
 	files []string
+	hops  *capture.Live // nil where packets may not be read
 }
 
-// Save implements conformance.EvidenceSink.
-func (e *evidence) Save(name string, trace wire.Trace, keylog []byte) ([]string, error) {
+// watch has the packets of all hops kept, until the function it returns is called.
+func (e *evidence) watch(servers []netip.AddrPort, log *slog.Logger) (stop func() error) {
+	live, err := capture.StartLive(servers)
+	if err != nil {
+		log.Debug("evidence is of the checks' own connections only", "error", err)
+		return func() error { return nil }
+	}
+	e.hops = live
+	return live.Close
+}
+
+// Save implements conformance.EvidenceSink. What it wrote it reads back: evidence that shows nothing is worse than none.
+func (e *evidence) Save(name string, ev conformance.Evidence) ([]string, error) {
 	if err := os.MkdirAll(filepath.Join(e.dir, "evidence"), 0o755); err != nil {
 		return nil, fmt.Errorf("evidence: %w", err)
 	}
 	timeline := filepath.Join("evidence", name+".txt")
-	if err := e.write(timeline, trace.WriteTimeline); err != nil {
+	if err := e.write(timeline, ev.Trace.WriteTimeline); err != nil {
 		return nil, err
 	}
 	packets := filepath.Join("evidence", name+".pcapng")
-	err := e.write(packets, func(w io.Writer) error { return capture.WritePcapng(w, segments(trace), keylog) })
-	return []string{timeline, packets}, err
+	list := segments(ev.Trace)
+	if err := e.write(packets, func(w io.Writer) error { return capture.WritePcapng(w, list, ev.KeyLog) }); err != nil {
+		return []string{timeline}, err
+	}
+	file, err := os.ReadFile(filepath.Join(e.dir, packets))
+	if err == nil {
+		err = capture.Verify(file, list, ev.Sessions)
+	}
+	names := []string{timeline, packets}
+	if err != nil || e.hops == nil || ev.Began.IsZero() {
+		return names, err
+	}
+	hops := filepath.Join("evidence", name+".hops.pcapng")
+	n := 0
+	err = e.write(hops, func(w io.Writer) (err error) {
+		n, err = e.hops.Write(context.Background(), w, ev.Began, ev.Ended, opened(ev.Trace), ev.KeyLog)
+		return err
+	})
+	if err == nil && n == 0 { // the check had an instance of its own, or opened nothing
+		e.files = e.files[:len(e.files)-1]
+		return names, os.Remove(filepath.Join(e.dir, hops))
+	}
+	return append(names, hops), err
+}
+
+// opened tells the check's own connections by their local address.
+func opened(trace wire.Trace) func(netip.AddrPort) bool {
+	ours := map[netip.AddrPort]bool{}
+	for _, event := range trace.Events {
+		local, _, dialled := strings.Cut(event.Text, " -> ")
+		if a, err := netip.ParseAddrPort(local); event.Kind == "open" && dialled && err == nil {
+			ours[a] = true
+		}
+	}
+	return func(client netip.AddrPort) bool { return ours[client] }
 }
 
 func (e *evidence) write(name string, write func(io.Writer) error) error {
@@ -44,7 +94,7 @@ func (e *evidence) write(name string, write func(io.Writer) error) error {
 	return f.Close()
 }
 
-// segments are the events of the TCP connections of a trace; those of the layers above (tcp#1/tls) are the same bytes in
+// segments are the events of the TCP connections of a trace; those of the layers above (tcp#1/http#1) are the same bytes in
 // the clear, which the key log gives.
 func segments(trace wire.Trace) []capture.Segment {
 	var list []capture.Segment

@@ -73,7 +73,9 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		if failed != nil {
 			return failed
 		}
+		stop := sink.watch(l.JudgedServers(targets), o.log)
 		r.Conformance, err = judge(ctx, targets, checks, p)
+		err = errors.Join(err, stop())
 		r.Artifacts = append(r.Artifacts, sink.files...)
 		if err == nil {
 			r.Likeness, err = compare(ctx, l.Pairs(r.Run.Version), checks, p)
@@ -156,7 +158,7 @@ func judge(ctx context.Context, targets []conformance.Target, opt conformance.Op
 
 // compare puts the checks of load balancers to each real product and to the simulator's profile of it.
 func compare(ctx context.Context, pairs []lab.Pair, opt conformance.Options, p *progress.Progress) ([]result.Likeness, error) {
-	opt.Evidence = nil // that is for verdicts
+	opt.Evidence, opt.Known = nil, nil // these are for verdicts
 	var list []result.Likeness
 	for _, pair := range pairs {
 		step := p.Step("profile "+pair.Likeness.Profile+" beside the product", 0)

@@ -24,7 +24,7 @@ func reportCommand(env Env) *cli.Command {
 			Usage:     "print a stored report in any format",
 			ArgsUsage: "report.json|DIR",
 			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "format", Value: "text", Usage: "text, json, html, junit, markdown, github, test2json"},
+				&cli.StringFlag{Name: "format", Value: "text", Usage: "text, json, html, junit, markdown, github, test2json, tap, badge, badge-svg"},
 			},
 			Action: func(c *cli.Context) error {
 				if c.NArg() != 1 {

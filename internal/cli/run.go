@@ -46,7 +46,11 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-bench", Usage: "check only"},
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, …"},
+			&cli.IntFlag{Name: "parallel", Usage: "let `N` checks work side by side (default one a processor)"},
+			&cli.StringFlag{Name: "baseline", Usage: "expect the failures listed in `FILE`, and fail when one of them passes"},
+			&cli.StringFlag{Name: "rerun-failed", Usage: "run only the checks that did not pass in an earlier `REPORT`, a report.json or the folder it is in"},
+			&cli.BoolFlag{Name: "fail-on-flake", Usage: "end with status 5 when checks were flaky and nothing else is wrong"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, tap, …"},
 			&cli.BoolFlag{Name: "capture", Usage: "leave capture/PATH.HOP.pcapng with the TLS secrets for every hop, and capture/timeline.json; needs root or CAP_NET_RAW"},
 			&cli.StringFlag{Name: "evidence", Value: "failed", Usage: "keep evidence for failed or all checks"},
 		},
@@ -108,6 +112,7 @@ type runner struct {
 	noBench  bool
 	capture  bool
 	noChecks bool
+	noFlakes bool
 	// strangers are judged in place of ours, by role.
 	strangers map[string]*stranger.File
 	format    reports.Format
@@ -116,10 +121,10 @@ type runner struct {
 func runOptions(c *cli.Context, env Env) (*runner, error) {
 	o := &runner{
 		env: env, quiet: c.Bool("quiet") || c.String("log-format") == "json", out: c.String("out"), backends: c.String("backends"),
-		capture: c.Bool("capture"), noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"),
+		capture: c.Bool("capture"), noBench: c.Bool("no-bench"), noChecks: c.Bool("no-conformance"), noFlakes: c.Bool("fail-on-flake"),
 		checks: conformance.Options{
 			Only: list(c, "only"), Skip: list(c, "skip"), Tags: list(c, "tag"), Levels: list(c, "level"),
-			Seed: c.Int64("seed"), Background: int(c.Int64("under-load")),
+			Seed: c.Int64("seed"), Parallel: c.Int("parallel"), Background: int(c.Int64("under-load")),
 		},
 	}
 	var err error
@@ -128,6 +133,9 @@ func runOptions(c *cli.Context, env Env) (*runner, error) {
 	}
 	if c.NArg() == 0 {
 		return nil, usagef("run needs a scenario, such as scenarios/alb.yaml")
+	}
+	if o.checks.Parallel < 0 {
+		return nil, usagef("--parallel %d: want 1 or more, or 0 for one a processor", o.checks.Parallel)
 	}
 	if err := lab.KnowsDriver(o.backends); err != nil {
 		return nil, usagef("--backends: %w", err)
@@ -155,12 +163,32 @@ func runOptions(c *cli.Context, env Env) (*runner, error) {
 		}
 		o.checks.Seed = int64(binary.BigEndian.Uint64(b[:]) >> 33)
 	}
-	if left, err := conformance.Select(o.checks); err != nil {
-		return nil, withStatus(result.ExitUsage, err)
-	} else if len(left) == 0 && !o.noChecks {
-		return nil, usagef("--only, --skip, --tag and --level leave no check: give --no-conformance if that is meant")
+	if err := o.choose(c); err != nil {
+		return nil, err
 	}
 	return o, nil
+}
+
+// choose reads what other files say of the checks, and looks whether any is left.
+func (o *runner) choose(c *cli.Context) (err error) {
+	if o.checks.Known, err = o.baselines(c.String("baseline")); err != nil {
+		return err
+	}
+	if file := c.String("rerun-failed"); file != "" {
+		if o.checks.Again, err = failedIn(file); err != nil {
+			return err
+		}
+	}
+	left, err := conformance.Select(o.checks)
+	switch {
+	case err != nil:
+		return withStatus(result.ExitUsage, err)
+	case len(left) > 0 || o.noChecks:
+		return nil
+	case o.checks.Again != nil && len(o.checks.Again) == 0:
+		return withStatus(result.ExitNothing, fmt.Errorf("--rerun-failed %s: every check of that report passed; nothing was executed", c.String("rerun-failed")))
+	}
+	return withStatus(result.ExitNothing, errors.New("--only, --skip, --tag, --level and --rerun-failed leave no check; nothing was executed. Give --no-conformance if that is meant"))
 }
 
 // run does one scenario: topology, wire, checks, load, reports. The status is that of the verdict; an error means that not
@@ -178,7 +206,7 @@ func (o *runner) run(ctx context.Context, sc *scenario.Scenario, several bool) (
 		return 0, withStatus(result.ExitInconclusive, fmt.Errorf("output folder: %w", err))
 	}
 	r := &result.Run{
-		Schema: result.Schema,
+		Schema: result.Schema, FailOnFlake: o.noFlakes,
 		Run: result.Info{
 			ID: newID(), Started: started, Seed: o.checks.Seed, Host: host(), Command: o.command(),
 		},

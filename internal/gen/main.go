@@ -16,6 +16,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/baseline"
 	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
@@ -46,6 +47,7 @@ func run(root string) error {
 		{"scenarios/schema/scenario.json", "tlsroute-bench scenario", []string{"internal/scenario"}, scenario.Scenario{}},
 		{"scenarios/schema/router.json", "tlsroute-bench router configuration", []string{"refimpl/router"}, router.Config{}},
 		{"scenarios/schema/alb.json", "tlsroute-bench load balancer configuration", []string{"albsim"}, albsim.Config{}},
+		{"internal/baseline/schema/baseline.json", "tlsroute-bench baseline of known failures", []string{"internal/baseline"}, baseline.File{}},
 		{"scenarios/schema/target.json", "tlsroute-bench target", []string{"internal/stranger"}, stranger.File{}},
 		{"reports/schema/report.json", "tlsroute-bench report", []string{"internal/result"}, result.Run{}},
 	} {

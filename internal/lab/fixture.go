@@ -49,7 +49,11 @@ func newFixture() (*fixture, error) {
 		}
 		*c.into = &cert
 	}
-	var err error
+	chain, err := f.cas["A"].Chain(certs.Leaf{CommonName: "client-chain", Client: true}, conformance.ChainBytes)
+	if err != nil {
+		return nil, err
+	}
+	f.ClientChain = &chain
 	f.dead, f.free, err = netx.Refuse()
 	return f, err
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/door"
+	targetfiles "github.com/tlsroute/tlsroute-bench/conformance/targets"
+	"github.com/tlsroute/tlsroute-bench/internal/baseline"
 	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
@@ -134,7 +136,7 @@ func (l *Lab) judges(key string) bool {
 // target is what all targets have in common, and how the router under test is asked for a tunnel.
 func (l *Lab) target(version string) (conformance.Target, conformance.UpgradePath) {
 	f := l.fixture.Fixture
-	f.Own = l.scenario.Topology.Router.Name
+	f.Own, f.WitnessCA = l.scenario.Topology.Router.Name, l.pki.innerCA
 	upgrade := conformance.UpgradePath{
 		TLS: true, Roots: l.pki.innerRoots, ServerName: f.Own, Host: f.Own,
 		Path: l.scenario.Topology.Router.Upgrade.Path, Types: l.scenario.Topology.Router.Upgrade.Types, PingInterval: judgedPing,
@@ -173,7 +175,14 @@ func (l *Lab) Targets(version string) ([]conformance.Target, error) {
 	c.Features = upgrade.Types
 	targets := []conformance.Target{r, c}
 	for _, chain := range l.judged.lbs {
-		targets = append(targets, l.balancer(base, chain, upgrade))
+		b := l.balancer(base, chain, upgrade)
+		if chain.nodes[0].Profile == "aws-alb" {
+			var err error
+			if b.Known, err = baseline.Parse("tlsroute-alb.baseline.yaml", targetfiles.ALBBaseline, conformance.Checks()); err != nil {
+				return nil, err
+			}
+		}
+		targets = append(targets, b)
 	}
 	return targets, nil
 }

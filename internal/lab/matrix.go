@@ -170,7 +170,7 @@ func (l *Lab) cell(ctx context.Context, cell *result.Cell, c scenario.Party, ch 
 	}
 	cell.Verdict, cell.Outcome, cell.Detail = result.CheckFail, string(new(conformance.T).Outcome(err)), err.Error()
 	rec.Notef("failed: %v", err)
-	files, err := sink.Save(fmt.Sprintf("matrix-%s-%s-%s", cell.Router, cell.Client, cell.Path), rec.Trace(), keys.Bytes())
+	files, err := sink.Save(fmt.Sprintf("matrix-%s-%s-%s", cell.Router, cell.Client, cell.Path), conformance.Evidence{Trace: rec.Trace(), KeyLog: keys.Bytes()})
 	if err != nil {
 		cell.Detail += fmt.Sprintf(" (evidence could not be saved: %v)", err)
 	}

@@ -28,6 +28,7 @@ type strange struct {
 	adapter door.Adapter
 	about   door.Answer // of describe; empty for an endpoint
 	dir     string      // of its instances
+	pid     int         // of its router as this machine counts, 0 when unknown
 }
 
 // wants tells whether a role is judged: each, unless strangers play some.
@@ -128,6 +129,9 @@ func (l *Lab) startStrangeRouter(ctx context.Context, s *strange, doc door.Route
 		return "", fmt.Errorf("target %s: %w", s.file.Path, err)
 	}
 	l.onClose(i.Stop)
+	if s.file.Adapter != nil { // a container counts its processes for itself
+		s.pid = i.PID()
+	}
 	return i.Address(), nil
 }
 
@@ -152,7 +156,7 @@ func (l *Lab) strangeRouter(base conformance.Target, upgrade conformance.Upgrade
 	if e := s.file.Endpoint; e != nil {
 		return endpointTarget(base, e, direct)
 	}
-	base.Name, base.Version, base.Features = s.about.Name, s.about.Version, s.about.Features
+	base.Name, base.Version, base.Features, base.PID = s.about.Name, s.about.Version, s.about.Features, s.pid
 	base.Launcher = conformance.Adapted{Adapter: s.adapter, Fixture: l.judged.document, Dir: s.dir}
 	base.Paths = []conformance.Path{direct}
 	if slices.Contains(base.Features, "upgrade") {

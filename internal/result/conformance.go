@@ -1,5 +1,10 @@
 package result
 
+import (
+	"fmt"
+	"strings"
+)
+
 // CheckVerdict is what came of one check.
 type CheckVerdict string
 
@@ -67,8 +72,60 @@ type CheckResult struct {
 	Clauses    []Clause `json:"clauses,omitempty"`
 	Why        string   `json:"why,omitempty"`
 	DurationMS float64  `json:"duration_ms"`
+	// Diff is the first byte that differs, where bytes were compared and differ.
+	Diff *Diff `json:"diff,omitempty"`
+	// Attempts are the runs of a check that was run again, in their order: more than one, or none.
+	Attempts []Attempt `json:"attempts,omitempty"`
+	// Known is the entry of the baseline that makes it XFAIL.
+	Known *Known `json:"known,omitempty"`
 	// Evidence are paths relative to the report.
 	Evidence []string `json:"evidence"`
+}
+
+// Diff is the first difference of two byte strings, and what is around it. Where one of them ends early, that is the difference.
+type Diff struct {
+	// Offset is that of the first byte that differs, From that of the first byte shown.
+	Offset int64 `json:"offset"`
+	From   int64 `json:"from"`
+	// Want and Got are the bytes from From on, in hex.
+	Want string `json:"want"`
+	Got  string `json:"got"`
+}
+
+// String is the difference in one line.
+func (d Diff) String() string {
+	return fmt.Sprintf("first at byte %d; from byte %d on, expected %s, got %s", d.Offset, d.From, hexText(d.Want), hexText(d.Got))
+}
+
+// hexText sets hex in pairs.
+func hexText(hex string) string {
+	if hex == "" {
+		return "nothing"
+	}
+	var b strings.Builder
+	for i := 0; i < len(hex); i += 2 {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		b.WriteString(hex[i:min(i+2, len(hex))])
+	}
+	return b.String()
+}
+
+// Attempt is one run of a check that was run several times.
+type Attempt struct {
+	Verdict    CheckVerdict `json:"verdict"`
+	Outcome    string       `json:"outcome"`
+	Detail     string       `json:"detail,omitempty"`
+	DurationMS float64      `json:"duration_ms"`
+}
+
+// Known is why a failure was expected.
+type Known struct {
+	Reason string `json:"reason"`
+	Link   string `json:"link,omitempty"`
+	// Expires is the first day, as 2006-01-02, on which it is no longer expected.
+	Expires string `json:"expires,omitempty"`
 }
 
 // Clause is a place in a document that a check rests on.

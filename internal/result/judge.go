@@ -5,21 +5,24 @@ import "fmt"
 // Judge sets Verdict and Reasons from what the run holds and returns the exit status that goes with them.
 //
 // What is certain weighs more than what is not: a failed check fails the run even when the rest of it was cut short or its
-// measurement was invalid. A limit counts only on a valid measurement. A run in which nothing was executed is never a pass.
+// measurement was invalid. A limit counts only on a valid measurement. A run in which nothing was executed is never a pass, and
+// nor is one that was to judge and of whose checks none was executed, whatever it measured. With FailOnFlake, flaky checks fail a
+// run that nothing else is wrong with, by a status of their own.
 func (r *Run) Judge() int {
 	r.Reasons = r.Reasons[:0]
 	var failed, unsure []string
-	executed := 0
+	executed, idle := 0, false
 	if c := r.Conformance; c != nil {
 		c.Count()
 		for _, v := range []CheckVerdict{CheckPass, CheckTolerated, CheckFail, CheckXFail, CheckXPass, CheckFlaky, CheckInconclusive} {
 			executed += c.Totals[v]
 		}
+		idle = executed == 0
 		if n := c.checks(CheckFail); n > 0 {
-			failed = append(failed, fmt.Sprintf("%s failed", count(n, "check")))
+			failed = append(failed, fmt.Sprintf("%s failed", checks(n)))
 		}
 		if n := c.checks(CheckXPass); n > 0 {
-			failed = append(failed, fmt.Sprintf("%s passed although known to fail", count(n, "check")))
+			failed = append(failed, fmt.Sprintf("%s passed although known to fail", checks(n)))
 		}
 		for _, b := range c.Background {
 			if b.Failed > 0 {
@@ -27,7 +30,7 @@ func (r *Run) Judge() int {
 			}
 		}
 		if n := c.checks(CheckInconclusive); n > 0 {
-			unsure = append(unsure, fmt.Sprintf("%s inconclusive", count(n, "check")))
+			unsure = append(unsure, fmt.Sprintf("%s inconclusive", checks(n)))
 		}
 	}
 	if m := r.Matrix; m != nil {
@@ -63,6 +66,14 @@ func (r *Run) Judge() int {
 		r.Verdict = Inconclusive
 		r.Reasons = append(r.Reasons, "nothing was executed")
 		return ExitNothing
+	case idle:
+		r.Verdict = Inconclusive
+		r.Reasons = append(r.Reasons, "no check was executed")
+		return ExitNothing
+	case r.FailOnFlake && r.Conformance != nil && r.Conformance.checks(CheckFlaky) > 0:
+		r.Verdict = Fail
+		r.Reasons = append(r.Reasons, fmt.Sprintf("%s flaky", checks(r.Conformance.checks(CheckFlaky))))
+		return ExitFlaky
 	}
 	r.Verdict = Pass
 	return ExitOK
@@ -79,9 +90,9 @@ func (c *Conformance) checks(v CheckVerdict) int {
 	return len(ids)
 }
 
-func count(n int, what string) string {
+func checks(n int) string {
 	if n == 1 {
-		return "1 " + what
+		return "1 check"
 	}
-	return fmt.Sprintf("%d %ss", n, what)
+	return fmt.Sprintf("%d checks", n)
 }

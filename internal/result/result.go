@@ -29,6 +29,8 @@ type Run struct {
 	Verdict  Verdict  `json:"verdict"`
 	// Reasons says in words what led to the verdict, the weightiest first.
 	Reasons []string `json:"reasons"`
+	// FailOnFlake is set when flaky checks were to fail the run.
+	FailOnFlake bool `json:"fail_on_flake,omitempty"`
 	// Partial is set when the run was interrupted: what follows is true as far as it goes.
 	Partial  bool      `json:"partial"`
 	Backends []Backend `json:"backends"`

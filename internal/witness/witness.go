@@ -61,7 +61,8 @@ type Record struct {
 	// ProxyVersion is its version, 1 or 2, and ProxyTLVs are the TLVs of version 2 by their type in hex ("02"), each value in hex.
 	ProxyVersion int               `json:"proxy_version,omitempty"`
 	ProxyTLVs    map[string]string `json:"proxy_tlvs,omitempty"`
-	// In and Out count payload bytes after the order line and the record line; SHA256 is the hash of those that came in.
+	// In and Out count payload bytes after the order line and the record line; SHA256 is the hash of those that came in. When a TLS
+	// handshake failed, what came behind the ClientHello, as it was on the wire, is what counts as payload.
 	In     int64  `json:"in"`
 	Out    int64  `json:"out"`
 	SHA256 string `json:"sha256,omitempty"`
@@ -81,6 +82,8 @@ type TLS struct {
 	HelloBytes  int    `json:"client_hello_bytes"`
 	// RawSHA256 is the hash of the very bytes, record headers included, up to the end of the ClientHello.
 	RawSHA256 string `json:"raw_sha256"`
+	// Random is that of the ClientHello, in hex.
+	Random string `json:"random,omitempty"`
 	// ClientCert is the subject of the client's certificate, empty when none came.
 	ClientCert string `json:"client_cert,omitempty"`
 }

@@ -8,6 +8,7 @@ type Info struct {
 	ALPN              []string // in the client's order; nil = the extension is absent
 	SupportedVersions []uint16 // nil = the extension is absent
 	HasECH            bool     // an encrypted_client_hello extension is there, real or GREASE
+	InnerECH          bool     // it says that this is an inner hello, which is for a backend behind whoever decrypted it
 	Raw               []byte   // the handshake message, its 4-byte header included, without record headers
 }
 
@@ -18,6 +19,7 @@ const (
 	extPreSharedKey      = 41
 	extSupportedVersions = 43
 	extECH               = 0xfe0d // RFC 9849
+	echInner             = 1      // its ECHClientHelloType, section 5
 )
 
 func decodeError(format string, args ...any) *Error {
@@ -106,6 +108,8 @@ func (info *Info) extensions(block []byte) *Error {
 			info.HasECH = true
 			if len(data) == 0 {
 				bad = decodeError("encrypted_client_hello is empty")
+			} else {
+				info.InnerECH = data[0] == echInner
 			}
 		case extPreSharedKey:
 			if len(c.b) > 0 {

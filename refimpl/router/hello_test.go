@@ -107,3 +107,55 @@ func TestAHelloRetryRequestDialsOneBackend(t *testing.T) {
 		t.Errorf("another backend was dialled %d times", n)
 	}
 }
+
+// An inner ClientHello (RFC 9849 section 7) is a backend's business. crypto/tls would confirm it to whoever sends one.
+func TestAnInnerClientHelloFromTheNetworkIsRefused(t *testing.T) {
+	back := echoBackend(t, "any")
+	b := startRouter(t, Config{Routes: []Route{
+		{Name: "terminate", ALPN: []string{"end"}, Mode: ModeTerminate, Backend: Backend{Address: back.addr}},
+		{Name: "pass", ALPN: []string{"pass"}, Mode: ModePassthrough, Backend: Backend{Address: back.addr}},
+	}})
+	for alpn, want := range map[string]string{"end": "\x15\x03\x03\x00\x02\x02\x2f", "nobody": "\x15\x03\x03\x00\x02\x02\x2f", "pass": "any"} {
+		ours, theirs := net.Pipe()
+		go func() {
+			_ = tls.Client(theirs, &tls.Config{ServerName: "inner.routes.example.test", NextProtos: []string{alpn}}).Handshake()
+		}()
+		record := make([]byte, 5)
+		if _, err := io.ReadFull(ours, record); err != nil {
+			t.Fatal(err)
+		}
+		hello := make([]byte, int(record[3])<<8|int(record[4]))
+		if _, err := io.ReadFull(ours, hello); err != nil {
+			t.Fatal(err)
+		}
+		_ = ours.Close()
+		conn := b.stream(t, "direct")
+		if _, err := conn.Write(inner(hello)); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(conn, got); string(got) != want || err != nil {
+			t.Errorf("%s: read %q, %v; want %q", alpn, got, err, want)
+		}
+	}
+	if n := back.accepted.Load(); n != 1 {
+		t.Errorf("%d backends dialled, want that of the passthrough route", n)
+	}
+}
+
+// inner adds the extension to a hello and returns it as a record.
+func inner(hello []byte) []byte {
+	grow := func(b []byte, by int) {
+		n := int(b[0])<<8 | int(b[1])
+		b[0], b[1] = byte((n+by)>>8), byte(n+by)
+	}
+	ext := "\xfe\x0d\x00\x01\x01"
+	at := 4 + 2 + 32
+	at += 1 + int(hello[at])
+	at += 2 + (int(hello[at])<<8 | int(hello[at+1]))
+	at += 1 + int(hello[at])
+	grow(hello[at:], len(ext))
+	grow(hello[2:], len(ext))
+	hello = append(hello, ext...)
+	return append([]byte{22, 3, 1, byte(len(hello) >> 8), byte(len(hello))}, hello...)
+}

@@ -28,6 +28,15 @@ func (c *session) hello(conn net.Conn, depth int, budget time.Duration) {
 	c.sni, c.alpn, c.route = info.ServerName, decision.ALPN, ""
 	event := HelloEvent{Conn: c.id, Source: c.source, SNI: info.ServerName, ALPN: info.ALPN, Tunnel: depth > 0}
 
+	passes := decision.Kind == route.RouteKind && c.policy.config.Routes[decision.Index].Mode == ModePassthrough
+	if info.InnerECH && !passes {
+		// RFC 9849 section 7. crypto/tls would take it for what a client-facing server sends, and confirm it to anybody.
+		c.tell(event, nil)
+		c.end(outcomeHello, "an inner ClientHello came from the network")
+		c.alert(conn, clienthello.AlertIllegalParameter)
+		return
+	}
+
 	// No header will follow that names another client. Inside a tunnel somebody is counted already.
 	http1 := decision.Kind == route.OwnEndpoint && decision.ALPN != "h2"
 	if !http1 && depth == 0 && !c.countAs(c.source.Addr()) {

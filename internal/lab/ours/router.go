@@ -21,8 +21,10 @@ import (
 
 // RouterFeatures are those that our router has (tlsroute-bench checks list --features).
 func RouterFeatures() []string {
-	return []string{"terminate", "passthrough", "mtls", "upgrade", "hello-timeout", "websocket", "alpn", "alpn-ping",
-		"connection-limits", "pong-timeout", "tlsroute-metrics", "proxy-in", "proxy-out", "proxy-tlv", "proxy-crc32c", "forwarded-for", "reload", "drain"}
+	return []string{
+		"terminate", "passthrough", "mtls", "upgrade", "hello-timeout", "websocket", "alpn", "alpn-ping",
+		"connection-limits", "pong-timeout", "tlsroute-metrics", "acme-tls-1", "backend-tls", "proxy-in", "proxy-out", "proxy-tlv", "proxy-crc32c", "forwarded-for", "reload", "drain", "postgres",
+	}
 }
 
 // Config reads a document as our router's configuration.
