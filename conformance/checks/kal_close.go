@@ -136,4 +136,3 @@ func closePings(ctx context.Context, t *conformance.T) (conformance.Observation,
 		return conformance.Observation{Outcome: alive, Detail: fmt.Sprintf("%d cycles, %d pings every %v under %v", closeTimes, e.tunnel.Pings(), closePing, closeIdle)}, nil
 	})
 }
-

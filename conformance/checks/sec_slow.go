@@ -248,4 +248,3 @@ func memoryBefore(ctx context.Context, t *conformance.T) (conformance.Observatio
 	}
 	return o, nil
 }
-

@@ -20,8 +20,8 @@ import (
 
 // Outcomes of checks with many tunnels.
 const (
-	heldUp  conformance.Outcome = "held-up" // others waited for the one that is stalled
-	apart   conformance.Outcome = "apart"   // no tunnel has a byte of another
+	heldUp   conformance.Outcome = "held-up" // others waited for the one that is stalled
+	apart    conformance.Outcome = "apart"   // no tunnel has a byte of another
 	crossing conformance.Outcome = "crossed"
 )
 

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gobwas/ws"
 	"golang.org/x/net/http2"
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
@@ -40,24 +39,43 @@ func economical(t *testing.T, address string) string {
 			return
 		}
 		for busy := false; ; {
-			h, err := ws.ReadHeader(src)
+			frame, err := serverFrame(src)
 			if err != nil {
 				return
 			}
-			frame := ws.Frame{Header: h, Payload: make([]byte, h.Length)}
-			if _, err := io.ReadFull(src, frame.Payload); err != nil {
-				return
-			}
-			skip := h.OpCode == ws.OpPing && busy
-			busy = h.OpCode == ws.OpBinary
+			const binary, ping = 2, 9
+			skip := frame[0]&0xf == ping && busy
+			busy = frame[0]&0xf == binary
 			if skip {
 				continue
 			}
-			if _, err := dst.Write(ws.MustCompileFrame(frame)); err != nil {
+			if _, err := dst.Write(frame); err != nil {
 				return
 			}
 		}
 	})
+}
+
+// serverFrame reads a frame without a mask (RFC 6455 section 5.2), as it is.
+func serverFrame(src io.Reader) ([]byte, error) {
+	head := make([]byte, 2, 10)
+	if _, err := io.ReadFull(src, head); err != nil {
+		return nil, err
+	}
+	size := uint64(head[1])
+	if more := map[byte]int{126: 2, 127: 8}[head[1]]; more > 0 {
+		head = head[:2+more]
+		if _, err := io.ReadFull(src, head[2:]); err != nil {
+			return nil, err
+		}
+		size = 0
+		for _, b := range head[2:] {
+			size = size<<8 | uint64(b)
+		}
+	}
+	frame := append(head, make([]byte, size)...)
+	_, err := io.ReadFull(src, frame[len(head):])
+	return frame, err
 }
 
 // pingsCount is the simulator behind a hop that speaks HTTP/2 itself, as far as PINGs go, and starts its timer again with each.
