@@ -130,11 +130,11 @@ func readLine(c net.Conn) (line []byte) {
 }
 
 func init() {
-	addMutant("TUN-10", "writes under one lock, to clients", behind("a", nil, oneLock()))
-	addMutant("TUN-10", "writes under one lock, to backends", behind("a", oneLock(), func(dst, src net.Conn) {
+	addMutant("TUN-10", "writes under one lock, to clients", directOnly(behind("a", nil, oneLock())))
+	addMutant("TUN-10", "writes under one lock, to backends", directOnly(behind("a", oneLock(), func(dst, src net.Conn) {
 		_, _ = io.Copy(dst, src)
 		_ = src.Close() // lets go whoever waits with the lock
-	}))
+	})))
 	addMutant("TUN-11", "shares a buffer on the way to backends", behind("a", oneBuffer(), nil))
 	addMutant("TUN-11", "shares a buffer on the way to clients", behind("a", nil, oneBuffer()))
 	addMutant("TUN-12", "drops empty records", instancesBehind(byRecord(func(rec wire.RawRecord) []byte {
