@@ -14,24 +14,30 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-// idleHop is a hop of the check's own before the path's address, which cuts what has been silent for as long as idle says. It returns
-// when it listens; the end of ctx ends it.
-func idleHop(ctx context.Context, t *conformance.T, idle *atomic.Int64) (string, error) {
+// idleHop is a hop of the check's own before the path's address, which cuts what has been silent for as long as idle says. It listens
+// when this returns; stop ends it and waits for it.
+func idleHop(ctx context.Context, t *conformance.T, idle *atomic.Int64) (address string, stop func(), err error) {
 	ln, err := t.Listen(ctx)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	to := t.Path.Address
-	go func() {
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			go hop(ctx, c, to, func() time.Duration { return time.Duration(idle.Load()) })
+			wg.Go(func() { hop(ctx, c, to, func() time.Duration { return time.Duration(idle.Load()) }) })
 		}
-	}()
-	return ln.Addr().String(), nil
+	})
+	return ln.Addr().String(), func() {
+		cancel()
+		_ = ln.Close()
+		wg.Wait()
+	}, nil
 }
 
 func hop(ctx context.Context, c net.Conn, to string, idle func() time.Duration) {
@@ -73,14 +79,13 @@ func hop(ctx context.Context, c net.Conn, to string, idle func() time.Duration) 
 // closePings has tunnels of each type that has pings carry a byte right behind a ping and then be silent for two intervals: who leaves
 // out a ping for the byte is silent for longer than the hop allows.
 func closePings(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var idle atomic.Int64
 	idle.Store(int64(time.Minute)) // while the tunnels are made
-	address, err := idleHop(ctx, t, &idle)
+	address, stop, err := idleHop(ctx, t, &idle)
 	if err != nil {
 		return conformance.Observation{}, err
 	}
+	defer stop()
 	t.Path.Address = address // a copy of this check's own
 	types := []string{wire.WebSocket}
 	if slices.Contains(t.Path.Upgrade.Types, wire.ALPNPing) {

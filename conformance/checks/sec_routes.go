@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -107,6 +108,15 @@ func crossProtocol(ctx context.Context, t *conformance.T) (conformance.Observati
 type bait struct {
 	addresses []string
 	taken     atomic.Int64
+	listeners []net.Listener
+	accepting sync.WaitGroup
+}
+
+func (b *bait) end() {
+	for _, ln := range b.listeners {
+		_ = ln.Close()
+	}
+	b.accepting.Wait()
 }
 
 // lay listens on a port of its own and, where nobody does yet, on the router's own port of another address: that is where a router
@@ -117,25 +127,24 @@ func lay(ctx context.Context, t *conformance.T) (*bait, error) {
 	if err != nil {
 		return nil, err
 	}
-	listeners := []net.Listener{ln}
+	b.listeners = []net.Listener{ln}
 	if _, port, err := net.SplitHostPort(t.Path.Address); err == nil {
 		if same, err := net.Listen("tcp", net.JoinHostPort("127.0.0.2", port)); err == nil {
-			context.AfterFunc(ctx, func() { same.Close() })
-			listeners = append(listeners, same)
+			b.listeners = append(b.listeners, same)
 		}
 	}
-	for _, ln := range listeners {
+	for _, ln := range b.listeners {
 		b.addresses = append(b.addresses, ln.Addr().String())
-		go func() {
+		b.accepting.Go(func() {
 			for {
 				c, err := ln.Accept()
 				if err != nil {
 					return
 				}
 				b.taken.Add(1)
-				c.Close()
+				_ = c.Close()
 			}
-		}()
+		})
 	}
 	return b, nil
 }
@@ -143,12 +152,11 @@ func lay(ctx context.Context, t *conformance.T) (*bait, error) {
 // openProxy names the bait, and hosts that no router has business with, as SNI, as Host and as what to CONNECT to. The hosts of a cloud's
 // metadata are only named: this side never dials them.
 func openProxy(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	b, err := lay(ctx, t)
 	if err != nil {
 		return conformance.Observation{}, err
 	}
+	defer b.end()
 	names := []string{"127.0.0.2"}
 	for _, address := range b.addresses {
 		_, port, _ := net.SplitHostPort(address)
