@@ -1,10 +1,11 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
+MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
 PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium haproxy nginx libnginx-mod-stream caddy apache2
 
@@ -28,6 +29,10 @@ test-quick: ## the same without the race detector, without the browser and witho
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
 	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
 
+test-docker: ## what needs Docker: an implementation in a container is judged (installs busybox-static as root)
+	@./tools/packages.sh busybox-static
+	$(GO) test -tags docker -run Image -v .
+
 test-h2spec: ## h2spec against the simulator's h2 front end; what it finds beyond the list with reasons fails
 	$(GO) test -tags h2spec -run H2Spec -v ./albsim
 
@@ -36,8 +41,12 @@ check: fmt lint gen test ## what a change must pass before it is pushed
 packages: ## install the Debian packages that the tests need (as root; nothing is started)
 	@./tools/packages.sh $(PACKAGES)
 
+# MUTANTS chooses some of them, such as MUTANTS='KillMatrix/.*/TLS-01'.
 mutants: ## print which mutant kills which check; fails for a check that nothing kills
-	$(GO) test ./conformance/selftest -run KillMatrix -v
+	@mkdir -p bin; status=0; $(GO) test ./conformance/selftest -run '$(MUTANTS)' -v >bin/mutants.log 2>&1 || status=$$?; \
+	awk '/mutants, and the paths and outcomes/ { on = 1 } /^(---|===)/ { on = 0 } \
+	  on || /--- FAIL|has no mutant|is no check$$|survives|breaks more than/' bin/mutants.log; \
+	[ $$status = 0 ] || echo "failed: bin/mutants.log has all of it"; exit $$status
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@set -e; for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \
@@ -64,7 +73,7 @@ lint: ## the pinned linters (the first run builds them)
 fmt: ## format everything
 	$(TOOL) golangci-lint fmt ./...
 
-gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md, docs/profiles.md
+gen: ## write the generated files again: JSON Schemas, docs/alb-rows.md, docs/profiles.md, docs/catalogue.md
 	$(GO) run ./internal/gen .
 
 clean: ## remove what builds and runs leave

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 
 	"github.com/tlsroute/tlsroute-bench/conformance/door"
@@ -10,7 +11,7 @@ import (
 )
 
 // launches counts what it starts and stops.
-type launches struct{ started, stopped, reloaded int }
+type launches struct{ started, stopped, reloaded atomic.Int32 }
 
 func (*launches) Document() door.Router { return door.Router{Listen: "127.0.0.1:0"} }
 
@@ -18,7 +19,7 @@ func (l *launches) Launch(_ context.Context, doc door.Router) (Instance, error) 
 	if doc.ProxyProtocol.Mode == "required" {
 		return nil, &UnsupportedError{Reason: "no PROXY protocol"}
 	}
-	l.started++
+	l.started.Add(1)
 	return launched{l}, nil
 }
 
@@ -27,10 +28,10 @@ type launched struct{ of *launches }
 func (launched) Address() string                             { return "127.0.0.1:9" }
 func (launched) Admin() string                               { return "" }
 func (launched) PID() int                                    { return 0 }
-func (i launched) Reload(context.Context, door.Router) error { i.of.reloaded++; return nil }
+func (i launched) Reload(context.Context, door.Router) error { i.of.reloaded.Add(1); return nil }
 func (launched) Drain(context.Context) error                 { return nil }
 func (launched) Logs(context.Context) (string, error)        { return "", nil }
-func (i launched) Stop(context.Context) error                { i.of.stopped++; return nil }
+func (i launched) Stop(context.Context) error                { i.of.stopped.Add(1); return nil }
 
 func TestChecksWithASetupAreRunOnInstances(t *testing.T) {
 	seen := func(_ context.Context, t *T) (Observation, error) {
@@ -61,8 +62,8 @@ func TestChecksWithASetupAreRunOnInstances(t *testing.T) {
 			t.Errorf("%s: %s (%s), want %s", r.Check, r.Verdict, r.Detail, want[i])
 		}
 	}
-	if l.started != 2 || l.stopped != 2 || l.reloaded != 3 {
-		t.Errorf("%+v", *l)
+	if l.started.Load() != 2 || l.stopped.Load() != 2 || l.reloaded.Load() != 3 {
+		t.Errorf("started %d, stopped %d, reloaded %d", l.started.Load(), l.stopped.Load(), l.reloaded.Load())
 	}
 	target.Launcher = nil
 	if got, err = run(t.Context(), target, Options{}, all[:1]); err != nil || got.Results[0].Verdict != result.CheckNotRun {

@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
 // soon bounds what must happen in these tests.
@@ -248,5 +249,35 @@ func TestSeedsAreOfTheCheckAndThePath(t *testing.T) {
 		if all[name] == s {
 			t.Errorf("%s has seed %d with another seed of the run too", name, s)
 		}
+	}
+}
+
+// late is a witness to which connections still come that a check before has set off.
+type late struct{ asked atomic.Int64 }
+
+func (*late) Find(string) []witness.Record { return nil }
+
+// Accepted grows with the first ten times it is asked.
+func (l *late) Accepted() int64 { return min(l.asked.Add(1), 10) }
+
+// TestACountBeginsWhenWhatWasBeforeIsOver: connections that come late are not this check's.
+func TestACountBeginsWhenWhatWasBeforeIsOver(t *testing.T) {
+	target, w := newTarget(t)
+	target.Witnesses["late"] = &late{}
+	c, err := run(t.Context(), target, Options{}, []Check{fake("X-01", Observation{}, nil, seen(func(ctx context.Context, tt *T) Outcome {
+		before := tt.Accepted()
+		if want := 10 + w.Accepted(); before != want {
+			t.Errorf("counted from %d on, want %d", before, want)
+		}
+		if _, ok := tt.NotDialled(ctx, before); !ok {
+			return Dialled
+		}
+		return Routed
+	}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("X-01 PASS", verdicts(c)); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -16,34 +16,98 @@ import (
 // when the balancer begins with a ClientHello, and returns it traced. A connection that ends before it says anything, such as one
 // left over from a check before, is passed over. Wait bounds the accepting, and the handshake after it.
 func (t *T) AcceptStub(ctx context.Context) (*wire.Conn, wire.Hello, error) {
+	var c *wire.Conn
+	var hello wire.Hello
+	err := t.acceptStub(ctx, func(raw net.Conn) (err error) {
+		c, hello, err = t.stubTLS(ctx, raw)
+		return err
+	})
+	if err != nil {
+		return nil, hello, err
+	}
+	return c, hello, t.keep(ctx, c)
+}
+
+// AcceptRaw is AcceptStub for a check that ends TLS on the connection itself: nothing of it has been read that is not read again.
+func (t *T) AcceptRaw(ctx context.Context) (net.Conn, error) {
+	var c net.Conn
+	err := t.acceptStub(ctx, func(raw net.Conn) error {
+		traced := wire.NewConn(raw, t.rec, "target")
+		restore := t.deadline(ctx, traced)
+		defer restore()
+		first := make([]byte, 1)
+		_, err := traced.Read(first)
+		c = wire.WithPrefix(traced, first)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c, t.keep(ctx, c)
+}
+
+// drainFor is how long connections of the balancer that nobody waits for are looked for: those that are there already are had at once.
+const drainFor = time.Millisecond
+
+// DrainStub closes what the balancer has opened and nobody has accepted: connections that a check before has left.
+func (t *T) DrainStub() {
+	ln, ok := t.Target.Stub.(interface {
+		net.Listener
+		SetDeadline(time.Time) error
+	})
+	if !ok || ln.SetDeadline(time.Now().Add(drainFor)) != nil {
+		return
+	}
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		t.Logf("a connection of the balancer that was left was closed")
+		_ = c.Close()
+	}
+}
+
+// acceptStub hands what the balancer opens to take until that takes one.
+func (t *T) acceptStub(ctx context.Context, take func(net.Conn) error) error {
 	ln, ok := t.Target.Stub.(interface {
 		net.Listener
 		SetDeadline(time.Time) error
 	})
 	if !ok {
-		return nil, wire.Hello{}, errors.New("the target has no stub to accept on")
+		return errors.New("the target has no stub to accept on")
 	}
 	at := time.Now().Add(t.Wait())
 	if d, ok := ctx.Deadline(); ok && d.Before(at) {
 		at = d
 	}
-	stop := context.AfterFunc(ctx, func() { _ = ln.SetDeadline(time.Now()) })
-	defer stop()
+	ended := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(ended)
+		_ = ln.SetDeadline(time.Now())
+	})
+	defer func() {
+		if !stop() {
+			<-ended // or it would cut short the accepting of whoever comes next
+		}
+	}()
 	for {
 		if err := errors.Join(ctx.Err(), ln.SetDeadline(at)); err != nil {
-			return nil, wire.Hello{}, fmt.Errorf("accepting as the target: %w", err)
+			return fmt.Errorf("accepting as the target: %w", err)
+		}
+		if ctx.Err() != nil { // between the two: the deadline that ends the accepting has been taken away
+			continue
 		}
 		raw, err := ln.Accept()
 		if err != nil {
-			return nil, wire.Hello{}, fmt.Errorf("accepting as the target: %w", err)
+			return fmt.Errorf("accepting as the target: %w", err)
 		}
-		c, hello, err := t.stubTLS(ctx, raw)
-		if err != nil {
+		if err := take(raw); err != nil {
 			t.Logf("a connection of the balancer was passed over: %v", err)
 			_ = raw.Close()
 			continue
 		}
-		return c, hello, t.keep(ctx, c)
+		return nil
 	}
 }
 
@@ -92,15 +156,15 @@ func (t *T) saneBalancer(ctx context.Context) (time.Duration, error) {
 		at  time.Time
 		err error
 	}
-	served := make(chan answer, 1)
+	served, nonce := make(chan answer, 1), t.NewNonce()
 	go func() {
-		at, err := t.answerOnce(ctx)
+		at, err := t.answerOnce(ctx, nonce)
 		served <- answer{at, err}
 	}()
 	restore := t.deadline(ctx, c)
 	defer restore()
 	up := t.Path.Upgrade
-	_, err = fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n\r\n", up.Path, up.Host)
+	_, err = fmt.Fprintf(c, "GET %s?%s HTTP/1.1\r\nHost: %s\r\n\r\n", up.Path, nonce, up.Host)
 	var resp *wire.Response
 	if err == nil {
 		resp, _, err = wire.ReadResponse(c)
@@ -114,25 +178,31 @@ func (t *T) saneBalancer(ctx context.Context) (time.Duration, error) {
 	return 2 * end.Sub(target.at), err
 }
 
-// answerOnce answers one request and says when it did.
-func (t *T) answerOnce(ctx context.Context) (at time.Time, err error) {
-	c, _, err := t.AcceptStub(ctx)
-	if err != nil {
-		return at, err
-	}
-	restore := t.deadline(ctx, c)
-	defer restore()
-	var head []byte
-	buf := make([]byte, 4096)
-	for !bytes.Contains(head, []byte("\r\n\r\n")) {
-		n, err := c.Read(buf)
-		if head = append(head, buf[:n]...); err != nil || len(head) > wire.MaxHeader {
-			return at, fmt.Errorf("reading the balancer's request (%d bytes): %w", len(head), err)
+// answerOnce answers the request with the nonce and says when it did. Others, which a check before may have left, are passed over.
+func (t *T) answerOnce(ctx context.Context, nonce string) (at time.Time, err error) {
+	for {
+		c, _, err := t.AcceptStub(ctx)
+		if err != nil {
+			return at, err
 		}
+		restore := t.deadline(ctx, c)
+		var head []byte
+		buf := make([]byte, 4096)
+		for err == nil && !bytes.Contains(head, []byte("\r\n\r\n")) && len(head) <= wire.MaxHeader {
+			var n int
+			n, err = c.Read(buf)
+			head = append(head, buf[:n]...)
+		}
+		if !bytes.Contains(head, []byte(nonce)) {
+			t.Logf("a request of the balancer was passed over: %.80q %v", head, err)
+			_ = c.Close()
+			continue
+		}
+		at = time.Now()
+		if _, err := c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")); err != nil {
+			return at, fmt.Errorf("answering the balancer: %w", err)
+		}
+		restore()
+		return at, nil
 	}
-	at = time.Now()
-	if _, err := c.Write([]byte("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")); err != nil {
-		return at, fmt.Errorf("answering the balancer: %w", err)
-	}
-	return at, nil
 }

@@ -98,3 +98,88 @@ func TestStubPassesOverConnectionsThatSayNothing(t *testing.T) {
 		t.Errorf("%q, %v", got, err)
 	}
 }
+
+// leaves has a request in the stub's queue, as a check that gave up does.
+func leaves(t *testing.T, stub net.Listener, request string) net.Conn {
+	t.Helper()
+	c, err := net.Dial("tcp", stub.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	if _, err := io.WriteString(c, request); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// TestBalancerSanityPassesOverARequestThatWasLeft: the answer is for the request that sanity has sent.
+func TestBalancerSanityPassesOverARequestThatWasLeft(t *testing.T) {
+	stub, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stub.Close()
+	left := leaves(t, stub, "GET /left HTTP/1.1\r\nHost: h\r\n\r\n")
+	e := &engine{target: Target{Stub: stub}, logger: discard}
+	tt := e.newT(Check{ID: "sanity"}, &Path{Name: "lb", Address: carrier(t, stub.Addr().String(), true), Upgrade: &UpgradePath{Host: "h", Path: "/"}})
+	defer tt.closeAll()
+	if _, err := tt.saneBalancer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := io.ReadAll(left); len(got) > 0 {
+		t.Errorf("what was left got %q, %v", got, err)
+	}
+}
+
+// TestDrainStubClosesWhatWasLeft, and the stub accepts all the same.
+func TestDrainStubClosesWhatWasLeft(t *testing.T) {
+	stub, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stub.Close()
+	left := leaves(t, stub, "GET /left HTTP/1.1\r\n\r\n")
+	e := &engine{target: Target{Stub: stub}, logger: discard}
+	tt := e.newT(Check{ID: "LB-01"}, &Path{Name: "lb"})
+	defer tt.closeAll()
+	tt.DrainStub()
+	if n, err := left.Read(make([]byte, 1)); err == nil {
+		t.Errorf("what was left read %d bytes", n)
+	}
+	next := leaves(t, stub, "next")
+	c, err := tt.AcceptRaw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.Close()
+	if got, err := io.ReadAll(c); err != nil || string(got) != "next" {
+		t.Errorf("%q, %v", got, err)
+	}
+}
+
+// TestAcceptingEndsWithItsContext, and the next accepting is not cut short by it.
+func TestAcceptingEndsWithItsContext(t *testing.T) {
+	stub, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stub.Close()
+	e := &engine{target: Target{Stub: stub}, logger: discard}
+	tt := e.newT(Check{ID: "LB-01"}, &Path{Name: "lb"})
+	defer tt.closeAll()
+	for range 50 {
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { _, _, err := tt.AcceptStub(ctx); ended <- err }()
+		cancel()
+		if err := <-ended; err == nil {
+			t.Fatal("a connection was accepted, and nobody has dialled")
+		}
+		next := leaves(t, stub, "x")
+		if _, err := tt.AcceptRaw(t.Context()); err != nil {
+			t.Fatalf("the next accepting: %v", err)
+		}
+		next.Close()
+	}
+}

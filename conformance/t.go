@@ -25,6 +25,7 @@ const (
 	gapFloor     = 300 * time.Microsecond // between two segments: enough for a reader that waits to be scheduled
 	gapRTTs      = 2
 	gapCeiling   = 20 * time.Millisecond // DET-02 makes a hundred of them
+	settleFor    = 60 * time.Millisecond // without a connection to a witness, before those that come are counted: many times what a dial takes
 	pollEvery    = 2 * time.Millisecond  // how often a witness in the same process is asked for a record
 )
 

@@ -109,18 +109,43 @@ func (t *T) Expect(rec witness.Record, name string) Outcome {
 	return Misrouted
 }
 
-// Accepted is how many connections the witnesses have accepted, all together: for "no backend was dialled". The first call may
-// wait until the checks beside this one have nothing under way that could be counted; see [gate].
+// Accepted is how many connections the witnesses have accepted, all together: for "no backend was dialled". The first call waits
+// until the checks beside this one have nothing under way that could be counted (see [gate]), and until what those before it have
+// set off is over: a router may dial for a client that is gone already.
 func (t *T) Accepted() int64 {
 	if t.place != nil {
 		t.place.quiet(gateWait)
 	}
-	var sum int64
-	for _, w := range t.Target.Witnesses {
-		sum += w.Accepted()
+	t.mu.Lock()
+	first := !t.count.any
+	t.mu.Unlock()
+	n := t.accepted()
+	if first {
+		n = t.settled(n)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count.see(sum)
+	t.count.see(n)
+	return n
+}
+
+func (t *T) accepted() (sum int64) {
+	for _, w := range t.Target.Witnesses {
+		sum += w.Accepted()
+	}
 	return sum
+}
+
+// settled waits until the count has stood still for settleFor, at most Wait, and returns it.
+func (t *T) settled(n int64) int64 {
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	since := time.Now()
+	for end := since.Add(t.Wait()); time.Since(since) < settleFor && time.Now().Before(end); {
+		<-tick.C
+		if now := t.accepted(); now != n {
+			n, since = now, time.Now()
+		}
+	}
+	return n
 }

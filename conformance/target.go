@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
@@ -35,6 +36,8 @@ type Target struct {
 	Witnesses map[string]Witness
 	// Launcher starts instances of a router under test with other configurations than the fixture's; nil when it cannot be started.
 	Launcher Launcher
+	// Balancers does so for a load balancer under test.
+	Balancers BalancerLauncher
 	// Stub is where a load balancer under test (role lb) was told its target is: the checks accept on it and play the target,
 	// over TLS with StubCertificate.
 	Stub            net.Listener
@@ -73,9 +76,17 @@ type UpgradePath struct {
 	Intermediary bool
 }
 
+// The types of other rooms that a program outside of this module needs a name for: what a witness records, and what comes of a run.
+type (
+	Record  = witness.Record
+	Result  = result.Conformance
+	Verdict = result.CheckVerdict
+	Clause  = result.Clause
+)
+
 // Witness is asked what it saw. Accepted counts TCP connections since it started.
 type Witness interface {
-	Find(nonce string) []witness.Record
+	Find(nonce string) []Record
 	Accepted() int64
 }
 

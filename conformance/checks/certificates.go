@@ -33,12 +33,17 @@ func serverIdentity(name string) (*tls.Certificate, *x509.CertPool, error) {
 
 // issued makes a certificate that signs itself, good for an hour.
 func issued(template *x509.Certificate) (*tls.Certificate, error) {
+	return issuedFor(template, time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+}
+
+// issuedFor is issued for another time.
+func issuedFor(template *x509.Certificate, from, to time.Time) (*tls.Certificate, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
 	template.SerialNumber, template.KeyUsage = big.NewInt(time.Now().UnixNano()), x509.KeyUsageDigitalSignature
-	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
+	template.NotBefore, template.NotAfter = from, to
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)

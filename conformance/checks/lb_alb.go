@@ -19,11 +19,8 @@ const (
 	bothFields conformance.Outcome = "both-fields"
 	stripped   conformance.Outcome = "upgrade-without-connection"
 	dropped    conformance.Outcome = "upgrade-dropped"
-	bare       conformance.Outcome = "nothing-shown" // no SNI, no ALPN, no client certificate
-	shown      conformance.Outcome = "shown"
 	replaced   conformance.Outcome = "replaced"
 	forged     conformance.Outcome = "forged"
-	plainHTTP  conformance.Outcome = "no-tls"
 )
 
 func init() {
@@ -33,16 +30,16 @@ func init() {
 		Why: "A client that offers h2 beside http/1.1 gets h2, and HTTP/2 has no Upgrade: its request for a tunnel fails behind every balancer " +
 			"that has h2 on. A simulator without h2 hides that mistake.",
 		Clauses: clauses(fact("ALB-TLS-01", "O", "AWS, Application Load Balancers: listeners", awsDocs+"application/load-balancer-listeners.html")),
-		Accept:  pass("h2 is selected", gotH2), Run: selectsH2,
+		Accept:  pass("h2 is selected", gotH2), Run: overTLS(selectsH2),
 		Forbid: map[conformance.Outcome]string{noProtocol: "h2 was offered and not taken", otherALPN: "another protocol was taken"},
 	})
 	balancer(conformance.Check{
-		ID: "ALB-TLS-03", Slug: "alb-unknown-alpn", Level: conformance.Must,
+		ID: "ALB-TLS-03", Slug: "alb-unknown-alpn", Level: conformance.Should,
 		Title: "A list of unknown ALPN names is passed over: the handshake completes without a protocol",
 		Why: "A client finds out that a balancer is in between by offering its own ALPN name and getting none back, on a connection that it can " +
 			"then upgrade. A balancer that sends alert 120 in its place costs a connection; one that echoes the name leads the client to believe it met the router.",
 		Clauses: clauses(fact("ALB-TLS-03", "O", "Teleport RFD 0123", "https://github.com/gravitational/teleport/blob/master/rfd/0123-tls-routing-behind-layer7-lb.md")),
-		Accept:  pass("no protocol is selected, and HTTP/1.1 works on the connection", noProtocol), Run: ignoresALPN,
+		Accept:  pass("no protocol is selected, and HTTP/1.1 works on the connection", noProtocol), Run: overTLS(ignoresALPN),
 		Forbid: map[conformance.Outcome]string{
 			conformance.Alert(120): "the handshake was refused for want of a common protocol", otherALPN: "a protocol was answered that it cannot speak",
 		},
@@ -81,17 +78,7 @@ func init() {
 		Forbid: map[conformance.Outcome]string{conformance.Corrupted: "bytes were changed in the tunnel", conformance.Truncated: "the tunnel ended early", alone: "the upgrade was refused by the balancer", dropped: "the upgrade did not arrive"},
 	})
 	balancer(conformance.Check{
-		ID: "ALB-ERR-11", Slug: "alb-target-hello", Level: conformance.Must,
-		Title: "The ClientHello to an HTTPS target has no SNI, no ALPN, and no client certificate follows",
-		Why: "All that a router routes by is gone on this hop, and all that it authenticates by. Whoever tests with a proxy that passes SNI on " +
-			"tests a path that does not exist in the field.",
-		Clauses: clauses(fact("ALB-ERR-11", "O", "apache/apisix-helm-chart pull request 546", "https://github.com/apache/apisix-helm-chart/pull/546"),
-			fact("ALB-ERR-11", "O", "gravitational/teleport pull request 14176", "https://github.com/gravitational/teleport/pull/14176")),
-		Accept: pass("the ClientHello shows nothing", bare), Run: targetHello,
-		Forbid: map[conformance.Outcome]string{shown: "the target was shown what the real one keeps to itself", plainHTTP: "the target was not spoken to in TLS"},
-	})
-	balancer(conformance.Check{
-		ID: "ALB-HDR-04", Slug: "alb-forwarded-proto", Level: conformance.Must,
+		ID: "ALB-HDR-04", Slug: "alb-forwarded-proto", Level: conformance.Should,
 		Title: "X-Forwarded-Proto and -Port are the balancer's own; forged ones are replaced",
 		Why: "Targets decide by X-Forwarded-Proto whether to redirect to HTTPS or to mark cookies as secure. A value that the client wrote must not " +
 			"survive next to the balancer's.",
@@ -174,7 +161,12 @@ func opaque(ctx context.Context, t *conformance.T) (conformance.Observation, err
 		if err != nil {
 			return unlessAlone(err)
 		}
-		o := innerSession(ctx, t, c, mine, theirs)
+		o := exchangeBytes(t, c.client, c.target, zeros(t))
+		if o.Outcome == conformance.Intact {
+			o = innerSession(ctx, t, c, mine, theirs)
+		} else {
+			o.Detail = "raw bytes: " + o.Detail
+		}
 		c.close()
 		if o.Outcome != conformance.Intact {
 			o.Detail = typ + ": " + o.Detail
@@ -184,12 +176,12 @@ func opaque(ctx context.Context, t *conformance.T) (conformance.Observation, err
 	return conformance.Observation{Outcome: conformance.Intact, Detail: "inner SNI, ALPN, both certificates and 512 KiB each way, for websocket and alpn"}, nil
 }
 
+// zeros are many, and then as many bytes of all kinds.
+func zeros(t *conformance.T) []byte {
+	return append(make([]byte, 128<<10), patterned(t.Nonce, 128<<10)...)
+}
+
 func innerSession(ctx context.Context, t *conformance.T, c *tunnelled, mine, theirs *tls.Certificate) conformance.Observation {
-	zeros := append(make([]byte, 128<<10), patterned(t.Nonce, 128<<10)...)
-	if o := exchangeBytes(t, c.client, c.target, zeros); o.Outcome != conformance.Intact {
-		o.Detail = "raw bytes: " + o.Detail
-		return o
-	}
 	type end struct {
 		conn  *tls.Conn
 		hello wire.Hello
@@ -212,7 +204,7 @@ func innerSession(ctx context.Context, t *conformance.T, c *tunnelled, mine, the
 	if err = errors.Join(err, there.err); err != nil {
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: "the inner handshake: " + err.Error()}
 	}
-	o := exchangeBytes(t, client, there.conn, zeros)
+	o := exchangeBytes(t, client, there.conn, zeros(t))
 	if o.Outcome != conformance.Intact {
 		return o
 	}
@@ -225,50 +217,6 @@ func innerSession(ctx context.Context, t *conformance.T, c *tunnelled, mine, the
 		return conformance.Observation{Outcome: conformance.Corrupted, Detail: "an end saw another certificate than the one that was sent"}
 	}
 	return o
-}
-
-// targetHello looks at three requests: a plain one and one of each kind of upgrade. The client offers a name and a protocol, so
-// that there is something to pass on.
-func targetHello(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	for _, raw := range []string{get(t), asks(t, wire.WebSocket), asks(t, wire.ALPN)} {
-		front, err := frontTLS(ctx, t, "http/1.1")
-		if err != nil {
-			return conformance.Observation{}, err
-		}
-		c, err := carry(ctx, t, front, raw)
-		if err != nil {
-			return unlessAlone(err)
-		}
-		o, ok := nothingShown(c)
-		_, _, _ = c.answer(t, servedByTarget) // whatever comes of it: the hello has been seen
-		c.close()
-		if !ok {
-			return o, nil
-		}
-	}
-	return conformance.Observation{Outcome: bare, Detail: "three requests: no server_name, no ALPN extension, no client certificate"}, nil
-}
-
-func nothingShown(c *carried) (conformance.Observation, bool) {
-	if len(c.hello.Raw) == 0 {
-		return conformance.Observation{Outcome: plainHTTP, Detail: "the connection to the target began with HTTP"}, false
-	}
-	var list []string
-	if c.hello.HasSNI {
-		list = append(list, fmt.Sprintf("SNI %q", c.hello.SNI))
-	}
-	if c.hello.ALPN != nil {
-		list = append(list, fmt.Sprintf("ALPN %q", c.hello.ALPN))
-	}
-	if conn, ok := c.back.Unwrap().(*tls.Conn); ok {
-		if certs := conn.ConnectionState().PeerCertificates; len(certs) > 0 {
-			list = append(list, fmt.Sprintf("a certificate of %s", certs[0].Subject))
-		}
-	}
-	if len(list) > 0 {
-		return conformance.Observation{Outcome: shown, Detail: strings.Join(list, ", ")}, false
-	}
-	return conformance.Observation{}, true
 }
 
 func forwardedProto(ctx context.Context, t *conformance.T) (conformance.Observation, error) {

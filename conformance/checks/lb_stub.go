@@ -28,8 +28,13 @@ func fact(row, grade, doc, url string) result.Clause {
 func balancer(c conformance.Check) {
 	// What is asked for here is what an AWS ALB does: another product that does otherwise has not failed at anything.
 	c.Role, c.Origin, c.Features = conformance.LoadBalancer, conformance.Vendor, []string{"aws-alb"}
-	if c.Control == nil {
-		c.Control = carries
+	control := c.Control
+	if control == nil {
+		control = carries
+	}
+	c.Control = func(ctx context.Context, t *conformance.T) error {
+		t.DrainStub()
+		return control(ctx, t)
 	}
 	conformance.Register(c)
 }
@@ -156,15 +161,20 @@ func agrees(req *wire.Request) string {
 
 // through101 makes a tunnel. An *errAlone or *errDropped says that the balancer did not let it through.
 func through101(ctx context.Context, t *conformance.T, typ string) (*tunnelled, error) {
+	return switches(ctx, t, asks(t, typ), typ)
+}
+
+// switches is through101 for a request of the check's own that asks for that token.
+func switches(ctx context.Context, t *conformance.T, raw, token string) (*tunnelled, error) {
 	front, err := t.HTTP(ctx)
 	if err != nil {
 		return nil, err
 	}
-	c, err := carry(ctx, t, front, asks(t, typ))
+	c, err := carry(ctx, t, front, raw)
 	if err != nil {
 		return nil, err
 	}
-	if !wire.HasToken(c.req.Header, "Upgrade", typ) {
+	if !wire.HasToken(c.req.Header, "Upgrade", token) {
 		_, _, _ = c.answer(t, servedByTarget) // whatever comes of it
 		return nil, errors.Join(&errDropped{c.req.Lines}, c.back.Close())
 	}

@@ -3,6 +3,8 @@
 // adapters written in Go.
 package door
 
+import "slices"
+
 // Router is the document of a router (DESIGN.md section 5): what any router has, in the shape that ours reads. Times are strings such as
 // "10s". Files are named by absolute paths.
 type Router struct {
@@ -103,6 +105,13 @@ type Balancer struct {
 	Targets      []BalancerTarget `json:"targets"`
 	IdleTimeout  string           `json:"idle_timeout,omitempty"`
 	Require      []string         `json:"require,omitempty"`
+}
+
+// Copy is the document with lists of its own, and a Listen that picks a port.
+func (b Balancer) Copy() Balancer {
+	b.Listen = "127.0.0.1:0"
+	b.Certificates, b.Targets = slices.Clone(b.Certificates), slices.Clone(b.Targets)
+	return b
 }
 
 // BalancerTarget is where requests go; it is not verified.

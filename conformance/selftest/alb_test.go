@@ -10,7 +10,9 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
+	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 )
 
 const (
@@ -66,12 +68,26 @@ func startALB(t *testing.T, targetAddress string, change func(*albsim.Config)) c
 
 // balancerTarget is the simulator as the target itself, with a stub behind it that the checks play.
 func balancerTarget(t *testing.T, change func(*albsim.Config)) conformance.Target {
+	return balancerBefore(t, func(stub string) string { return stub }, change)
+}
+
+// balancerBefore is balancerTarget with another address for the simulator's target: that of something before the stub.
+func balancerBefore(t *testing.T, via func(stub string) string, change func(*albsim.Config)) conformance.Target {
 	t.Helper()
 	stub := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	t.Cleanup(func() { _ = stub.Close() })
 	cert := must(certs.SelfSigned(certs.Leaf{CommonName: "target", DNS: []string{"target.example.test"}}))(t)
+	doc := door.Balancer{Targets: []door.BalancerTarget{{Address: stub.Addr().String(), TLS: true}}, IdleTimeout: "2s"}
+	path := startALB(t, via(stub.Addr().String()), func(c *albsim.Config) {
+		for _, pair := range c.Listeners[0].Certificates {
+			doc.Certificates = append(doc.Certificates, door.Certificate{Cert: pair.Cert, Key: pair.Key})
+		}
+		if change != nil {
+			change(c)
+		}
+	})
 	return conformance.Target{
-		Name: "selftest balancer", Role: conformance.LoadBalancer, Features: []string{"aws-alb"}, Paths: []conformance.Path{startALB(t, stub.Addr().String(), change)},
-		Stub: stub, StubCertificate: &tls.Certificate{Certificate: cert.Certificate, PrivateKey: cert.PrivateKey},
+		Name: "selftest balancer", Role: conformance.LoadBalancer, Features: []string{"aws-alb"}, Paths: []conformance.Path{path},
+		Stub: stub, StubCertificate: &tls.Certificate{Certificate: cert.Certificate, PrivateKey: cert.PrivateKey}, Balancers: ours.Balancers{Base: doc},
 	}
 }

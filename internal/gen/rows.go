@@ -8,6 +8,9 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/tlsroute/tlsroute-bench/conformance"
+	_ "github.com/tlsroute/tlsroute-bench/conformance/checks"
 )
 
 // row is one behaviour of a load balancer that the project has facts about.
@@ -100,17 +103,25 @@ func table(rows []row) []byte {
 
 Written by "make gen" from ` + rowsFile + ` and the names of the tests. The grade says how sure the behaviour is: D documented by
 AWS, O observed on the real service by a third party, S read in source code, I inferred, A assumed, unknown where nothing was
-found; sources are the short names of the project's facts about load balancers.
+found; sources are the short names of the project's facts about load balancers. The check is what a stranger's load balancer is put to,
+with its level ("tlsroute-bench checks show ID"); where there is none the reason stands in its place.
 
-| id | behaviour | grade | source | test |
-|---|---|---|---|---|
+| id | behaviour | grade | source | test | check |
+|---|---|---|---|---|---|
 `)
+	checks := map[string]string{}
+	for _, c := range conformance.Checks() {
+		checks[c.ID] = string(c.Level)
+	}
+	for _, u := range conformance.Untestables() {
+		checks[u.ID] = "none: " + u.Reason
+	}
 	for _, r := range rows {
 		tests := "none yet"
 		if len(r.tests) > 0 {
 			tests = "`" + strings.Join(r.tests, "`<br>`") + "`"
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", r.id, r.behaviour, r.grade, r.source, tests)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", r.id, r.behaviour, r.grade, r.source, tests, checks[r.id])
 	}
 	return b.Bytes()
 }

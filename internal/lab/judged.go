@@ -194,6 +194,12 @@ func (l *Lab) balancer(base conformance.Target, c *chain, upgrade conformance.Up
 	base.Features = []string{profile} // aws-alb claims to be one
 	base.Stub, base.StubCertificate = l.judged.stub, &l.pki.stub
 	base.Paths = []conformance.Path{l.judgedPath(c, upgrade)}
+	doc := door.Balancer{IdleTimeout: judgedIdle.String(), Targets: []door.BalancerTarget{{Address: l.judged.stub.Addr().String(), TLS: true}}}
+	if front := c.front(); front != nil {
+		pair := l.pki.balancer(front.Key, true)
+		doc.Certificates = []door.Certificate{{Cert: pair.certFile, Key: pair.keyFile}}
+	}
+	base.Balancers = ours.Balancers{Base: doc}
 	return base
 }
 

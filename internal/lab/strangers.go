@@ -279,6 +279,7 @@ func (l *Lab) startStrangeBalancer(ctx context.Context) error {
 	upgrade.Roots, upgrade.Intermediary, upgrade.ServerName, upgrade.Host = l.pki.outerRoots, true, balancerName, balancerName
 	base.Name, base.Role, base.Features = s.about.Name, conformance.LoadBalancer, s.about.Features
 	base.Stub, base.StubCertificate = l.judged.stub, &l.pki.stub
+	base.Balancers = conformance.AdaptedBalancer{Adapter: s.adapter, Base: doc, Dir: s.dir}
 	base.Paths = []conformance.Path{{Name: "lb", Address: i.Address(), Upgrade: &upgrade, IdleTimeout: judgedIdle}}
 	l.judged.strangers = append(l.judged.strangers, base)
 	return nil

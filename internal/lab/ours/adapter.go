@@ -258,7 +258,7 @@ func albDocument(doc door.Balancer) map[string]any {
 		listener["protocol"], listener["certificates"] = "HTTPS", doc.Certificates
 	}
 	group := object{"name": "target", "protocol": "HTTP", "protocol_version": "HTTP1", "health_check": object{"enabled": false}}
-	var targets []string
+	targets := []string{} // a list in JSON, though there be none
 	for _, t := range doc.Targets {
 		targets = append(targets, t.Address)
 		if t.TLS {
