@@ -35,7 +35,7 @@ const (
 	deadPong   = 1200 * time.Millisecond
 )
 
-func pinged(name string, interval, pong time.Duration) *conformance.Setup {
+func pingedEvery(name string, interval, pong time.Duration) *conformance.Setup {
 	return &conformance.Setup{Name: name, Alone: true, Change: func(_ conformance.Fixture, doc *door.Router) {
 		doc.Upgrade.PingInterval = interval.String()
 		if pong > 0 {
@@ -48,7 +48,7 @@ func init() {
 	flaps := result.Clause{Doc: "mattermost/docs issue 8929", URL: "https://github.com/mattermost/docs/issues/8929"}
 	conformance.Register(conformance.Check{
 		ID: "KAL-03", Slug: "ping-eq-timeout", Level: conformance.Should, Origin: conformance.Policy, Role: conformance.Router, Transports: upgraded,
-		Features: []string{"terminate", "upgrade", "websocket"}, Setup: pinged("close-pings", closePing, 0), Tags: []string{conformance.Timing}, Timeout: 45 * time.Second,
+		Features: []string{"terminate", "upgrade", "websocket"}, Setup: pingedEvery("close-pings", closePing, 0), Tags: []string{conformance.Timing}, Timeout: 45 * time.Second,
 		Title: "Pings hold a tunnel under an idle timeout that is hardly longer than their interval, whatever has passed in between",
 		Why: "Pings every minute under an idle timeout of a minute work in the test and cut a connection now and then in the field. A router that leaves " +
 			"out a ping because there was traffic a moment ago, or is late with it, makes a path of twice the interval flap as well.",
@@ -69,7 +69,7 @@ func init() {
 	})
 	conformance.Register(conformance.Check{
 		ID: "KAL-05", Slug: "pong-deadline", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router, Transports: upgraded,
-		Features: []string{"terminate", "upgrade", "websocket", "pong-timeout"}, Setup: pinged("pongs", deadPing, deadPong), Tags: []string{conformance.Timing}, Timeout: 30 * time.Second,
+		Features: []string{"terminate", "upgrade", "websocket", "pong-timeout"}, Setup: pingedEvery("pongs", deadPing, deadPong), Tags: []string{conformance.Timing}, Timeout: 30 * time.Second,
 		Title: "A peer that answers no ping is found dead when the declared time is over, and one that answers is not",
 		Why: "A laptop that is closed sends no FIN. Its tunnel stays, and with it a session of the database and its locks, for as long as TCP takes to " +
 			"give up: hours, if nothing is sent. Pings are there to find out, if somebody waits for the answer.",

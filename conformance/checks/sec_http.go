@@ -117,15 +117,15 @@ func smuggling(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	return conformance.Observation{Outcome: oneReading, Detail: fmt.Sprintf("%d requests: %d answered by the balancer itself, the others in one reading each", len(list), alone)}, nil
 }
 
-// arrival is what came over one connection to the target.
-type arrival struct {
+// delivery is what came over one connection to the target.
+type delivery struct {
 	raw []byte
 	// open says that the balancer kept the connection: the next request would come behind this.
 	open bool
 }
 
 // forwardedAs sends raw and returns what came over each connection to the target, and how many answers of the target's came back.
-func forwardedAs(ctx context.Context, t *conformance.T, raw string) (arrived []arrival, answers int, err error) {
+func forwardedAs(ctx context.Context, t *conformance.T, raw string) (arrived []delivery, answers int, err error) {
 	front, err := t.HTTP(ctx)
 	if err != nil {
 		return nil, 0, err
@@ -152,7 +152,7 @@ func forwardedAs(ctx context.Context, t *conformance.T, raw string) (arrived []a
 				open.Add(-1)
 				mu.Lock()
 				defer mu.Unlock()
-				arrived = append(arrived, arrival{got, kept})
+				arrived = append(arrived, delivery{got, kept})
 			})
 		}
 	})
@@ -163,7 +163,7 @@ func forwardedAs(ctx context.Context, t *conformance.T, raw string) (arrived []a
 	}
 	stop()
 	wg.Wait()
-	return slices.DeleteFunc(arrived, func(a arrival) bool { return len(a.raw) == 0 }), answers, nil // a refusal may come while the request is written
+	return slices.DeleteFunc(arrived, func(a delivery) bool { return len(a.raw) == 0 }), answers, nil // a refusal may come while the request is written
 }
 
 // targetMark is in every answer of the target's.
@@ -205,7 +205,7 @@ func countAnswers(t *conformance.T, front net.Conn) int {
 
 // readAlike compares the readings with each other, and the first with the answers. A reading that waits for more of a body is harmless
 // where nothing more can come.
-func readAlike(arrived []arrival, answers int) conformance.Observation {
+func readAlike(arrived []delivery, answers int) conformance.Observation {
 	sum, o := 0, conformance.Observation{Outcome: oneReading}
 	for _, a := range arrived {
 		first := readings[0].requests(a.raw)

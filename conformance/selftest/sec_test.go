@@ -45,8 +45,8 @@ func handlesAtOnce(t *testing.T, address string, n int) string {
 	return at
 }
 
-// before puts a hop in front of the reference router.
-func before(hop func(t *testing.T, address string) string) func(t *testing.T) conformance.Target {
+// hopBefore puts a hop in front of the reference router.
+func hopBefore(hop func(t *testing.T, address string) string) func(t *testing.T) conformance.Target {
 	return func(t *testing.T) conformance.Target {
 		target := newLab(t).start(t, nil)
 		address := hop(t, target.Paths[0].Address)
@@ -223,7 +223,7 @@ func init() {
 	addMutant("SEC-02", "takes the wish for the upgrade", balancerWith(balancerBugs{}))
 
 	patient := mutatedConfig(func(_ *lab, c *router.Config) { c.Limits.ClientHelloTimeout = router.Duration(time.Minute) })
-	few := before(func(t *testing.T, address string) string { return handlesAtOnce(t, address, 50) })
+	few := hopBefore(func(t *testing.T, address string) string { return handlesAtOnce(t, address, 50) })
 	addMutant("SEC-03", "waits for ever", patient)
 	addMutant("SEC-03", "handles 50 at a time", few)
 	addMutant("SEC-04", "waits for ever", patient)
@@ -249,8 +249,8 @@ func init() {
 
 	addMutant("SEC-07", "takes any ALPN", naiveWith(bugs{ignoreALPN: true}))
 	addMutant("SEC-07", "leads strangers to the first route", naiveWith(bugs{defaultRoute: true, ignoreALPN: true}))
-	addMutant("SEC-08", "dials the SNI", before(dialsNames))
-	addMutant("SEC-08", "grants CONNECT", func(t *testing.T) conformance.Target { return plainUpgrade(before(connects)(t)) })
+	addMutant("SEC-08", "dials the SNI", hopBefore(dialsNames))
+	addMutant("SEC-08", "grants CONNECT", func(t *testing.T) conformance.Target { return plainUpgrade(hopBefore(connects)(t)) })
 	addMutant("SEC-09", "prints names", prints(func(sni string) string { return sni }))
 	addMutant("SEC-09", "escapes line feeds only", prints(func(sni string) string { return strings.NewReplacer("\n", `\n`, "\r", `\r`).Replace(sni) }))
 
