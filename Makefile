@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium haproxy nginx libnginx-mod-stream caddy apache2
+PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq procps python3 haproxy nginx libnginx-mod-stream caddy apache2
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +41,7 @@ check: fmt lint gen test ## what a change must pass before it is pushed
 packages: ## install the Debian packages that the tests need (as root; nothing is started)
 	@./tools/packages.sh $(PACKAGES)
 
-# MUTANTS chooses some of them, such as MUTANTS='KillMatrix/.*/TLS-01', and FAULTS some of those, such as FAULTS='--fault byte-*'.
+# MUTANTS chooses some of them, such as MUTANTS='KillMatrix/.*/TLS-01', and FAULTS some of those, such as FAULTS="--fault 'byte-*'".
 mutants: build ## print which mutant kills which check, and which fault before our own router is noticed; fails when one is left over
 	@rm -f bin/kill-matrix.txt; status=0; $(GO) test ./conformance/selftest -run '$(MUTANTS)' -args -matrix $(CURDIR)/bin/kill-matrix.txt || status=$$?; \
 	if [ -f bin/kill-matrix.txt ]; then cat bin/kill-matrix.txt; fi; echo; \

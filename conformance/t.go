@@ -200,7 +200,8 @@ func (t *T) shook(conn *tls.Conn, cfg *tls.Config, err error) {
 	}
 	s := conn.ConnectionState()
 	t.rec.Notef("TLS handshake done: %s, ALPN %q, name %q", tls.VersionName(s.Version), s.NegotiatedProtocol, s.ServerName)
-	if cfg.KeyLogWriter == io.Writer(&t.keylog) {
+	again := s.DidResume && s.Version < tls.VersionTLS13 // crypto/tls logs the secret of a session of TLS 1.2 once
+	if cfg.KeyLogWriter == io.Writer(&t.keylog) && !again {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.sessions++

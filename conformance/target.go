@@ -7,6 +7,7 @@ import (
 	"net"
 	"time"
 
+	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
@@ -75,9 +76,17 @@ type UpgradePath struct {
 	Intermediary bool
 }
 
+// The types of other rooms that a program outside of this module needs a name for: what a witness records, and what comes of a run.
+type (
+	Record  = witness.Record
+	Result  = result.Conformance
+	Verdict = result.CheckVerdict
+	Clause  = result.Clause
+)
+
 // Witness is asked what it saw. Accepted counts TCP connections since it started.
 type Witness interface {
-	Find(nonce string) []witness.Record
+	Find(nonce string) []Record
 	Accepted() int64
 }
 

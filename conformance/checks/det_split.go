@@ -92,9 +92,9 @@ func init() {
 	})
 }
 
-// small makes a ClientHello of some 300 bytes by leaving out the post-quantum share; postQ insists on it.
+// small makes a ClientHello of some 300 bytes by leaving out the post-quantum share; postQ has it, beside one that every server knows.
 func small(cfg *tls.Config) { cfg.CurvePreferences = []tls.CurveID{tls.X25519} }
-func postQ(cfg *tls.Config) { cfg.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768} }
+func postQ(cfg *tls.Config) { cfg.CurvePreferences = []tls.CurveID{tls.X25519MLKEM768, tls.X25519} }
 
 // through opens a route with a ClientHello that a plan has cut to pieces. On a passed-through route the witness's hash of the
 // raw bytes has to be that of what was sent.

@@ -111,7 +111,7 @@ func alpnHonest(ctx context.Context, t *conformance.T) (conformance.Observation,
 		offer       []string
 	}{
 		{"a", "trb-a", []string{"trb-a"}},
-		{"a", "trb-both", []string{"trb-both", "trb-a"}},
+		{"a", "trb-both", []string{"trb-both"}}, // which of two of one route is the server's to choose: RFC 7301, section 3.2
 		{"a", "trb-a", []string{"trb-nobody-speaks-this", "trb-a"}},
 		{"b", "trb-b", []string{"trb-a", "trb-b"}},
 		{"web", "http/1.1", []string{"http/1.1"}},

@@ -54,7 +54,8 @@ func init() {
 		Why: "ALPN is half of what the route is chosen by. A router that guesses at a broken list and a backend that guesses differently do not " +
 			"mean the same service.",
 		Clauses: clauses(rfc(7301, "3.1"), rfc(9846, "6.2")), Transports: everywhere, Features: []string{"terminate"},
-		Accept: pass("decode_error or illegal_parameter", conformance.Alert(50), conformance.Alert(47)),
+		Accept: slices.Concat(pass("decode_error or illegal_parameter", conformance.Alert(50), conformance.Alert(47)),
+			tolerate("RFC 9846 section 6.2: the connection must end, and an alert should be sent", conformance.FIN, conformance.RST)),
 		Forbid: map[conformance.Outcome]string{
 			accepted: "the handshake went on", conformance.Dialled: "a backend was dialled", leftOpen: "an alert, but no end of the connection",
 			conformance.Timeout: "held in place of refused", conformance.Alert(120): "taken for a list of names that nobody speaks",

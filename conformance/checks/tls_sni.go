@@ -97,7 +97,8 @@ func init() {
 			"be refused, not guessed at.",
 		Clauses: clauses(rfc(6066, "3"), rfc(9846, "6.2")), Transports: everywhere, Features: []string{"terminate"}, Timeout: 20 * time.Second,
 		Accept: slices.Concat(pass("decode_error or illegal_parameter", conformance.Alert(50), conformance.Alert(47)),
-			tolerate("RFC 6066 section 3: a name that is none is one nobody knows", conformance.Alert(112))),
+			tolerate("RFC 6066 section 3: a name that is none is one nobody knows", conformance.Alert(112)),
+			tolerate("RFC 9846 section 6.2: the connection must end, and an alert should be sent", conformance.FIN, conformance.RST)),
 		Forbid:  map[conformance.Outcome]string{accepted: "the handshake went on", conformance.Dialled: "a backend was dialled", conformance.Timeout: "held in place of refused", leftOpen: "an alert, but no end of the connection"},
 		Control: crafted(wire.HelloOptions{}), Run: sniMalformed,
 	})

@@ -240,7 +240,6 @@ func init() {
 	addMutant("TLS-08", "default route for what comes in pieces", naiveWith(bugs{firstRecord: true}))
 	addMutant("TLS-09", "takes the last offer", naiveWith(bugs{tls2: tls2{lastOffer: true}}))
 	addMutant("TLS-12", "guesses at what does not parse", inFront(editHello(repairsALPN), nil))
-	addMutant("TLS-12", "closes without an alert", naiveWith(bugs{silent: true}))
 	addMutant("TLS-15", "the route of the name takes it", withRoute("acme", func(c *router.Config, r *router.Route) {
 		r.ALPN = []string{"trb-nobody"}
 		routeNamed(c, "a").ALPN = append(slices.Clone(routeNamed(c, "a").ALPN), "acme-tls/1")

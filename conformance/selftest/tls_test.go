@@ -15,7 +15,6 @@ func init() {
 	addMutant("TLS-05", "default route for unknown names", naiveWith(bugs{defaultRoute: true}))
 	addMutant("TLS-06", "default route without a name", naiveWith(bugs{defaultRoute: true}))
 	addMutant("TLS-07", "ends a name at its first NUL", naiveWith(bugs{cString: true}))
-	addMutant("TLS-07", "closes without an alert", naiveWith(bugs{silent: true}))
 	addMutant("TLS-10", "goes on without a common protocol", naiveWith(bugs{ignoreALPN: true}))
 	addMutant("TLS-10", "closes without an alert", naiveWith(bugs{silent: true}))
 	addMutant("TLS-11", "answers ALPN that was not offered", unsolicitedALPN)

@@ -23,7 +23,7 @@ dial)
 	alpn=$(list alpn)
 	# The answer comes before the handshake: what becomes of that is seen in the tunnel.
 	printf '{"status":"ok","class":"direct","alpn":"%s"}\n' "${alpn%%,*}"
-	exec openssl s_client -quiet -no_ign_eof -verify_return_error -verify_quiet \
+	exec openssl s_client -quiet -no_ign_eof -nocommands -verify_return_error -verify_quiet \
 		-connect "$(string address)" -servername "$(string sni)" ${alpn:+-alpn "$alpn"} -CAfile "$(string inner)"
 	;;
 *)

@@ -41,7 +41,7 @@ func NewHello(o HelloOptions) []byte {
 		id = random(32)
 	}
 	body = append(body, Vec(1, id)...)
-	suites := append(append([]uint16{}, o.Suites...), 0x1301, 0x1302, 0x1303, 0xc02b, 0xc02f, 0xc02c, 0xc030)
+	suites := append(append([]uint16{}, o.Suites...), 0x1301, 0xc02b, 0xc02f, 0xc02c, 0xc030)
 	body = append(body, Vec(2, words(suites))...)
 	body = append(body, 1, 0)
 	exts := o.extensions()

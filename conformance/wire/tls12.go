@@ -41,7 +41,7 @@ type Session12 struct {
 func HelloTLS12(sni string, alpn []string, last ...Extension) []byte {
 	exts := []Extension{
 		{ExtServerName, SNIBody(sni)},
-		{ExtSupportedGroups, Vec(2, words([]uint16{29}))},
+		{ExtSupportedGroups, Vec(2, words([]uint16{29, 23}))}, // the second is for certificates of that curve: RFC 8422, section 5.1
 		{extPointFormats, []byte{1, 0}},
 		{ExtSignatures, Vec(2, words([]uint16{0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501}))},
 		{ExtALPN, ALPNBody(alpn...)},

@@ -80,6 +80,7 @@ var rules = map[string]rule{
 	},
 	"conformance/conformancetest": {ours: []string{"conformance", "internal/result"}},
 	"conformance/strength":        {ours: []string{"conformance", "internal/result", "internal/netx"}},
+	"conformance/targets":         {tests: []string{"conformance", "internal/certs"}},
 	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net", "golang.org/x/sys"}},
 
 	"bench": {

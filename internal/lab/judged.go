@@ -67,6 +67,7 @@ func (l *Lab) startJudged(ctx context.Context) (err error) {
 		return err
 	}
 	if s := l.judged.stranger; s != nil {
+		l.judged.document = asClaimed(l.judged.document, s.about.Features)
 		if l.judged.address, err = l.startStrangeRouter(ctx, s, l.judged.document); err != nil || !slices.Contains(s.about.Features, "upgrade") {
 			return err
 		}

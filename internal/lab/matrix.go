@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -110,9 +109,7 @@ func (l *Lab) matrixStranger(ctx context.Context, p scenario.Party) (address str
 	if err != nil {
 		return "", about, err
 	}
-	if !slices.Contains(s.about.Features, "upgrade") {
-		doc.Upgrade.Types = []string{} // it could only refuse
-	}
+	doc = asClaimed(doc, s.about.Features)
 	address, err = l.startStrangeRouter(ctx, s, doc)
 	return address, s.about, err
 }

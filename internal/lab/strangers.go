@@ -71,6 +71,9 @@ func (l *Lab) meetFile(ctx context.Context, f *stranger.File, role conformance.R
 	if role == conformance.Client {
 		return s, nil
 	}
+	if doc, ok := config.(door.Router); ok {
+		config = asClaimed(doc, s.about.Features)
+	}
 	probe, err := os.MkdirTemp(s.dir, "probe-")
 	if err != nil {
 		return nil, err
@@ -79,6 +82,15 @@ func (l *Lab) meetFile(ctx context.Context, f *stranger.File, role conformance.R
 		return nil, fmt.Errorf("target %s: %w", f.Path, err)
 	}
 	return s, nil
+}
+
+// asClaimed is the document for a router with these features: none is asked for an upgrade that it never claimed, for an honest adapter
+// would refuse the whole document.
+func asClaimed(doc door.Router, features []string) door.Router {
+	if !slices.Contains(features, "upgrade") {
+		doc.Upgrade = door.Upgrade{Types: []string{}} // left out they would be all
+	}
+	return doc
 }
 
 // contain starts the container of an image, in which the adapter is run once a verb. It shares the host's network and, at the same

@@ -23,7 +23,7 @@ import (
 func RouterFeatures() []string {
 	return []string{
 		"terminate", "passthrough", "mtls", "upgrade", "hello-timeout", "websocket", "alpn", "alpn-ping",
-		"acme-tls-1", "backend-tls", "proxy-in", "proxy-out", "proxy-tlv", "proxy-crc32c", "forwarded-for", "reload", "drain", "postgres",
+		"connection-limits", "pong-timeout", "tlsroute-metrics", "acme-tls-1", "backend-tls", "proxy-in", "proxy-out", "proxy-tlv", "proxy-crc32c", "forwarded-for", "reload", "drain", "postgres",
 	}
 }
 
