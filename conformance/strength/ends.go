@@ -18,12 +18,6 @@ func FINForRST(dst, src net.Conn) error {
 
 var errReset = errors.New("a reset in place of the end")
 
-// rstForFIN shows every end as a reset.
-func rstForFIN(dst, src net.Conn) error {
-	_, _ = io.Copy(dst, src)
-	return errReset
-}
-
 // dialLate opens the connection to the target when the first byte comes.
 func dialLate(c net.Conn, dial func() net.Conn) {
 	first := make([]byte, 4096)
@@ -118,18 +112,9 @@ func (x *crossed) down(dst, src net.Conn) error {
 }
 
 // A FIN for a reset is no fault here: to TLS, an end without close_notify is an abort however it comes (RFC 9846 section 6.1), and nothing
-// that a check sees may tell the two apart.
+// that a check sees may tell the two apart. A reset for a FIN is none either where it comes behind close_notify, for all has been read by
+// then; that it comes in place of close_notify is half-close-is-close.
 var endFaults = []Fault{
-	{
-		Name: "rst-for-fin-up", About: "shows the target a client's FIN as a reset",
-		Layer: Wire, New: pipe(rstForFIN, nil),
-		Checks: []string{"TUN-04"},
-	},
-	{
-		Name: "rst-for-fin-down", About: "shows the client a target's FIN as a reset",
-		Layer: Wire, New: pipe(nil, rstForFIN),
-		Checks: []string{"TUN-04"},
-	},
 	{
 		Name: "dials-late", About: "connects to the target when the client's first byte comes",
 		Layer: Wire, New: func() Handler { return dialLate },

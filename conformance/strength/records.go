@@ -152,7 +152,7 @@ var recordFaults = []Fault{
 	{
 		Name: "alert-swallowed", About: "swallows the target's alerts that are in the clear",
 		Layer: Wire, New: pipe(nil, each(noAlert)),
-		Checks: []string{"DET-10", "TLS-07", "TLS-10", "TLS-12"},
+		Checks: []string{"DET-10", "TLS-10"},
 	},
 	{
 		Name: "alert-changed", About: "turns the target's alerts that are in the clear into internal_error",

@@ -85,7 +85,7 @@ func TestProxyWithoutAFaultChangesNothing(t *testing.T) {
 }
 
 func TestResetsArePassedOnAsResets(t *testing.T) {
-	_, _, err := through(t, Pipe(nil, rstForFIN), []byte("x"), []byte("y"))
+	_, _, err := through(t, Pipe(nil, closeBoth), []byte("x"), wire.Record(typeAlert, 0x0303, []byte{1, 0}))
 	if !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("the client saw %v, not a reset", err)
 	}
