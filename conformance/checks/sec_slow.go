@@ -36,6 +36,9 @@ const (
 	inAll        = 12
 )
 
+// probeEvery is the pause between two clients that are timed beside slow ones.
+const probeEvery = 10 * time.Millisecond
+
 func init() {
 	register := func(c conformance.Check) {
 		c.Role, c.Origin = conformance.Router, conformance.Policy
@@ -190,7 +193,7 @@ func serveBeside(ctx context.Context, t *conformance.T, gone <-chan struct{}) (t
 		select {
 		case <-gone:
 			return took, nil
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(probeEvery):
 		}
 	}
 }

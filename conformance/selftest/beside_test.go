@@ -11,13 +11,15 @@ import (
 // other must not show.
 func TestSideBySideIsTheSame(t *testing.T) {
 	var before string
-	c, err := conformance.Run(t.Context(), right[0].target(t), conformance.Options{Seed: 1, Parallel: 2, Skip: []string{"KAL-*"}}) // which only wait
+	c, err := conformance.Run(t.Context(), right[0].target(t), conformance.Options{Seed: 1, Parallel: 2, Skip: []string{"KAL-*", "OPS-06", "SEC-05"}}) // which only wait, or look at a process
 	check(t, err)
 	judged := 0
 	for _, r := range c.Results {
-		if r.Verdict == result.CheckPass {
+		switch {
+		case r.Verdict == result.CheckPass:
 			judged++
-		} else if r.Verdict != result.CheckUnsupported && r.Verdict != result.CheckTolerated {
+		case r.Verdict == result.CheckUnsupported, r.Verdict == result.CheckTolerated:
+		default:
 			t.Errorf("%s on %s: %s: %s", r.Check, r.Path, r.Verdict, r.Detail)
 		}
 		if r.Check < before {
