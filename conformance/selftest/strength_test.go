@@ -10,7 +10,7 @@ import (
 
 // quick are faults of each kind.
 var quick = []string{
-	"bit-flipped-down", "half-close-is-close-up", "record-version", "alert-changed", "hello-one-read", "hello-behind-lost", "crossed", "proxy-v2-stripped",
+	"bit-flipped-down", "half-close-is-close-up", "record-version", "alert-swallowed", "hello-truncated", "hello-behind-lost", "crossed", "proxy-v2-stripped",
 	"101-is-200", "behind-101-lost", "accept-from-cache", "first-host", "close-swallowed-down", "rsv-cleared",
 }
 
