@@ -71,7 +71,7 @@ http {
     access_log log;
     client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi; scgi_temp_path scgi;
     map $http_upgrade $connection_upgrade { default upgrade; \"\" \"\"; }
-    upstream target { \(.targets | map("server \(.address);") | join(" ")) }
+    upstream target { zone target 64k; \(.targets | map("server \(.address);") | join(" ")) }
     server {
         listen \($listen) ssl http2;
         ssl_certificate \(.certificates[0].cert);
