@@ -76,12 +76,16 @@ type UpgradePath struct {
 	Intermediary bool
 }
 
-// The types of other rooms that a program outside of this module needs a name for: what a witness records, and what comes of a run.
+// Types of other rooms that a program outside of this module needs a name for.
 type (
-	Record  = witness.Record
-	Result  = result.Conformance
+	// Record is what a witness saw of one connection.
+	Record = witness.Record
+	// Result is what came of a run.
+	Result = result.Conformance
+	// Verdict is what came of one check.
 	Verdict = result.CheckVerdict
-	Clause  = result.Clause
+	// Clause is a place in a document.
+	Clause = result.Clause
 )
 
 // Witness is asked what it saw. Accepted counts TCP connections since it started.

@@ -47,9 +47,14 @@ func TestMatrixTriesEveryCombination(t *testing.T) {
 		verdict      result.CheckVerdict
 		upgrade      string
 	}{
-		{"auto", "direct", result.CheckPass, ""}, {"auto", "alb-https", result.CheckPass, "websocket"}, {"auto", "gcp", result.CheckPass, "websocket"},
-		{"direct", "direct", result.CheckPass, ""}, {"direct", "alb-https", result.CheckFail, ""},
-		{"alpn", "direct", result.CheckPass, "alpn"}, {"alpn", "alb-https", result.CheckPass, "alpn"}, {"alpn", "gcp", result.CheckFail, ""},
+		{"auto", "direct", result.CheckPass, ""},
+		{"auto", "alb-https", result.CheckPass, "websocket"},
+		{"auto", "gcp", result.CheckPass, "websocket"},
+		{"direct", "direct", result.CheckPass, ""},
+		{"direct", "alb-https", result.CheckFail, ""},
+		{"alpn", "direct", result.CheckPass, "alpn"},
+		{"alpn", "alb-https", result.CheckPass, "alpn"},
+		{"alpn", "gcp", result.CheckFail, ""},
 		{"stranger", "direct", result.CheckFail, ""},
 	} {
 		c := m.Cell(want.client, want.path, "ours")
