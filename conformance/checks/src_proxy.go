@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -151,8 +152,10 @@ func introduction(ctx context.Context, t *conformance.T, route string, header ..
 		return conformance.Observation{Outcome: t.Outcome(err), Detail: err.Error()}, witness.Record{}, nil
 	}
 	defer closeQuietly(conn)
+	// On a busy machine pauses take longer than they should, and the router's patience ends: what is left then goes without.
+	unhurried := time.Now().Add(cmp.Or(t.Target.HelloTimeout, t.Wait()) / 3)
 	for i, piece := range header {
-		if i > 0 {
+		if i > 0 && time.Now().Before(unhurried) {
 			pause(ctx, t.Gap())
 		}
 		if err := bounded(t, conn, piece); err != nil {
