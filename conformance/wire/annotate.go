@@ -11,6 +11,7 @@ import (
 // annotator says in words which TLS records pass in one direction of a connection, as far as they are in the clear. What is no TLS
 // at the beginning of a call (an HTTP exchange, a PROXY header) is passed over.
 type annotator struct {
+	rest   int    // of a ClientHello whose beginning was seen
 	held   []byte // of a record that is not whole yet
 	hidden bool   // after change_cipher_spec: what follows may be encrypted
 }
@@ -72,6 +73,10 @@ func (a *annotator) record(typ byte, whole []byte) string {
 
 // handshake names the messages of a record. In TLS 1.3 a second ClientHello comes in the clear behind a change_cipher_spec.
 func (a *annotator) handshake(whole, body []byte) string {
+	if a.rest > 0 { // of a message that began in an earlier record: its bytes may look like anything
+		a.rest = max(0, a.rest-len(body))
+		return fmt.Sprintf("handshake, a fragment of %d bytes", len(body))
+	}
 	if len(body) < 4 {
 		return fmt.Sprintf("handshake, a fragment of %d bytes", len(body))
 	}
@@ -87,6 +92,7 @@ func (a *annotator) handshake(whole, body []byte) string {
 		if hello, _, err := ParseHello(whole); err == nil {
 			return fmt.Sprintf("%s, name %q, ALPN [%s], %d bytes", name, hello.SNI, strings.Join(hello.ALPN, " "), len(hello.Message))
 		} else if errors.Is(err, ErrNeedMore) {
+			a.rest = size + 4 - len(body)
 			return fmt.Sprintf("%s, the first %d of %d bytes", name, len(body), size+4)
 		}
 	}
