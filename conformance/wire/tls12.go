@@ -185,16 +185,8 @@ func unless12(rec RawRecord) error {
 // message is the next handshake message of the server, header included.
 func (s *Session12) message() ([]byte, error) {
 	for {
-		if len(s.messages) >= 4 {
-			size := 4 + (int(s.messages[1])<<16 | int(s.messages[2])<<8 | int(s.messages[3]))
-			if size > MaxHello {
-				return nil, &MalformedError{fmt.Sprintf("handshake message of %d bytes", size)}
-			}
-			if len(s.messages) >= size {
-				msg := s.messages[:size:size]
-				s.messages = s.messages[size:]
-				return msg, nil
-			}
+		if msg, err := firstMessage(&s.messages); msg != nil || err != nil {
+			return msg, err
 		}
 		rec, err := s.Next()
 		if err != nil {

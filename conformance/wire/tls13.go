@@ -171,19 +171,28 @@ func (s *Session) encryptedExtensions(body []byte) error {
 	return nil
 }
 
+// firstMessage takes the first handshake message, header included, if it is there as a whole; nil when more has to come.
+func firstMessage(messages *[]byte) ([]byte, error) {
+	have := *messages
+	if len(have) < 4 {
+		return nil, nil
+	}
+	size := 4 + (int(have[1])<<16 | int(have[2])<<8 | int(have[3]))
+	if size > MaxHello {
+		return nil, &MalformedError{fmt.Sprintf("handshake message of %d bytes", size)}
+	}
+	if len(have) < size {
+		return nil, nil
+	}
+	*messages = have[size:]
+	return have[:size:size], nil
+}
+
 // message is the next handshake message of the server, header included.
 func (s *Session) message() ([]byte, error) {
 	for {
-		if len(s.messages) >= 4 {
-			size := 4 + (int(s.messages[1])<<16 | int(s.messages[2])<<8 | int(s.messages[3]))
-			if size > MaxHello {
-				return nil, &MalformedError{fmt.Sprintf("handshake message of %d bytes", size)}
-			}
-			if len(s.messages) >= size {
-				msg := s.messages[:size:size]
-				s.messages = s.messages[size:]
-				return msg, nil
-			}
+		if msg, err := firstMessage(&s.messages); msg != nil || err != nil {
+			return msg, err
 		}
 		typ, data, err := s.read()
 		if err != nil {

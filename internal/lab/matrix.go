@@ -10,12 +10,12 @@ import (
 	"io"
 	"net"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/door"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+	"github.com/tlsroute/tlsroute-bench/internal/capture"
 	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
@@ -145,7 +145,7 @@ func (l *Lab) cell(ctx context.Context, cell *result.Cell, c scenario.Party, ch 
 	ctx, cancel := context.WithTimeout(ctx, cellTime)
 	defer cancel()
 	begun := time.Now()
-	rec, keys := &wire.Recorder{}, &lockedBuffer{}
+	rec, keys := &wire.Recorder{}, &capture.KeyLog{}
 	conn, report, err := l.cellDial(ctx, c, ch, route, rec, keys)
 	if err == nil {
 		stop := context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })
@@ -243,22 +243,4 @@ func (l *Lab) cellAsk(ctx context.Context, conn net.Conn, route scenario.Route) 
 		return fmt.Errorf("corrupted: the echo of %d bytes differs", cellBytes)
 	}
 	return context.Cause(ctx)
-}
-
-// lockedBuffer is a key log of several handshakes.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) Bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.buf.Bytes())
 }
