@@ -3,7 +3,6 @@ package conformance
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -15,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
@@ -81,53 +79,17 @@ func startBackground(ctx context.Context, target *Target, n int, seed int64) (*b
 	return b, nil
 }
 
-// openQuietly is T.Open and T.Ask without a trace: thousands of them are open for minutes.
-func openQuietly(ctx context.Context, target *Target, path *Path, route, nonce string) (conn net.Conn, err error) {
-	t := &T{Target: target, Path: path, Transport: transport(*path), Nonce: nonce, rec: nil, logger: discard}
-	cfg, err := t.Config(route)
+// openQuietly is T.Open and T.Ask without a trace: thousands of them are open for minutes. The machine is busy while they come.
+func openQuietly(ctx context.Context, target *Target, path *Path, route, nonce string) (net.Conn, error) {
+	t := &T{Target: target, Path: path, Transport: transport(*path), Nonce: nonce, rtt: 10 * waitFloor / waitRTTs, logger: discard}
+	conn, err := t.Open(ctx, route)
+	if err == nil {
+		_, err = t.Ask(conn, witness.Order{Nonce: nonce})
+	}
 	if err != nil {
+		t.closeAll()
 		return nil, err
 	}
-	cfg.KeyLogWriter = nil
-	var d net.Dialer
-	if conn, err = d.DialContext(ctx, "tcp", path.Address); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			conn.Close()
-			conn = nil
-		}
-	}()
-	conn.SetDeadline(time.Now().Add(10 * waitFloor))
-	if up := path.Upgrade; up != nil {
-		stream := conn
-		if up.TLS {
-			outer := tls.Client(conn, &tls.Config{ServerName: up.ServerName, RootCAs: up.Roots, MinVersion: tls.VersionTLS12})
-			if err := outer.Handshake(); err != nil {
-				return conn, err
-			}
-			stream = outer
-		}
-		typ := wire.WebSocket
-		if !slices.Contains(up.Types, typ) && len(up.Types) > 0 {
-			typ = up.Types[0]
-		}
-		tunnel, _, err := wire.Upgrade{Type: typ, Host: up.Host, Path: up.Path}.Do(wire.NewConn(stream, nil, "background"))
-		if err != nil {
-			return conn, err
-		}
-		conn = tunnel
-	}
-	secure := tls.Client(conn, cfg)
-	if err := secure.Handshake(); err != nil {
-		return conn, err
-	}
-	conn = secure
-	if _, err := witness.Ask(conn, witness.Order{Nonce: nonce, Do: witness.Echo}); err != nil {
-		return conn, err
-	}
-	conn.SetDeadline(time.Time{})
 	return conn, nil
 }
 
