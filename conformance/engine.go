@@ -93,11 +93,11 @@ type engine struct {
 	logger *slog.Logger
 	gate   gate
 	now    func() time.Time
-	rtt    map[string]roundTrip // written between batches only, as is sanity
-	sanity map[string]error
+	timers timers
 
 	saving  sync.Mutex // one at a time saves evidence
 	mu      sync.Mutex // guards what follows
+	rtt     map[string]roundTrip
 	results []result.CheckResult
 	ended   []bool
 	done    int
@@ -134,9 +134,12 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 			return nil, err
 		}
 	}
+	sit, groups := e.splitTimers(groups)
+	e.startTimers(ctx, sit)
 	for _, g := range groups {
 		e.group(ctx, g)
 	}
+	e.endTimers(ctx)
 	c := &result.Conformance{Results: e.results}
 	if beside != nil {
 		told := beside.end()
@@ -209,7 +212,7 @@ func (e *engine) blank(j job, v result.CheckVerdict, detail string) result.Check
 }
 
 // refuse says why a job is not run at all, or false.
-func (e *engine) refuse(ctx context.Context, j job) (result.CheckResult, bool) {
+func (e *engine) refuse(ctx context.Context, b *batch, j job) (result.CheckResult, bool) {
 	switch {
 	case j.path == nil:
 		return e.blank(j, result.CheckNotRun, "the target offers no path for this check"), true
@@ -219,8 +222,8 @@ func (e *engine) refuse(ctx context.Context, j job) (result.CheckResult, bool) {
 		return e.blank(j, result.CheckUnsupported, "the target does not claim "+e.missing(j.check)), true
 	case e.broken(j) != "":
 		return e.blank(j, result.CheckDepFailed, "depends on "+e.broken(j)), true
-	case e.sanity[j.path.Name] != nil:
-		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", e.sanity[j.path.Name])), true
+	case b.sanity[j.path.Name] != nil:
+		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", b.sanity[j.path.Name])), true
 	}
 	return result.CheckResult{}, false
 }

@@ -23,11 +23,14 @@ const calibrationEchoes = 5
 const calibrationWaits = 3
 
 func (e *engine) newT(c Check, p *Path) *T {
+	e.mu.Lock()
+	rtt := e.rtt[p.Name]
+	e.mu.Unlock()
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process rather than return an error
 	return &T{
 		Target: &e.target, Path: p, Transport: transport(*p), Check: c, Seed: seedOf(e.opt.Seed, c.ID, p.Name),
-		Nonce: "c" + hex.EncodeToString(id[:]), rtt: e.rtt[p.Name].slowest, usual: e.rtt[p.Name].median, rec: &wire.Recorder{}, logger: e.logger,
+		Nonce: "c" + hex.EncodeToString(id[:]), rtt: rtt.slowest, usual: rtt.median, rec: &wire.Recorder{}, logger: e.logger,
 	}
 }
 
@@ -57,7 +60,7 @@ func (e *engine) sane(ctx context.Context, p *Path) error {
 	if e.target.Stub != nil && p.Upgrade != nil {
 		took, err := t.saneBalancer(ctx)
 		if err == nil {
-			e.rtt[p.Name] = roundTrip{max(took, e.rtt[p.Name].slowest), took}
+			e.timed(p, roundTrip{took, took})
 		}
 		return err
 	}
@@ -76,9 +79,16 @@ func (e *engine) sane(ctx context.Context, p *Path) error {
 	if err != nil {
 		return err
 	}
+	e.timed(p, seen)
+	return nil
+}
+
+// timed keeps what was measured; the slowest stays.
+func (e *engine) timed(p *Path, seen roundTrip) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	seen.slowest = max(seen.slowest, e.rtt[p.Name].slowest)
 	e.rtt[p.Name] = seen
-	return nil
 }
 
 // roundTrip is what was measured on a path: waits go by the slowest, so as not to be too short, pauses by the median, so that one

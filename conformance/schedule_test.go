@@ -185,8 +185,8 @@ func TestACountIsNotDisturbed(t *testing.T) {
 // left can do no harm.
 func TestAGateThatDoesNotOpenIsNotWaitedFor(t *testing.T) {
 	var g gate
-	busy, ok := g.enter(t.Context(), 2)
-	counter, ok2 := g.enter(t.Context(), 2)
+	busy, ok := g.enter(t.Context(), 1, 2)
+	counter, ok2 := g.enter(t.Context(), 1, 2)
 	if !ok || !ok2 {
 		t.Fatal("nobody is quiet, and the gate is shut")
 	}
@@ -199,7 +199,7 @@ func TestAGateThatDoesNotOpenIsNotWaitedFor(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if p, ok := g.enter(ctx, 2); ok {
+	if p, ok := g.enter(ctx, 1, 2); ok {
 		t.Error("entered beside a quiet one")
 	} else {
 		p.leave()

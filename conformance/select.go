@@ -19,7 +19,7 @@ const NeedsIdle = "idle-timeout"
 // and their work would disturb it, and a FAIL of it is looked at again.
 const Timing = "timing"
 
-// Exclusive tags a check that must be alone: it changes the target for all, or uses it up.
+// Exclusive tags a check that must be alone: it changes the target for all, or uses it up, or counts what it has dialled itself.
 const Exclusive = "exclusive"
 
 // UnknownError says that a name given to choose checks means none of them. The command line ends with status 2.

@@ -217,6 +217,7 @@ func silent(ctx context.Context, t *conformance.T) (result conformance.Observati
 		out           conformance.Outcome
 		fault         error
 	}
+	t.AtRest()
 	done := make(chan closing, len(inputs))
 	for name, raw := range inputs {
 		go func() {
