@@ -71,7 +71,8 @@ type Options struct {
 // run is NOT-RUN and the result is returned with the error of ctx.
 //
 // Before and after each group and path the target has to answer a plain connection (the sanity of it all); if it does not, the
-// group's results on that path are INCONCLUSIVE. A check that is not chosen does not hold up one that depends on it. A check tagged
+// group's results on that path are INCONCLUSIVE. What sits out timers is begun before the first group and left beside the
+// groups: it is INCONCLUSIVE when its path was found gone at any time meanwhile. A check that is not chosen does not hold up one that depends on it. A check tagged
 // [Timing] that FAILs is run again, at most twice; if it then passes it is FLAKY and never PASS.
 func Run(ctx context.Context, target Target, opt Options) (*result.Conformance, error) {
 	return run(ctx, target, opt, Checks())

@@ -21,7 +21,7 @@ const (
 // meets a router that dials. So the engine trusts only a count that did not change, which is true whoever is there. When it
 // changed, the check is run again with no other beside it, and that is what counts (see engine.alone).
 //
-// Only those that are busy count against the limit: who is quiet does nothing but wait.
+// Only those that are busy count against the limit: who is quiet does nothing but wait, and who is at rest (T.AtRest) has left.
 type gate struct {
 	mu      sync.Mutex // guards what follows
 	busy    int        // as the others, by weight

@@ -16,14 +16,14 @@ type timers struct {
 	ended bool
 }
 
-// splitTimers takes those jobs out of the groups that nothing waits for, and that wait for nothing.
+// splitTimers takes those jobs out of the groups that nothing waits for, that wait for nothing, and that are no crowd.
 func (e *engine) splitTimers(groups [][]job) (sit []job, rest [][]job) {
 	all := slices.Concat(groups...)
 	for _, g := range groups {
 		var others []job
 		for _, j := range g {
 			awaited := slices.ContainsFunc(all, func(o job) bool { return slices.Contains(o.check.Depends, j.check.ID) })
-			if e.class(j, all) == sitsOut && !awaited {
+			if e.class(j, all) == sitsOut && !awaited && !slices.Contains(j.check.Tags, Crowd) {
 				sit = append(sit, j)
 			} else {
 				others = append(others, j)
