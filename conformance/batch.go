@@ -24,7 +24,7 @@ func (e *engine) before(ctx context.Context, jobs []job) *batch {
 			continue
 		}
 		if _, known := b.sanity[j.path.Name]; !known {
-			b.sanity[j.path.Name] = e.look(ctx, j.path)
+			b.sanity[j.path.Name] = e.look(ctx, j.path, func() error { return e.sane(ctx, j.path) })
 			b.paths = append(b.paths, j.path)
 		}
 	}
@@ -37,20 +37,20 @@ func (e *engine) after(ctx context.Context, b *batch) {
 		if b.sanity[p.Name] != nil || ctx.Err() != nil {
 			continue
 		}
-		if err := e.look(ctx, p); err != nil && ctx.Err() == nil {
+		if err := e.look(ctx, p, func() error { return e.stillSane(ctx, b.jobs, p) }); err != nil && ctx.Err() == nil {
 			e.doubt(b.jobs, p.Name, err)
 		}
 	}
 }
 
-// look is sane, which dials and so needs a place at the gate, beside the timers.
-func (e *engine) look(ctx context.Context, p *Path) error {
+// look has sane look at a path, which dials and so needs a place at the gate, beside the timers.
+func (e *engine) look(ctx context.Context, p *Path, sane func() error) error {
 	at, ok := e.gate.enter(ctx, atRest, math.MaxInt)
 	if !ok {
 		return context.Cause(ctx)
 	}
 	defer at.leave()
-	err := e.sane(ctx, p)
+	err := sane()
 	if err != nil && ctx.Err() == nil && e.timers.gone != nil {
 		e.timers.gone[p.Name] = err
 	}
@@ -61,6 +61,7 @@ func (e *engine) look(ctx context.Context, p *Path) error {
 func (e *engine) doubt(jobs []job, path string, err error) {
 	judged := []result.CheckVerdict{
 		result.CheckPass, result.CheckTolerated, result.CheckFail, result.CheckFlaky, result.CheckXFail, result.CheckXPass,
+		result.CheckDepFailed,
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
