@@ -66,3 +66,6 @@ type dialFunc = func(ctx context.Context, req conformance.DialRequest) (net.Conn
 func clientTarget(dial dialFunc) conformance.Target {
 	return conformance.Target{Name: "selftest client", Role: conformance.Client, Features: []string{"websocket", "alpn", "alpn-ping"}, Dial: dial}
 }
+
+// referenceDial is our client.
+var referenceDial = ours.Dial
