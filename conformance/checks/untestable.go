@@ -2,8 +2,8 @@ package checks
 
 import "github.com/tlsroute/tlsroute-bench/conformance"
 
-// The reasons why rows of docs/alb-rows.md are no checks. A load balancer under test has one listener and one target, which the check
-// plays; it is asked for no more than the document of DESIGN.md section 7: where to listen, certificates, targets, an idle timeout (lb_variants.go).
+// The reasons why rows of docs/alb-rows.md are no checks. A load balancer under test has one listener, and targets which the check plays; it
+// is asked for no more than door.Balancer has.
 const (
 	needsAttribute = "needs an attribute or a policy of the balancer that a target cannot be asked for: "
 	needsMutual    = "needs a listener with mutual TLS, which a target cannot be asked for: "
@@ -34,9 +34,6 @@ func init() {
 		conformance.Untestable{ID: "ALB-KA-01", Reason: needsAttribute + "a client keep-alive of 60 s, the shortest there is, and the minute that it takes"},
 		conformance.Untestable{ID: "ALB-DRN-01", Reason: needsGroup + "a target is deregistered while the balancer runs"},
 		conformance.Untestable{ID: "ALB-DRN-02", Reason: needsGroup + "a target is deregistered while the balancer runs"},
-		conformance.Untestable{ID: "ALB-HDR-02", Reason: needsAttribute + "routing.http.xff_client_port.enabled on"},
-		conformance.Untestable{ID: "ALB-HDR-07", Reason: needsAttribute + "routing.http.preserve_host_header.enabled on"},
-		conformance.Untestable{ID: "ALB-HDR-12", Reason: needsAttribute + "routing.http.x_amzn_tls_version_and_cipher_suite.enabled on"},
 		conformance.Untestable{ID: "ALB-ERR-04", Reason: needsGroup + "a target whose host drops what comes, for the 10 s that it takes"},
 		conformance.Untestable{ID: "ALB-ERR-07", Reason: inLogs + "460; on the wire there is nothing"},
 		conformance.Untestable{ID: "ALB-ERR-09", Reason: needsGroup + "protocol version GRPC, with an error of its target"},
