@@ -15,11 +15,6 @@ const (
 
 func init() {
 	conformance.RegisterUntestable(
-		conformance.Untestable{ID: "ALB-TLS-07", Reason: needsAttribute + "routing.http2.enabled off"},
-		conformance.Untestable{ID: "ALB-TLS-11", Reason: needsAttribute + "security policy 2016-08"},
-		conformance.Untestable{ID: "ALB-TLS-12", Reason: needsAttribute + "security policy TLS13-1-2-2021-06"},
-		conformance.Untestable{ID: "ALB-TLS-13", Reason: needsAttribute + "security policy TLS13-1-3-2021-06"},
-		conformance.Untestable{ID: "ALB-TLS-14", Reason: needsAttribute + "a security policy with Res in its name"},
 		conformance.Untestable{ID: "ALB-MTLS-02", Reason: needsMutual + "mode passthrough"},
 		conformance.Untestable{ID: "ALB-MTLS-03", Reason: needsMutual + "mode passthrough"},
 		conformance.Untestable{ID: "ALB-MTLS-04", Reason: needsMutual + "mode verify and a trust store"},
@@ -37,7 +32,6 @@ func init() {
 		conformance.Untestable{ID: "ALB-ERR-04", Reason: needsGroup + "a target whose host drops what comes, for the 10 s that it takes"},
 		conformance.Untestable{ID: "ALB-ERR-07", Reason: inLogs + "460; on the wire there is nothing"},
 		conformance.Untestable{ID: "ALB-ERR-09", Reason: needsGroup + "protocol version GRPC, with an error of its target"},
-		conformance.Untestable{ID: "ALB-DES-03", Reason: needsAttribute + "desync mitigation mode strictest"},
 		conformance.Untestable{ID: "ALB-RULE-01", Reason: needsRules + "several rules that overlap"},
 		conformance.Untestable{ID: "ALB-RULE-02", Reason: needsRules + "conditions on path, host, header and query"},
 		conformance.Untestable{ID: "ALB-RULE-03", Reason: needsRules + "a condition on the source address"},

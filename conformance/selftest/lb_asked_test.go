@@ -29,4 +29,16 @@ func init() {
 	addMutant("ALB-HDR-12", "says it unasked", misreads(func(doc *door.Balancer) {
 		doc.Attributes = map[string]any{"routing.http.x_amzn_tls_version_and_cipher_suite.enabled": true}
 	}))
+	addMutant("ALB-TLS-07", "has h2 all the same", forgets("routing.http2.enabled"))
+	addMutant("ALB-DES-03", "stays with the default mode", forgets("routing.http.desync_mitigation_mode"))
+	for id, instead := range map[string]string{
+		"ALB-TLS-11": "ELBSecurityPolicy-TLS13-1-2-2021-06", "ALB-TLS-12": "", "ALB-TLS-13": "ELBSecurityPolicy-TLS13-1-2-2021-06",
+		"ALB-TLS-14": "ELBSecurityPolicy-TLS13-1-2-2021-06",
+	} {
+		addMutant(id, "has another policy", misreads(func(doc *door.Balancer) {
+			if doc.SSLPolicy != "" {
+				doc.SSLPolicy = instead
+			}
+		}))
+	}
 }
