@@ -15,13 +15,7 @@ const (
 
 func init() {
 	conformance.RegisterUntestable(
-		conformance.Untestable{ID: "ALB-MTLS-02", Reason: needsMutual + "mode passthrough"},
-		conformance.Untestable{ID: "ALB-MTLS-03", Reason: needsMutual + "mode passthrough"},
-		conformance.Untestable{ID: "ALB-MTLS-04", Reason: needsMutual + "mode verify and a trust store"},
-		conformance.Untestable{ID: "ALB-MTLS-05", Reason: needsMutual + "mode verify and a trust store"},
-		conformance.Untestable{ID: "ALB-MTLS-06", Reason: needsMutual + "mode verify and a trust store; the codes are in the connection log"},
 		conformance.Untestable{ID: "ALB-MTLS-07", Reason: needsMutual + "mode verify and a revocation list"},
-		conformance.Untestable{ID: "ALB-MTLS-08", Reason: needsMutual + "mode verify or passthrough"},
 		conformance.Untestable{ID: "ALB-UPG-10", Reason: needsGroup + "a Lambda function"},
 		conformance.Untestable{ID: "ALB-UPG-11", Reason: needsGroup + "protocol version HTTP2 or GRPC"},
 		conformance.Untestable{ID: "ALB-UPG-16", Reason: inLogs + "the line of a tunnel in the access log"},
