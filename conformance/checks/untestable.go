@@ -17,7 +17,6 @@ func init() {
 	conformance.RegisterUntestable(
 		conformance.Untestable{ID: "ALB-MTLS-07", Reason: needsMutual + "mode verify and a revocation list"},
 		conformance.Untestable{ID: "ALB-UPG-10", Reason: needsGroup + "a Lambda function"},
-		conformance.Untestable{ID: "ALB-UPG-11", Reason: needsGroup + "protocol version HTTP2 or GRPC"},
 		conformance.Untestable{ID: "ALB-UPG-16", Reason: inLogs + "the line of a tunnel in the access log"},
 		conformance.Untestable{ID: "ALB-UPG-17", Reason: inLogs + "the type of a tunnel in the access log"},
 		conformance.Untestable{ID: "ALB-KA-01", Reason: needsAttribute + "a client keep-alive of 60 s, the shortest there is, and the minute that it takes"},
@@ -25,10 +24,6 @@ func init() {
 		conformance.Untestable{ID: "ALB-DRN-02", Reason: needsGroup + "a target is deregistered while the balancer runs"},
 		conformance.Untestable{ID: "ALB-ERR-04", Reason: needsGroup + "a target whose host drops what comes, for the 10 s that it takes"},
 		conformance.Untestable{ID: "ALB-ERR-07", Reason: inLogs + "460; on the wire there is nothing"},
-		conformance.Untestable{ID: "ALB-ERR-09", Reason: needsGroup + "protocol version GRPC, with an error of its target"},
-		conformance.Untestable{ID: "ALB-RULE-05", Reason: needsRules + "a forward to several groups with weights and stickiness"},
-		conformance.Untestable{ID: "ALB-TG-02", Reason: needsGroup + "stickiness on"},
-		conformance.Untestable{ID: "ALB-TG-03", Reason: needsGroup + "two targets and stickiness on"},
 		conformance.Untestable{ID: "ALB-HC-01", Reason: needsGroup + "health checks on; the check would take them for requests"},
 		conformance.Untestable{ID: "ALB-HC-02", Reason: needsGroup + "health checks on, and at 5 s each, the shortest there is, most of a minute"},
 		conformance.Untestable{ID: "ALB-HC-03", Reason: needsGroup + "health checks on, and time for them to fail"},

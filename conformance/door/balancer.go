@@ -11,7 +11,6 @@ const (
 	FeatureGroups          = "alb-target-groups"
 	FeatureGroupAttributes = "alb-target-group-attributes"
 	FeatureVersion         = "alb-protocol-version"
-	FeatureNetwork         = "nlb"
 )
 
 // Balancer is the document of a load balancer. Listen to Require are what any of them has. Each of the others is sent only to one that claims
@@ -37,10 +36,6 @@ type Balancer struct {
 	TargetGroupAttributes map[string]any `json:"target_group_attributes,omitempty"`
 	// ProtocolVersion of the group of Targets is HTTP1 when empty, or HTTP2 or GRPC.
 	ProtocolVersion string `json:"protocol_version,omitempty"`
-	// Protocol TCP or TLS asks for a network load balancer, ALPNPolicy goes with TLS: None, HTTP1Only, HTTP2Only, HTTP2Optional or
-	// HTTP2Preferred.
-	Protocol   string `json:"protocol,omitempty"`
-	ALPNPolicy string `json:"alpn_policy,omitempty"`
 }
 
 // BalancerTarget is where requests go; it is not verified.
@@ -127,7 +122,6 @@ func (b Balancer) Needs() []string {
 		{FeatureGroups, len(b.TargetGroups) > 0},
 		{FeatureGroupAttributes, len(b.TargetGroupAttributes) > 0},
 		{FeatureVersion, b.ProtocolVersion != ""},
-		{FeatureNetwork, b.Protocol != "" || b.ALPNPolicy != ""},
 	} {
 		if f.asked {
 			needs = append(needs, f.feature)
