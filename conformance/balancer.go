@@ -43,6 +43,9 @@ func (a AdaptedBalancer) Launch(ctx context.Context, doc door.Balancer) (string,
 // Path is the instance's from here on. The instance is stopped when the check is over. A field of the document that asks for a feature is
 // only for a check that asks for it too: the target has then claimed it.
 func (t *T) Relaunch(ctx context.Context, change func(doc *door.Balancer)) error {
+	if !t.Check.Relaunches {
+		return fmt.Errorf("check %s does not say that it relaunches", t.Check.ID)
+	}
 	launcher := t.Target.Balancers
 	if launcher == nil {
 		return &NotRunError{"the target is one that cannot be started with another configuration"}

@@ -1,0 +1,48 @@
+package result
+
+// Cost is what one component of the paths used of the machine while one workload was sent over one arm.
+type Cost struct {
+	// Component is its name in the topology or a peer's, such as "router", "alb", "haproxy"; Product says what it is.
+	Component string `json:"component"`
+	Product   string `json:"product,omitempty"`
+	Workload  string `json:"workload"`
+	Path      string `json:"path"`
+	// Process is false where the component runs inside the load generator's process: then nothing below is known of it alone.
+	Process bool `json:"process"`
+	// CPUNS is processor time, of which SystemNS in the kernel; Per… divide it by what the arm did: payload in GiB, new tunnels, requests.
+	CPUNS           int64   `json:"cpu_ns,omitempty"`
+	SystemNS        int64   `json:"system_ns,omitempty"`
+	CPUPerGiBNS     float64 `json:"cpu_per_gib_ns,omitempty"`
+	CPUPerConnectNS float64 `json:"cpu_per_connect_ns,omitempty"`
+	CPUPerRequestNS float64 `json:"cpu_per_request_ns,omitempty"`
+	// PSSBytes and Descriptors are of the whole process at the end of the arm; Per… of one more open tunnel.
+	PSSBytes             int64   `json:"pss_bytes,omitempty"`
+	Descriptors          int     `json:"descriptors,omitempty"`
+	BytesPerTunnel       float64 `json:"bytes_per_tunnel,omitempty"`
+	DescriptorsPerTunnel float64 `json:"descriptors_per_tunnel,omitempty"`
+	// SplicedBytes were moved inside the kernel, CopiedBytes through the process, where the component counts them.
+	SplicedBytes int64 `json:"spliced_bytes,omitempty"`
+	CopiedBytes  int64 `json:"copied_bytes,omitempty"`
+}
+
+// Against compares a run with an earlier one, window noise of both included.
+type Against struct {
+	// Run, Started and Commit are of the earlier report.
+	Run     string   `json:"run"`
+	Started string   `json:"started"`
+	Commit  string   `json:"commit,omitempty"`
+	Changes []Change `json:"changes"`
+}
+
+// Change is one metric of one arm now and then.
+type Change struct {
+	Workload string `json:"workload"`
+	Path     string `json:"path"`
+	// Metric is "<phase>.<percentile>", or "ratio <phase>.<percentile>" for that of a candidate over its baseline arm, which a slower
+	// machine moves less.
+	Metric string     `json:"metric"`
+	Ratio  float64    `json:"ratio"` // now over then
+	CI95   [2]float64 `json:"ci95"`
+	// Verdict is "slower", "faster", "equivalent" or "inconclusive".
+	Verdict string `json:"verdict"`
+}
