@@ -45,7 +45,7 @@ func init() {
 	})
 	variant(conformance.Check{
 		ID: "ALB-HDR-12", Slug: "alb-tls-fields", Level: conformance.Must, Features: needs,
-		Title: "With x_amzn_tls_version_and_cipher_suite the target is told what the client negotiated, in OpenSSL's names, and without it nothing",
+		Title: "With the attribute for it the target is told the client's TLS version and suite, in OpenSSL's names",
 		Why: "Targets count by these fields which clients still speak old TLS before the policy is made stricter. Another spelling falls through " +
 			"the count, and the clients are cut off.",
 		Clauses: clauses(fact("ALB-HDR-12", "D", attributes, attributesPage)),

@@ -256,10 +256,10 @@ func verifiedFields(ctx context.Context, t *conformance.T, ca *authority) (confo
 	for name, value := range want {
 		got := req.Header.Values(identityPrefix + "-" + name)
 		same := len(got) == 1 && strings.EqualFold(got[0], value)
-		switch {
-		case name == "Leaf":
+		switch name {
+		case "Leaf":
 			same = len(got) == 1 && isPEM(got[0], cert.Certificate[0])
-		case name == "Serial-Number": // whether leading zeros are written is not documented
+		case "Serial-Number": // whether leading zeros are written is not documented
 			same = len(got) == 1 && strings.EqualFold(strings.TrimLeft(got[0], "0"), value)
 		}
 		if !same {

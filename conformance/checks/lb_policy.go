@@ -27,15 +27,24 @@ func init() {
 		id, slug, policy, title, why string
 		versions                     []uint16
 	}{
-		{"ALB-TLS-11", "alb-policy-2016", "ELBSecurityPolicy-2016-08", "Policy 2016-08 has TLS 1.0, 1.1 and 1.2, and not 1.3",
+		{
+			"ALB-TLS-11", "alb-policy-2016", "ELBSecurityPolicy-2016-08", "Policy 2016-08 has TLS 1.0, 1.1 and 1.2, and not 1.3",
 			"It is the policy of every listener that was made by an interface and not by hand. A simulator that speaks TLS 1.3 by it hides what a " +
-				"client that insists on 1.3 meets.", []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12}},
-		{"ALB-TLS-12", "alb-policy-2021", "ELBSecurityPolicy-TLS13-1-2-2021-06", "Policy TLS13-1-2-2021-06 has TLS 1.2 and 1.3, and no other",
+				"client that insists on 1.3 meets.",
+			[]uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12},
+		},
+		{
+			"ALB-TLS-12", "alb-policy-2021", "ELBSecurityPolicy-TLS13-1-2-2021-06", "Policy TLS13-1-2-2021-06 has TLS 1.2 and 1.3, and no other",
 			"Audits ask for nothing below TLS 1.2, and this policy is the usual answer. What is still let in below is a finding, and what is " +
-				"refused of 1.2 is an outage.", []uint16{tls.VersionTLS12, tls.VersionTLS13}},
-		{"ALB-TLS-13", "alb-policy-1-3", "ELBSecurityPolicy-TLS13-1-3-2021-06", "Policy TLS13-1-3-2021-06 refuses TLS 1.2",
+				"refused of 1.2 is an outage.",
+			[]uint16{tls.VersionTLS12, tls.VersionTLS13},
+		},
+		{
+			"ALB-TLS-13", "alb-policy-1-3", "ELBSecurityPolicy-TLS13-1-3-2021-06", "Policy TLS13-1-3-2021-06 refuses TLS 1.2",
 			"Whoever sets it means to have TLS 1.3 alone, whose handshake hides the certificates. A fallback to 1.2 takes that away from each " +
-				"client that can be brought to ask for it.", []uint16{tls.VersionTLS13}},
+				"client that can be brought to ask for it.",
+			[]uint16{tls.VersionTLS13},
+		},
 	} {
 		variant(conformance.Check{
 			ID: p.id, Slug: p.slug, Level: conformance.Must, Features: []string{door.FeaturePolicy}, Title: p.title, Why: p.why,

@@ -54,9 +54,14 @@ func init() {
 				fixed(40, "query", door.Condition{Field: "query-string", Values: []string{"trb-key=some-value"}}),
 			},
 			[]probe{
-				{target: "/Trb-Case", want: "path"}, {target: "/trb-case", want: byDefault}, {target: "/Trb-Case?a=b", want: "path"}, {target: "/a?b=/Trb-Case", want: byDefault},
-				{target: "/", host: "CASE.Example.test", want: "host"}, {target: "/", field: "x-trb-CASE: Some VALUE", want: "header"},
-				{target: "/?TRB-Key=Some-VALUE", want: "query"}, {target: "/trb-key=some-value", want: byDefault},
+				{target: "/Trb-Case", want: "path"},
+				{target: "/trb-case", want: byDefault},
+				{target: "/Trb-Case?a=b", want: "path"},
+				{target: "/a?b=/Trb-Case", want: byDefault},
+				{target: "/", host: "CASE.Example.test", want: "host"},
+				{target: "/", field: "x-trb-CASE: Some VALUE", want: "header"},
+				{target: "/?TRB-Key=Some-VALUE", want: "query"},
+				{target: "/trb-key=some-value", want: byDefault},
 			},
 		},
 		{
@@ -186,7 +191,7 @@ func followsNone(ctx context.Context, t *conformance.T) (conformance.Observation
 		if err != nil {
 			return conformance.Observation{}, err
 		}
-		defer front.Close()
+		defer func() { _ = front.Close() }()
 		o, resp, rest := decides(ctx, t, front, probe{target: r.target}.asked(t))
 		if o.Outcome != conformance.HTTPStatus(r.status) {
 			return o, nil

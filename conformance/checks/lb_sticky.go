@@ -91,7 +91,7 @@ func visit(ctx context.Context, t *conformance.T, lines ...string) (int, *wire.R
 	if err != nil {
 		return 0, nil, err
 	}
-	defer front.Close()
+	defer func() { _ = front.Close() }()
 	if err := bounded(t, front, []byte(get(t, lines...))); err != nil {
 		return 0, nil, err
 	}

@@ -19,7 +19,7 @@ func init() {
 			"RFC: who meets it has to know that it is the group and not the request.",
 		Clauses: clauses(
 			fact("ALB-UPG-11", "D", "AWS, Application Load Balancers: troubleshooting", troublePage),
-			fact("ALB-UPG-11", "O", "Cloud-Foundations/keymaster issue 185", "https://github.com/Cloud-Foundations/keymaster/issues/185")),
+			fact("ALB-UPG-11", "D", "Cloud-Foundations/keymaster issue 185", "https://github.com/Cloud-Foundations/keymaster/issues/185")),
 		Accept: pass("464 for both versions, and nothing reaches the target", conformance.HTTPStatus(464)), Run: overTLS(upgradeToHTTP2),
 		Forbid: map[conformance.Outcome]string{passedOn: "the request reached the target", conformance.HTTPStatus(502): "502 is for a target that fails"},
 	})
@@ -28,7 +28,7 @@ func init() {
 		Title: "A gRPC client gets the balancer's error as gRPC: grpc-status 14 in the only head there is",
 		Why: "Libraries of gRPC try again on 14, unavailable, and give up on what they cannot read. A page in HTML is to them an unknown error of " +
 			"the application, and a deployment becomes an outage.",
-		Clauses: clauses(fact("ALB-ERR-09", "O", "grpc/grpc-node issue 2093", "https://github.com/grpc/grpc-node/issues/2093")),
+		Clauses: clauses(fact("ALB-ERR-09", "O", "AWS, Application Load Balancers: troubleshooting", troublePage)),
 		Accept:  pass("application/grpc and grpc-status 14, and the stream ends with the head", asObserved), Run: overTLS(grpcUnavailable),
 		Forbid: map[conformance.Outcome]string{otherPage: "the answer is another one"},
 	})

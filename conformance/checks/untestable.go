@@ -5,21 +5,18 @@ import "github.com/tlsroute/tlsroute-bench/conformance"
 // The reasons why rows of docs/alb-rows.md are no checks. A load balancer under test has one listener, and targets which the check plays; it
 // is asked for no more than door.Balancer has.
 const (
-	needsAttribute = "needs an attribute or a policy of the balancer that a target cannot be asked for: "
-	needsMutual    = "needs a listener with mutual TLS, which a target cannot be asked for: "
-	needsGroup     = "needs another group of targets than the one of HTTP/1.1 with one target that the check plays: "
-	needsRules     = "needs rules or actions of a listener, which a target cannot be asked for: "
-	needsNetwork   = "needs a network load balancer, and the target is put to what an application load balancer does: "
-	inLogs         = "shows only in the balancer's log, which has no form that all targets share: "
+	needsGroup   = "needs of a target group what a target cannot be asked for: "
+	needsNetwork = "needs a network load balancer, which a target cannot be asked for: "
+	inLogs       = "shows only in the balancer's log, which has no form that all targets share: "
 )
 
 func init() {
 	conformance.RegisterUntestable(
-		conformance.Untestable{ID: "ALB-MTLS-07", Reason: needsMutual + "mode verify and a revocation list"},
+		conformance.Untestable{ID: "ALB-MTLS-07", Reason: "needs a revocation list in a trust store, which a target cannot be asked for"},
 		conformance.Untestable{ID: "ALB-UPG-10", Reason: needsGroup + "a Lambda function"},
 		conformance.Untestable{ID: "ALB-UPG-16", Reason: inLogs + "the line of a tunnel in the access log"},
 		conformance.Untestable{ID: "ALB-UPG-17", Reason: inLogs + "the type of a tunnel in the access log"},
-		conformance.Untestable{ID: "ALB-KA-01", Reason: needsAttribute + "a client keep-alive of 60 s, the shortest there is, and the minute that it takes"},
+		conformance.Untestable{ID: "ALB-KA-01", Reason: "needs a client keep-alive of 60 s, the shortest there is, and the minute that it takes"},
 		conformance.Untestable{ID: "ALB-DRN-01", Reason: needsGroup + "a target is deregistered while the balancer runs"},
 		conformance.Untestable{ID: "ALB-DRN-02", Reason: needsGroup + "a target is deregistered while the balancer runs"},
 		conformance.Untestable{ID: "ALB-ERR-04", Reason: needsGroup + "a target whose host drops what comes, for the 10 s that it takes"},
