@@ -20,7 +20,7 @@ func (u unasked) Launch(context.Context, door.Balancer) (string, func(context.Co
 
 // What a check does not name among its features is not sent to a target, which may not know it.
 func TestAFieldWithoutItsFeatureIsNotSent(t *testing.T) {
-	check := &T{Target: &Target{Balancers: unasked{t}}, Check: Check{ID: "X-01", Features: []string{door.FeatureRules}}}
+	check := &T{Target: &Target{Balancers: unasked{t}}, Check: Check{ID: "X-01", Relaunches: true, Features: []string{door.FeatureRules}}}
 	err := check.Relaunch(t.Context(), func(doc *door.Balancer) { doc.SSLPolicy = "ELBSecurityPolicy-2016-08" })
 	if err == nil || !strings.Contains(err.Error(), door.FeaturePolicy) {
 		t.Errorf("the error is %v", err)
