@@ -9,22 +9,34 @@
 // pair have the same arrival instants. A guard, run but not recorded, goes before each window; work in flight is drained
 // at its end. Comparisons pair the windows of one index (stats.go).
 //
+// In a closed loop (closed.go) each tunnel sends its next request when it has its answer. Windows, pairs and guards are the same,
+// latency is that of service, and a slow target is asked less often: its freezes hide. result.Load says which of the two it was.
+//
+// The rate is given; or given in steps and ramps, of which the windows put side by side are the whole (profile.go); or a share of
+// the slowest arm's capacity, which a closed loop with the same tunnels finds first (saturate.go), each level a measurement.
+//
+// Before the first pair the workload is sent until no arm's median drifts (warmup.go), and the measurement ends with its pairs, or
+// when its intervals are narrow enough or its budget is over (precision.go). All windows, warm-up and those left out as well, are
+// in the arm's series and heat map (series.go).
+//
 // # Phases
 //
-// The names are result.Phase…. tcp, outer_tls, upgrade and inner_tls are reported by the arm's [Dial]. first_byte runs from
+// The names are result.Phase…. dns, tcp, outer_tls, upgrade and inner_tls are reported by the arm's [Dial]; dns only where the address
+// is a name. first_byte runs from
 // the ready tunnel to the end of the first checked exchange, the protocol's login included, so that the phases of a new
 // tunnel and the wait for the generator add up to connect, which runs from the intended start to that same end. steady_rtt
-// and service are one request on an open tunnel, from intended and from really sent. sched_lag is how late the generator was.
+// and service are one request on an open tunnel, from intended and from really sent. close is of the tunnels that were opened and
+// answered, from the goodbye to the peer's end (parting.go). sched_lag is how late the generator was.
 //
 // # What counts
 //
-// Requests are all arrivals of the measured windows, of both kinds, whatever became of them; a guard's failures are added to
-// Requests and Errors, for a failure is never hidden. A wrong answer is an error. What was not answered when the drain time
+// Requests are all arrivals of the measured windows, of both kinds, whatever became of them; failures in a guard, a warm-up or a
+// search are added to Requests and Errors, for a failure is never hidden. A wrong answer is an error. What was not answered when the drain time
 // was over is an error too, and recorded (censored) at the time it had waited. Other failures are not in the histograms.
 //
 // A pair of windows in which the generator itself was late or dropped arrivals is left out of the distributions and the
 // comparisons on every arm; what happened to its requests counts, the arm's error samples say so, and the log has it
-// under tags that begin with "excluded.". When too many are left out, the measurement is not valid (validity.go).
+// under tags that begin with "excluded.", as it has the warm-up under "warmup.". When too many are left out, the measurement is not valid (validity.go).
 //
 // Sources: facts/performance.md sections 2 and 5; G. Tene on coordinated omission (wrk2); Kalibera and Jones, ISMM 2013.
 package bench
@@ -47,7 +59,7 @@ import (
 
 // Dial opens one tunnel of an arm: TCP, outer TLS, upgrade and inner TLS, as far as the path has them. What it returns
 // carries the service's plain bytes and honours deadlines. It calls observe for each phase that it went through, with the
-// names result.PhaseTCP to result.PhaseInnerTLS, and no longer once it returned; observe is never nil. The context bounds
+// names result.PhaseDNS to result.PhaseInnerTLS, and no longer once it returned; observe is never nil. The context bounds
 // the dialling only, not the life of the connection.
 type Dial func(ctx context.Context, observe func(phase string, d time.Duration)) (net.Conn, error)
 

@@ -266,7 +266,9 @@ func (w *window) connect(a arrival) bool {
 		observe = func(phase string, d time.Duration) { w.arm.rec.phase(phase).record(d) }
 	}
 	ready := time.Duration(-1)
-	t, err := w.arm.open(w.ctx, observe, func() { ready = w.now() })
+	arm := w.arm.Arm
+	arm.Dial = partingDial(arm.Dial)
+	t, err := openTunnel(w.ctx, arm, w.arm.workload, w.arm.access, observe, func() { ready = w.now() })
 	if err == nil {
 		stop := unblock(w.ctx, t.conn)
 		err = t.sess.Do(w.ctx)
@@ -278,7 +280,9 @@ func (w *window) connect(a arrival) bool {
 	case err != nil:
 		t.abort()
 	default:
-		t.close()
+		if took, ok := t.part(w.ctx); ok {
+			observe(result.PhaseClose, took)
+		}
 	}
 	return err == nil
 }

@@ -69,7 +69,7 @@ func arm(path string, d *client.Dialer, direct bool) bench.Arm {
 			once := *d // a copy: the trace belongs to this dial
 			phase := func(name string) func(time.Duration) { return func(took time.Duration) { observe(name, took) } }
 			once.Trace = &client.Trace{
-				TCP: phase(result.PhaseTCP), OuterTLS: phase(result.PhaseOuterTLS),
+				DNS: phase(result.PhaseDNS), TCP: phase(result.PhaseTCP), OuterTLS: phase(result.PhaseOuterTLS),
 				Upgrade: phase(result.PhaseUpgrade), InnerTLS: phase(result.PhaseInnerTLS),
 			}
 			conn, err := once.Dial(ctx)
