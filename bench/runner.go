@@ -328,8 +328,10 @@ func (r *run) result() result.Workload {
 		Load: r.load, Tunnels: len(r.arms[0].tunnels), WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, StoppedBy: r.stoppedBy,
 	}
 	for _, a := range r.arms {
-		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
-			Late: a.total.planned - a.total.achieved, Dropped: a.total.dropped, Censored: a.total.censored, Notes: a.notes}
+		arm := result.Arm{
+			Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
+			Late: a.total.planned - a.total.achieved, Dropped: a.total.dropped, Censored: a.total.censored, Notes: a.notes,
+		}
 		if r.w.Mode == ModeClosed {
 			arm.Notes = append(arm.Notes, "closed loop: nothing waits for its turn, so steady_rtt is the time of service alone")
 		}

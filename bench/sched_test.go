@@ -158,7 +158,7 @@ func TestWarmUpIsLoggedUnderItsOwnTagAndCountsNothing(t *testing.T) {
 	if n := strings.Count(l["echo.hlog"].String(), "Tag=warmup.a.steady_rtt,"); n != w.WarmupWindows {
 		t.Errorf("%d warm-up intervals in the log, %d windows", n, w.WarmupWindows)
 	}
-	requests, connects := planned(&plan, "echo", &plan.Workloads[0])
+	requests, connects := planned(&plan, &plan.Workloads[0])
 	for _, a := range w.Arms {
 		warm := 0
 		for i, row := range a.Series {
@@ -197,8 +197,10 @@ func TestMeasurementEndsByPrecisionOrBudgetAndNotBeforeItsPairs(t *testing.T) {
 			t.Errorf("stopped by %q after %d pairs, want %q after %d", w.StoppedBy, w.Windows, want, plan.Pairs)
 		}
 	}
-	r := &run{plan: &Plan{Pairs: 6, Precision: &Precision{P50: 1e-12, P99: 1e-12, Budget: time.Minute}}, w: &WorkloadPlan{Rate: 1},
-		arms: []*armState{{}, {}}, windows: 8}
+	r := &run{
+		plan: &Plan{Pairs: 6, Precision: &Precision{P50: 1e-12, P99: 1e-12, Budget: time.Minute}}, w: &WorkloadPlan{Rate: 1},
+		arms: []*armState{{}, {}}, windows: 8,
+	}
 	if got := r.stop(true, time.Second); got != "" {
 		t.Errorf("imprecise, and the budget not over: stopped by %q", got)
 	}
@@ -208,8 +210,10 @@ func TestMeasurementEndsByPrecisionOrBudgetAndNotBeforeItsPairs(t *testing.T) {
 }
 
 func TestStepsAreTheRateOverTheWindowsSideBySide(t *testing.T) {
-	w := &WorkloadPlan{Name: "echo", Steps: []RateStep{{From: 0, To: 1000, For: 2 * time.Second}, {From: 1000, For: time.Second}, {From: 100, For: 500 * time.Millisecond}},
-		Arms: []Arm{{Path: "a", Dial: func(context.Context, func(string, time.Duration)) (net.Conn, error) { return nil, nil }}}}
+	w := &WorkloadPlan{
+		Name: "echo", Steps: []RateStep{{From: 0, To: 1000, For: 2 * time.Second}, {From: 1000, For: time.Second}, {From: 100, For: 500 * time.Millisecond}},
+		Arms: []Arm{{Path: "a", Dial: func(context.Context, func(string, time.Duration)) (net.Conn, error) { return nil, nil }}},
+	}
 	if err := w.prepare(false); err != nil {
 		t.Fatal(err)
 	}
