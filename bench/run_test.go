@@ -19,9 +19,9 @@ import (
 )
 
 // planned is what the schedule of a plan holds in its measured parts, by kind.
-func planned(p *Plan, label string, w *WorkloadPlan) (requests, connects int64) {
+func planned(p *Plan, w *WorkloadPlan) (requests, connects int64) {
 	for i := range p.Pairs {
-		s := newSchedule(p.Seed, label, w, i, p.Guard+p.Window)
+		s := newSchedule(p.Seed, w.Name, w, i, p.Guard+p.Window)
 		for a, ok := s.next(); ok; a, ok = s.next() {
 			switch {
 			case a.at < p.Guard:
@@ -67,7 +67,7 @@ func TestKnownDelayOfOneArmIsFoundWithItsInterval(t *testing.T) {
 		t.Errorf("progress %v, want %v", progress, want)
 	}
 	w := b.Workloads[0]
-	requests, connects := planned(&plan, "echo", &plan.Workloads[0])
+	requests, connects := planned(&plan, &plan.Workloads[0])
 	for i, want := range []string{"direct", "detour"} {
 		a := w.Arms[i]
 		if a.Path != want || a.Errors != 0 || a.Requests != requests+connects {
@@ -195,7 +195,7 @@ func TestTunnelWithAnExpiredDeadlineIsNotTakenIntoTheNextWindow(t *testing.T) {
 	queue <- arrival{}
 	close(queue)
 	s := slot{&tunnel{conn: client, sess: lastMoment{end: cancel}}}
-	w.serve(&s, queue)
+	w.serve(&s, each(queue))
 	if w.tally.errors != 0 || w.tally.done != 1 {
 		t.Errorf("%d errors, %d right answers", w.tally.errors, w.tally.done)
 	}
@@ -228,7 +228,7 @@ func TestFrozenTargetShowsInResponseTimeAndDoesNotSlowTheSchedule(t *testing.T) 
 		t.Fatal(err)
 	}
 	a := b.Workloads[0].Arms[0]
-	requests, _ := planned(&plan, "echo", w)
+	requests, _ := planned(&plan, w)
 	if a.Requests != requests || a.Phases[result.PhaseSteady].Count != requests || a.Errors != 0 {
 		t.Fatalf("%d requests, %d answers, %d errors; planned were %d", a.Requests, a.Phases[result.PhaseSteady].Count, a.Errors, requests)
 	}
@@ -384,7 +384,7 @@ func TestBlockedDialsAreDroppedCountedAndNeverHoldTheScheduleUp(t *testing.T) {
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("took %v for a window of 0.32 s and a drain of 0.05", d)
 	}
-	_, connects := planned(&plan, "echo", w)
+	_, connects := planned(&plan, w)
 	a := b.Workloads[0].Arms[0]
 	if a.Requests < connects || a.Errors != a.Requests {
 		t.Errorf("%d requests, %d errors; planned were %d", a.Requests, a.Errors, connects)
