@@ -191,11 +191,13 @@ func TestTunnelWithAnExpiredDeadlineIsNotTakenIntoTheNextWindow(t *testing.T) {
 		arm: &armState{rec: rec}, run: &run{plan: &Plan{}}, start: time.Now(), ctx: ctx,
 		steady: rec.phase(result.PhaseSteady), service: rec.phase(result.PhaseService),
 	}
-	queue := make(chan arrival, 1)
-	queue <- arrival{}
-	close(queue)
-	s := slot{&tunnel{conn: client, sess: lastMoment{end: cancel}}}
-	w.serve(&s, each(queue))
+	slots := make([]slot, 1)
+	s := &slots[0]
+	stop := watch(ctx, slots)
+	s.tunnel = &tunnel{conn: client, sess: lastMoment{end: func() { cancel(); stop() }}} // stop waits until the deadline is set
+	s.push(arrival{}, 1)
+	w.serve(s, s.waiting())
+	s.settle()
 	if w.tally.errors != 0 || w.tally.done != 1 {
 		t.Errorf("%d errors, %d right answers", w.tally.errors, w.tally.done)
 	}

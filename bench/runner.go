@@ -63,9 +63,6 @@ type armState struct {
 	silent   int // windows in a row without an answer
 }
 
-// slot is the place of a lasting tunnel; the tunnel is nil while it is broken. It belongs to one worker while a window runs.
-type slot struct{ tunnel *tunnel }
-
 func newRun(plan *Plan, index int, label string, opt Options) *run {
 	return newRunOf(plan, &plan.Workloads[index], label, opt)
 }

@@ -92,6 +92,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
 	defer cancel()
 	w.ctx = wctx
+	defer watch(wctx, arm.tunnels)()
 	if r.w.Mode == ModeClosed {
 		w.runClosed()
 		return w
@@ -99,12 +100,8 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 
 	// Round robin is fixed by the schedule, so a tunnel that is stuck keeps its own arrivals waiting, as a client would.
 	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), len(arm.tunnels)+1)+16)
-	var tunnels, connects sync.WaitGroup
-	queues := make([]chan arrival, len(arm.tunnels))
-	for i := range queues {
-		queues[i] = make(chan arrival, depth)
-		tunnels.Go(func() { w.serve(&arm.tunnels[i], each(queues[i])) })
-	}
+	workers := newCrew(func(t *slot) { w.serve(t, t.waiting()); t.settle() })
+	var connects sync.WaitGroup
 	slots := make(chan struct{}, maxConnects)
 	fire := func(a arrival, now time.Duration) {
 		w.wentOff(a, now)
@@ -117,10 +114,12 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 			}
 			return
 		}
-		select {
-		case queues[a.seq%len(queues)] <- a:
-		default:
+		t := &arm.tunnels[a.seq%len(arm.tunnels)]
+		switch idle, full := t.push(a, depth); {
+		case full:
 			w.drop(a)
+		case idle:
+			workers.send(t)
 		}
 	}
 	paced := make(chan struct{})
@@ -129,10 +128,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 		pace(ctx, w.start, newScheduleAt(r.plan.Seed, r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length), fire)
 	}()
 	<-paced
-	for _, q := range queues {
-		close(q)
-	}
-	tunnels.Wait()
+	workers.end()
 	connects.Wait()
 	return w
 }
@@ -220,17 +216,6 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 
 // serve works off the arrivals of one tunnel in order.
 func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
-	unwatched := func() bool { return false }
-	stop := unwatched
-	if t.tunnel != nil {
-		stop = unblock(w.ctx, t.tunnel.conn)
-	}
-	defer func() {
-		if stop() { // or its next window would begin with an error that is ours
-			t.tunnel.abort()
-			t.tunnel = nil
-		}
-	}()
 	for a := range queue {
 		if err := w.ctx.Err(); err != nil {
 			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), w.steady, w.service)
@@ -244,17 +229,13 @@ func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
 				continue
 			}
 			w.count(func(t *tally) { t.reopened++ })
-			t.tunnel = fresh
-			stop = unblock(w.ctx, fresh.conn)
+			t.put(w.ctx, fresh)
 		}
 		sent := w.now()
 		err := t.tunnel.sess.Do(w.ctx)
 		w.finish(a, sent, err, w.steady, w.service)
 		if err != nil {
-			stop()
-			stop = unwatched
-			t.tunnel.abort()
-			t.tunnel = nil
+			t.abort()
 		}
 	}
 }
