@@ -297,3 +297,11 @@ func TestLongSeriesIsFoldedAndKeepsItsCounts(t *testing.T) {
 		t.Errorf("bounds %v", b)
 	}
 }
+
+func TestFailuresBesideTheMeasurementCountAndDropsDoNot(t *testing.T) {
+	var total tally
+	total.failures(&tally{planned: 100, achieved: 90, done: 90, errors: 10, dropped: 7, censored: 1, samples: []string{errDropped.Error(), "refused"}})
+	if total.planned != 3 || total.errors != 3 || total.achieved != 3 || total.dropped != 0 || total.done != 0 || !slices.Equal(total.samples, []string{"refused"}) {
+		t.Errorf("%d planned, %d errors, %d dropped, %q", total.planned, total.errors, total.dropped, total.samples)
+	}
+}
