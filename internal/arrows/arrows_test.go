@@ -52,6 +52,7 @@ var rules = map[string]rule{
 	"internal/netx":      {},
 	"internal/near":      {},
 	"internal/process":   {},
+	"internal/procstat":  {ours: []string{"internal/process"}, foreign: []string{"golang.org/x/sys"}},
 	"internal/nodes":     {foreign: []string{"golang.org/x/net"}},
 	"internal/realproxy": {ours: []string{"internal/certs", "internal/process"}},
 	"internal/arrows":    {},
@@ -94,7 +95,7 @@ var rules = map[string]rule{
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
 	},
-	"internal/peers": {ours: []string{"internal/certs", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
+	"internal/peers": {ours: []string{"internal/certs", "internal/procstat", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
 	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
