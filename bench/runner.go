@@ -48,6 +48,7 @@ type armState struct {
 	rec      *armRecorder
 	tunnels  []slot
 	total    tally
+	gauges   []*gauge
 	pairs    []map[string]windowStat // by pair index; nil when the pair was left out
 	measured int                     // windows
 	silent   int                     // windows in a row without an answer
@@ -61,7 +62,7 @@ func newRun(plan *Plan, index int, label string, opt Options) *run {
 	wl, _ := lookup(w.Name) // prepare has looked already
 	r := &run{plan: plan, w: w, label: label, opt: opt}
 	for _, a := range w.Arms {
-		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), pairs: make([]map[string]windowStat, stretch*plan.Pairs)}
+		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), gauges: newGauges(a.Components), pairs: make([]map[string]windowStat, stretch*plan.Pairs)}
 		if w.Rate > 0 {
 			st.tunnels = make([]slot, w.Tunnels)
 		}
@@ -86,7 +87,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 	}
 	defer r.closeTunnels()
 	for _, a := range r.arms {
-		if err := a.ensure(ctx, openTimeout); err != nil {
+		if err := r.metered(ctx, a, func() error { return a.ensure(ctx, openTimeout) }); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -94,6 +95,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 			return nil
 		}
 	}
+	defer r.holdAtLast() // while the tunnels are open
 	return r.blocks(ctx, log)
 }
 
@@ -138,6 +140,7 @@ func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	a.beforeWindow()
 	w := r.runWindow(ctx, a, pair)
 	r.opt.Logger.Debug("window", slog.String("workload", r.label), slog.String("path", a.Path), slog.Int("pair", pair),
 		slog.Int64("requests", w.tally.planned), slog.Int64("errors", w.tally.errors))
@@ -162,6 +165,7 @@ func (r *run) keep(pair int, windows []*window, log *intervalLog) {
 		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), good, log)
 		w.tally.overflow = overflow
 		a.total.add(&w.tally)
+		w.spend()
 		a.measured++
 		if good {
 			a.pairs[pair] = stats
@@ -267,7 +271,7 @@ func (r *run) result() result.Workload {
 		RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival, Log: r.logName,
 	}
 	for _, a := range r.arms {
-		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples}
+		arm := result.Arm{Path: a.Path, Peer: a.Peer, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples}
 		if s := float64(a.measured) * r.plan.Window.Seconds(); s > 0 {
 			arm.ThroughputPerS = float64(a.total.done) / s
 		}

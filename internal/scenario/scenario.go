@@ -112,7 +112,7 @@ type Conformance struct {
 type Bench struct {
 	// Disabled turns the whole part off.
 	Disabled bool `json:"disabled,omitempty"`
-	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths.
+	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths, then topology.peers.
 	Arms []string `json:"arms,omitempty"`
 	// Window is the measured slice of time; Guard is run but not recorded before each. Defaults 500ms and 100ms.
 	Window Duration `json:"window,omitempty"`
