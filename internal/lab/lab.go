@@ -51,6 +51,8 @@ type Options struct {
 	Record bool
 	// Step is told what is being done, one line a step; nil is silent.
 	Step func(string)
+	// Program is the tlsroute-bench that components in processes of their own are; this very program when empty.
+	Program string
 	// Failed is told when a component ends by itself; nil drops it.
 	Failed func(error)
 }
@@ -65,7 +67,7 @@ type Lab struct {
 	pki      *pki
 	backends []*backend.Running // in the order of the scenario; then those of the fixture
 	drivers  map[string]string  // why a driver was chosen, by backend
-	router   *router.Server
+	router   ownRouter
 	chains   []*chain // one a path, in the order of the scenario
 	fixture  *fixture // nil without conformance
 	judged   judged
@@ -149,14 +151,16 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if len(opt.Strangers) > 0 {
 		return l, l.startJudged(ctx)
 	}
-	if l.router, err = l.serveRouter(ctx, "router", l.routerConfig(), l.taps.routerHello); err != nil {
+	if err = l.startRouter(ctx); err != nil {
 		return nil, err
 	}
 	for _, path := range sc.Topology.Paths {
 		if opt.Only == OnlyRouter && path != scenario.PathDirect {
 			continue
 		}
-		c, err := l.buildChain(ctx, path, behind{address: l.router.Addr().String(), name: sc.Topology.Router.Name, taps: &l.taps})
+		c, err := l.buildChain(ctx, path, behind{
+			address: l.router.address, name: sc.Topology.Router.Name, taps: &l.taps, separate: sc.Topology.Separate(),
+		})
 		if err != nil {
 			return nil, err
 		}

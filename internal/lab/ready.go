@@ -67,8 +67,8 @@ func (l *Lab) Ready() Ready {
 	r.CA = ReadyCA{Outer: l.pki.outerCA, Inner: l.pki.innerCA}
 	r.Client = ReadyClient{Cert: l.pki.clientCert, Key: l.pki.clientKey}
 	r.Upgrade.Path = l.scenario.Topology.Router.Upgrade.Path
-	if l.router != nil {
-		r.Addresses["router"] = l.router.Addr().String()
+	if l.router.address != "" {
+		r.Addresses["router"] = l.router.address
 	}
 	for _, c := range l.chains {
 		for _, n := range c.nodes {
