@@ -69,6 +69,7 @@ type Lab struct {
 	drivers  map[string]string  // why a driver was chosen, by backend
 	router   ownRouter
 	chains   []*chain // one a path, in the order of the scenario
+	peers    []peer
 	fixture  *fixture // nil without conformance
 	judged   judged
 	parties  map[string]*strange // of the matrix, by name
@@ -165,6 +166,11 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 			return nil, err
 		}
 		l.chains = append(l.chains, c)
+	}
+	if opt.Only == "" {
+		if err := l.startPeers(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if l.fixture != nil {
 		return l, l.startJudged(ctx)

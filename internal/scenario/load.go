@@ -181,6 +181,13 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 		if w.Route != "" && !routes[""] && len(routes) > 0 && !routes[w.Route] {
 			d.Faultf(at("bench", "workloads", i, "route"), "no route is called %q (there are %s)", w.Route, names(s.Routes, func(r Route) string { return r.Name }))
 		}
+		for j, arm := range w.Arms {
+			if arm != "" && !slices.Contains(s.Bench.Arms, arm) {
+				d.Faultf(at("bench", "workloads", i, "arms", j), "arm %q is not in bench.arms (%s)", arm, strings.Join(s.Bench.Arms, ", "))
+			} else if slices.Contains(w.Arms[:j], arm) {
+				d.Faultf(at("bench", "workloads", i, "arms", j), "arm %q is given twice", arm)
+			}
+		}
 		if w.Rate == 0 && w.ConnectRate == 0 {
 			d.Faultf(at("bench", "workloads", i), "workload %q sends nothing: give rate, connect_rate or both", w.Name)
 		}

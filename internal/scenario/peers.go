@@ -67,3 +67,11 @@ func (t *Topology) checkPeers(fault func(at []any, format string, args ...any), 
 		}
 	}
 }
+
+// Arms are those of a workload.
+func (s *Scenario) Arms(w Workload) []string {
+	if len(w.Arms) > 0 {
+		return w.Arms
+	}
+	return s.Bench.Arms
+}

@@ -134,6 +134,8 @@ type Workload struct {
 	ConnectRate float64 `json:"connect_rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
 	// Tunnels is the number of open tunnels that requests are spread over. Default 4.
 	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=5000"`
+	// Arms of this workload alone; those of the bench when empty.
+	Arms []string `json:"arms,omitempty"`
 	// Arrival is poisson (the default) or constant.
 	Arrival string `json:"arrival,omitempty" jsonschema:"enum=poisson,enum=constant"`
 }
