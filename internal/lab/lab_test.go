@@ -24,7 +24,14 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is the program too that components in processes of their own are.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 6 && (os.Args[1] == "router" || os.Args[1] == "alb") {
+		daemonMain()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const small = `
 name: small
