@@ -34,8 +34,8 @@ type Holding struct {
 	Spliced, Copied int64
 }
 
-// What is a difference of memory between few tunnels is the noise of an allocator: fewer than minTunnels say nothing. Memory is read
-// once it has not moved by a fiftieth for settleEvery, or after settleMost: an opening leaves garbage, which a Go program gives back later.
+// What is a difference of memory between few tunnels is the noise of an allocator: fewer than minTunnels say nothing. They are
+// read once memory has not moved by a fiftieth and descriptors not at all for settleEvery, or after settleMost: an opening leaves garbage, which a Go program gives back later.
 const (
 	minTunnels  = 100
 	settleEvery = 500 * time.Millisecond
@@ -75,14 +75,18 @@ func (g *gauge) hold() (h Holding) {
 
 // metered runs f, which opens the lasting tunnels of an arm, between two readings.
 func (r *run) metered(ctx context.Context, a *armState, f func() error) error {
+	many := len(a.tunnels) >= minTunnels
 	for _, g := range a.gauges {
+		if many { // tunnels of the workload before may still be closing
+			g.settle(ctx)
+		}
 		g.before = g.hold()
 	}
 	if err := f(); err != nil {
 		return err
 	}
 	for _, g := range a.gauges {
-		if g.works() && len(a.tunnels) >= minTunnels {
+		if many {
 			g.settle(ctx)
 		}
 		g.opened = g.hold()
@@ -94,13 +98,13 @@ func (g *gauge) settle(ctx context.Context) {
 	tick := time.NewTicker(settleEvery)
 	defer tick.Stop()
 	for end := time.Now().Add(settleMost); g.works() && time.Now().Before(end); {
-		was := g.hold().PSS
+		was := g.hold()
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		if now := g.hold().PSS; abs(now-was) < was/50 {
+		if now := g.hold(); now.Descriptors == was.Descriptors && abs(now.PSS-was.PSS) <= was.PSS/50 {
 			return
 		}
 	}
