@@ -69,6 +69,10 @@ type Arm struct {
 	Dial Dial
 	// Upgrade tells, after the run, which upgrade type the dialer chose; nil or "" for none.
 	Upgrade func() string
+	// Peer says what the router of this arm is when it is not ours; see result.Arm.
+	Peer string
+	// Components are what the path goes through, for their costs.
+	Components []Component
 }
 
 // Access is what a backend wants of a client.
@@ -175,7 +179,9 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		for _, r := range runs {
 			r.began = began
 			err := r.measure(ctx)
-			out.Workloads = append(out.Workloads, r.result())
+			measured := r.result()
+			out.Workloads = append(out.Workloads, measured)
+			out.Costs = append(out.Costs, r.costs(measured.Arms)...)
 			reasons = append(reasons, r.invalid()...)
 			if err != nil && ctx.Err() == nil {
 				errs = append(errs, fmt.Errorf("bench %s: %w", r.label, err))

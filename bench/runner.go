@@ -56,6 +56,7 @@ type armState struct {
 	rec      *armRecorder
 	tunnels  []slot
 	total    tally
+	gauges   []*gauge
 	pairs    []map[string]windowStat // by pair index; nil when the pair was left out
 	rows     []windowRow
 	notes    []string
@@ -77,7 +78,7 @@ func newRunOf(plan *Plan, w *WorkloadPlan, label string, opt Options) *run {
 		}
 	}
 	for _, a := range w.Arms {
-		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder()}
+		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), gauges: newGauges(a.Components)}
 		if w.requests() {
 			st.tunnels = make([]slot, w.Tunnels)
 		}
@@ -105,7 +106,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 	}
 	defer r.closeTunnels()
 	for _, a := range r.arms {
-		if err := a.ensure(ctx, openTimeout); err != nil {
+		if err := r.metered(ctx, a, func() error { return a.ensure(ctx, openTimeout) }); err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -116,6 +117,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 	if err := r.warm(ctx, log); err != nil || len(r.reasons) > 0 {
 		return err
 	}
+	defer r.holdAtLast() // while the tunnels are open
 	return r.blocks(ctx, log)
 }
 
@@ -192,6 +194,7 @@ func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	a.beforeWindow()
 	w := r.runWindow(ctx, a, pair)
 	r.opt.Logger.Debug("window", slog.String("workload", r.label), slog.String("path", a.Path), slog.Int("pair", pair),
 		slog.Int64("requests", w.tally.planned), slog.Int64("errors", w.tally.errors))
@@ -221,6 +224,7 @@ func (r *run) keep(pair int, windows []*window, log *intervalLog) bool {
 		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), prefix, log)
 		w.tally.overflow = overflow
 		a.total.add(&w.tally)
+		w.spend()
 		a.measured++
 		if !good {
 			stats = nil
@@ -326,7 +330,7 @@ func (r *run) result() result.Workload {
 	}
 	for _, a := range r.arms {
 		arm := result.Arm{
-			Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
+			Path: a.Path, Peer: a.Peer, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
 			Late: a.total.planned - a.total.achieved, Dropped: a.total.dropped, Censored: a.total.censored, Notes: a.notes,
 		}
 		if r.w.Mode == ModeClosed {

@@ -34,6 +34,7 @@ type tally struct {
 	planned  int64      // arrivals of the measured part, and failures of the guard
 	achieved int64      // of them, gone off in time
 	done     int64      // of them, answered and right
+	connects int64      // of those done, new tunnels
 	errors   int64
 	censored int64 // of the errors, not answered within the drain time
 	dropped  int64 // of the errors, never sent by us
@@ -56,6 +57,7 @@ func (t *tally) add(o *tally) {
 	t.planned += o.planned
 	t.achieved += o.achieved
 	t.done += o.done
+	t.connects += o.connects
 	t.errors += o.errors
 	t.censored += o.censored
 	t.dropped += o.dropped
@@ -79,6 +81,7 @@ type window struct {
 	steady  *phaseRecorder
 	lag     *phaseRecorder
 	turned  atomic.Int64 // closed.go
+	used    []use
 }
 
 // runWindow sends the schedule of pair index to one arm, drains, and returns the counts. Everything it started is over then.
@@ -92,6 +95,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
 	defer cancel()
 	w.ctx = wctx
+	defer w.meter(ctx)()
 	defer watch(wctx, arm.tunnels)()
 	if r.w.Mode == ModeClosed {
 		w.runClosed()
@@ -210,7 +214,12 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 		service.record(now - sent)
 	}
 	if err == nil {
-		w.count(func(t *tally) { t.done++ })
+		w.count(func(t *tally) {
+			t.done++
+			if a.connect {
+				t.connects++
+			}
+		})
 	}
 }
 

@@ -229,6 +229,7 @@ func (t *text) bench(run *result.Run) {
 		t.printf("  %s %s\n", mark, plainText(limitText(l)))
 	}
 	t.hops(run)
+	t.costs(run)
 }
 
 func (t *text) hops(run *result.Run) {

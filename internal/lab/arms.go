@@ -43,17 +43,38 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 		for _, s := range w.Steps {
 			p.Steps = append(p.Steps, bench.RateStep{From: s.Rate, To: s.To, For: time.Duration(s.For)})
 		}
-		for _, path := range b.Arms {
-			d, err := l.Dialer(path, w.Route)
+		for _, path := range l.scenario.Arms(w) {
+			a, err := l.arm(path, w.Route)
 			if err != nil {
 				return bench.Plan{}, err
 			}
-			c, _ := l.chain(path)
-			p.Arms = append(p.Arms, arm(path, d, c.front() == nil))
+			p.Arms = append(p.Arms, a)
 		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
 	return plan, nil
+}
+
+// arm is a path, or a peer in the place of our router.
+func (l *Lab) arm(path, route string) (bench.Arm, error) {
+	var a bench.Arm
+	if p, ok := l.peer(path); ok {
+		d, err := p.dialer(l, route)
+		if err != nil {
+			return a, err
+		}
+		a = arm(path, d, true)
+		a.Peer = p.running.String()
+	} else {
+		d, err := l.Dialer(path, route)
+		if err != nil {
+			return a, err
+		}
+		c, _ := l.chain(path)
+		a = arm(path, d, c.front() == nil)
+	}
+	a.Components = l.components(path)
+	return a, nil
 }
 
 // arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm: a direct one

@@ -112,7 +112,7 @@ type Conformance struct {
 type Bench struct {
 	// Disabled turns the whole part off.
 	Disabled bool `json:"disabled,omitempty"`
-	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths.
+	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths, then topology.peers.
 	Arms []string `json:"arms,omitempty"`
 	// Window is the measured slice of time; Guard is run but not recorded before each. Defaults 500ms and 100ms.
 	Window Duration `json:"window,omitempty"`
@@ -169,6 +169,8 @@ type Workload struct {
 	Steps []Step `json:"steps,omitempty"`
 	// Tunnels is the number of open tunnels that requests are spread over. Default 4.
 	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=5000"`
+	// Arms of this workload alone; those of the bench when empty.
+	Arms []string `json:"arms,omitempty"`
 	// Arrival is poisson (the default) or constant.
 	Arrival string `json:"arrival,omitempty" jsonschema:"enum=poisson,enum=constant"`
 }
