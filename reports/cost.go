@@ -118,7 +118,7 @@ const reading = "A round trip counts from the planned instant, service from when
 	"A path is called slower or faster only when the interval excludes 1 and the difference also holds against the number of comparisons made."
 
 // scarcity explains percentileText where it has no value to give.
-const scarcity = "“needs N more”: too few samples for this percentile to mean anything."
+const scarcity = "“needs N more”: too few samples for a 95 % interval of this percentile, so that it means nothing yet."
 
 // scarce says whether an arm lacks samples for any of these percentiles of the round trip, or for the median of another phase
 // beside them.
