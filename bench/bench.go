@@ -129,7 +129,8 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}, Equivalence: plan.Equivalence}
-	var reasons []string
+	gates := plan.preflight()
+	why := reasons(gates)
 	var errs []error
 	names := map[string]int{}
 	for i := range plan.Workloads {
@@ -144,20 +145,22 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		}
 		r := newRun(&plan, i, label, opt)
 		err := r.measure(ctx)
-		out.Workloads = append(out.Workloads, r.result())
-		reasons = append(reasons, r.invalid()...)
+		measured := r.result()
+		out.Workloads = append(out.Workloads, measured)
+		found := r.gates(&measured)
+		gates, why = append(gates, found...), append(why, r.invalid(found)...)
 		if err != nil && ctx.Err() == nil {
 			errs = append(errs, fmt.Errorf("bench %s: %w", label, err))
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		reasons = append(reasons, "the run was stopped before its end: "+context.Cause(ctx).Error())
+		why = append(why, "the run was stopped before its end: "+context.Cause(ctx).Error())
 		errs = append(errs, err)
 	}
 	for _, l := range limits {
 		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
 	}
-	out.Validity = result.Validity{OK: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
+	out.Validity = result.Validity{OK: len(why) == 0, Reasons: append([]string{}, why...), Gates: gates}
 	return out, errors.Join(errs...)
 }
 

@@ -27,7 +27,7 @@ type phaseRecorder struct {
 	window   *hdr.Histogram
 	total    *hdr.Histogram
 	blocks   []block // of the total, for tail.go
-	overflow int64 // beyond histMax in the current window
+	overflow int64   // beyond histMax in the current window
 }
 
 // record takes one duration. What is beyond a minute is recorded as a minute and counted: dropping it would flatter the tail.

@@ -538,7 +538,7 @@ func TestPairInWhichTheGeneratorWasLateIsLeftOutOnEveryArm(t *testing.T) {
 			if got := strings.Count(l["x.hlog"].String(), "Tag=excluded."); got != c.late*4 {
 				t.Errorf("%d excluded intervals in the log, want %d", got, c.late*4)
 			}
-			if reasons := r.invalid(); (len(reasons) == 0) != c.valid {
+			if reasons := r.invalid(r.gates(&res)); (len(reasons) == 0) != c.valid {
 				t.Errorf("reasons %q, want valid %v", reasons, c.valid)
 			}
 		})
