@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -39,7 +40,7 @@ func seedOf(run int64, id, path string) int64 {
 }
 
 // sane does what every conforming target can do on this path: a plain connection to a route, answered by its witness. It also
-// times the path, which scales every wait from then on. A client under test has nothing to connect to and is always sane.
+// times the path, which scales every wait from then on. A client under test has nothing to connect to; see stillSane.
 func (e *engine) sane(ctx context.Context, p *Path) error {
 	if e.target.Role == Client {
 		return nil
@@ -79,6 +80,26 @@ func (e *engine) sane(ctx context.Context, p *Path) error {
 	seen.slowest = max(seen.slowest, e.rtt[p.Name].slowest)
 	e.rtt[p.Name] = seen
 	return nil
+}
+
+// stillSane looks again after a group. A client's sanity is the positive control of a check that has been judged: before a group nothing
+// is lost by not looking, for each check begins with its own, but one that dies behind it looks like one that refuses.
+func (e *engine) stillSane(ctx context.Context, jobs []job, p *Path) error {
+	if e.target.Role != Client {
+		return e.sane(ctx, p)
+	}
+	i := slices.IndexFunc(jobs, func(j job) bool { return j.path != nil && j.path.Name == p.Name && e.results[j.at].Outcome != "" })
+	if i < 0 {
+		return nil
+	}
+	c := jobs[i].check
+	control := c.Control
+	c.Control, c.Run = nil, func(ctx context.Context, t *T) (Observation, error) { return Observation{}, control(ctx, t) }
+	seen := e.execute(ctx, e.newT(c, p))
+	if seen.panicked != "" {
+		return errors.New("the positive control panicked: " + seen.panicked)
+	}
+	return seen.trouble
 }
 
 // roundTrip is what was measured on a path: waits go by the slowest, so as not to be too short, pauses by the median, so that one

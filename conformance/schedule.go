@@ -25,7 +25,7 @@ func (e *engine) group(ctx context.Context, jobs []job) {
 		if e.sanity[p.Name] != nil || ctx.Err() != nil {
 			continue
 		}
-		if err := e.sane(ctx, p); err != nil && ctx.Err() == nil {
+		if err := e.stillSane(ctx, jobs, p); err != nil && ctx.Err() == nil {
 			e.doubt(jobs, p.Name, err)
 		}
 	}
@@ -132,6 +132,7 @@ func (e *engine) beside(ctx context.Context, j job, p *place) bool {
 func (e *engine) doubt(jobs []job, path string, err error) {
 	judged := []result.CheckVerdict{
 		result.CheckPass, result.CheckTolerated, result.CheckFail, result.CheckFlaky, result.CheckXFail, result.CheckXPass,
+		result.CheckDepFailed,
 	}
 	for _, j := range jobs {
 		if r := &e.results[j.at]; r.Path == path && slices.Contains(judged, r.Verdict) {
