@@ -108,11 +108,13 @@ func bootstrap(x []float64, b int, rng *rand.Rand) estimate {
 		thetas[k], scratch = hodgesLehmann(sample, scratch)
 	}
 	slices.Sort(thetas)
-	f := float64(n)
-	alpha := normalCDF(-math.Sqrt(f/(f-1)) * studentQuantile975(f-1))
+	alpha := tailShare(float64(n))
 	e.lo, e.hi = sortedQuantile(thetas, alpha), sortedQuantile(thetas, 1-alpha)
 	return e
 }
+
+// tailShare is what an expanded percentile interval of n units leaves out at either end.
+func tailShare(n float64) float64 { return normalCDF(-math.Sqrt(n/(n-1)) * studentQuantile975(n-1)) }
 
 // fold puts neighbours together until at most limit units are left: their medians. Neighbours, because what they have in common
 // (a noisy minute) then stays inside a unit.
