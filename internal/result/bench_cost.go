@@ -30,14 +30,14 @@ type Cost struct {
 // Against compares a run with an earlier one, window noise of both included.
 type Against struct {
 	// Run, Started and Commit are of the earlier report.
-	Run     string   `json:"run"`
-	Started string   `json:"started"`
-	Commit  string   `json:"commit,omitempty"`
+	Run     string `json:"run"`
+	Started string `json:"started"`
+	Commit  string `json:"commit,omitempty"`
 	// SameHost is whether both were made on the same machine, as far as its name, processor and memory tell.
 	SameHost bool `json:"same_host,omitempty"`
 	// Threshold is what a change must exceed besides its noise to fail the run: 0.1 for 10 per cent.
 	Threshold float64  `json:"threshold,omitempty"`
-	Changes []Change `json:"changes"`
+	Changes   []Change `json:"changes"`
 }
 
 // Change is one metric of one arm now and then.
