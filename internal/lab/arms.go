@@ -32,13 +32,14 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 				SSHKey: running.Access.ClientKey, HostKey: running.Access.HostKey,
 			},
 		}
-		for _, path := range b.Arms {
+		for _, name := range b.Arms {
+			path := b.PathOf(name)
 			d, err := l.Dialer(path, w.Route)
 			if err != nil {
 				return bench.Plan{}, err
 			}
 			c, _ := l.chain(path)
-			p.Arms = append(p.Arms, arm(path, d, c.front() == nil))
+			p.Arms = append(p.Arms, arm(name, d, c.front() == nil))
 		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
