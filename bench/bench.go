@@ -120,6 +120,8 @@ type Plan struct {
 	Warmup *Warmup
 	// Precision lets a measurement go on beyond Pairs until it is precise enough; nil ends it with Pairs.
 	Precision *Precision
+	// Equivalence is δ: a ratio whose interval lies inside 1 ± δ is called equivalent. DefaultEquivalence.
+	Equivalence float64
 
 	maxLag   time.Duration // see validity.go; tests set it
 	lagShare float64       // the same
@@ -132,6 +134,8 @@ const (
 	DefaultDrain   = 3 * time.Second
 	DefaultPairs   = 12
 	DefaultTunnels = 4
+
+	DefaultEquivalence = 0.03
 )
 
 // Options are the surroundings of a run; the zero value works.
@@ -156,8 +160,9 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	began := time.Now()
-	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}}
-	var reasons []string
+	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}, Equivalence: plan.Equivalence}
+	gates := plan.preflight()
+	why := reasons(gates)
 	var errs []error
 	names := map[string]int{}
 	for i := range plan.Workloads {
@@ -174,7 +179,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		if plan.leveled(w) {
 			var failed []string
 			runs, failed = plan.search(ctx, w, label, opt)
-			reasons = append(reasons, failed...)
+			why = append(why, failed...)
 		}
 		for _, r := range runs {
 			r.began = began
@@ -182,20 +187,21 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 			measured := r.result()
 			out.Workloads = append(out.Workloads, measured)
 			out.Costs = append(out.Costs, r.costs(measured.Arms)...)
-			reasons = append(reasons, r.invalid()...)
+			found := r.gates(&measured)
+			gates, why = append(gates, found...), append(why, r.invalid(found)...)
 			if err != nil && ctx.Err() == nil {
 				errs = append(errs, fmt.Errorf("bench %s: %w", r.label, err))
 			}
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		reasons = append(reasons, "the run was stopped before its end: "+context.Cause(ctx).Error())
+		why = append(why, "the run was stopped before its end: "+context.Cause(ctx).Error())
 		errs = append(errs, err)
 	}
 	for _, l := range limits {
 		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
 	}
-	out.Validity = result.Validity{OK: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
+	out.Validity = result.Validity{OK: len(why) == 0, Reasons: append([]string{}, why...), Gates: gates}
 	return out, errors.Join(errs...)
 }
 
@@ -206,11 +212,14 @@ func (p *Plan) prepare() ([]*limit, error) {
 	setDefault(&p.Guard, DefaultGuard)
 	setDefault(&p.Drain, DefaultDrain)
 	setDefault(&p.Pairs, DefaultPairs)
+	setDefault(&p.Equivalence, DefaultEquivalence)
 	setDefault(&p.maxLag, maxLag)
 	setDefault(&p.lagShare, maxLagShare)
 	switch {
 	case p.Window < 0, p.Guard < 0, p.Drain < 0, p.Pairs < 0:
 		return nil, errors.New("window, guard, drain and pairs must not be negative")
+	case !(p.Equivalence > 0 && p.Equivalence < 1):
+		return nil, errors.New("equivalence must be between 0 and 1, such as 0.03 for 3 per cent")
 	case len(p.Workloads) == 0:
 		return nil, errors.New("workloads: there is none")
 	}

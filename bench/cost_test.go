@@ -71,7 +71,7 @@ func TestCostsOfNewTunnelsAndMovedBytes(t *testing.T) {
 	// begins at it.
 	counting.holds = append([]Holding{{Moved: true}, {Moved: true}}, counting.holds...)
 	b, err := Run(t.Context(), Plan{
-		Window: 40 * time.Millisecond, Guard: 10 * time.Millisecond, Pairs: 5, Seed: 1, maxLag: time.Minute,
+		Window: 40 * time.Millisecond, Warmup: &Warmup{}, Guard: 10 * time.Millisecond, Pairs: 5, Seed: 1, maxLag: time.Minute,
 		Workloads: []WorkloadPlan{{Name: "echo", Backend: "witness", ConnectRate: 100, Arrival: ArrivalConstant, Arms: []Arm{
 			{Path: "direct", Dial: srv.dial, Components: []Component{{Name: "router", Meter: counting}}},
 		}}},

@@ -46,6 +46,7 @@ type run struct {
 	excluded               int
 	worstLag, worstAllowed time.Duration
 	reasons                []string // that make the measurement invalid, besides the gates
+	machine                machine
 }
 
 // armState is one path under measurement.
@@ -118,6 +119,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 		return err
 	}
 	defer r.holdAtLast() // while the tunnels are open
+	defer r.machine.watch()()
 	return r.blocks(ctx, log)
 }
 

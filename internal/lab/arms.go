@@ -18,7 +18,7 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 	b := l.scenario.Bench
 	plan := bench.Plan{
 		Window: time.Duration(b.Window), Guard: time.Duration(b.Guard), Pairs: b.Pairs, Seed: seed, Limits: l.scenario.Limits,
-		Levels: b.Levels,
+		Equivalence: b.Equivalence, Levels: b.Levels,
 	}
 	if w := b.Warmup; w != nil && w.Max != nil {
 		plan.Warmup = &bench.Warmup{Min: time.Duration(w.Min), Max: time.Duration(*w.Max)}
@@ -43,11 +43,12 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 		for _, s := range w.Steps {
 			p.Steps = append(p.Steps, bench.RateStep{From: s.Rate, To: s.To, For: time.Duration(s.For)})
 		}
-		for _, path := range l.scenario.Arms(w) {
-			a, err := l.arm(path, w.Route)
+		for _, name := range l.scenario.Arms(w) {
+			a, err := l.arm(b.PathOf(name), w.Route)
 			if err != nil {
 				return bench.Plan{}, err
 			}
+			a.Path = name
 			p.Arms = append(p.Arms, a)
 		}
 		plan.Workloads = append(plan.Workloads, p)

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -220,10 +221,18 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 	for i, arm := range s.Bench.Arms {
 		switch {
 		case arm == "", slices.Contains(s.Topology.Paths, ""): // a path was lost to a fault, which has been reported
-		case !slices.Contains(s.Topology.Paths, arm) && !slices.Contains(s.Topology.PeerNames(), arm):
+		case !slices.Contains(s.Topology.Paths, s.Bench.PathOf(arm)) && !slices.Contains(s.Topology.PeerNames(), s.Bench.PathOf(arm)):
 			d.Faultf(at("bench", "arms", i), "arm %q is not in topology.paths (%s)", arm, strings.Join(slices.Concat(s.Topology.Paths, s.Topology.PeerNames()), ", "))
 		case slices.Contains(s.Bench.Arms[:i], arm) && !slices.Equal(s.Bench.Arms, slices.Concat(s.Topology.Paths, s.Topology.PeerNames())): // else said of the paths
 			d.Faultf(at("bench", "arms", i), "arm %q is given twice", arm)
+		}
+	}
+	for _, arm := range slices.Sorted(maps.Keys(s.Bench.Again)) {
+		if slices.Contains(s.Topology.Paths, arm) {
+			d.Faultf(at("bench", "again", arm), "%q is a path of its own: an arm that takes another again needs a name of its own", arm)
+		}
+		if !slices.Contains(s.Bench.Arms, arm) {
+			d.Faultf(at("bench", "again", arm), "%q is none of bench.arms", arm)
 		}
 	}
 	for i, w := range s.Bench.Workloads {
