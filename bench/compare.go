@@ -32,11 +32,19 @@ func (r *run) compare() []result.Comparison {
 				}
 			}
 		}
+		if c, p, ok := r.compareOne(base, cand, metricBytes, 0, quantiles[0]); ok { // no distribution: one number a window
+			c.Metric, c.DeltaNS = metricBytes, 0
+			out = append(out, c)
+			family = append(family, p)
+		}
 	}
 	for i, p := range holm(family) {
 		c := &out[i]
 		c.PAdjusted = p
 		c.Verdict = verdict(c.CI95[0], c.CI95[1], c.Pairs, p)
+		if c.Metric == metricBytes { // more is better: judged as the time that a byte takes
+			c.Verdict = verdict(1/c.CI95[1], 1/c.CI95[0], c.Pairs, p)
+		}
 	}
 	return out
 }

@@ -194,7 +194,7 @@ func TestTunnelWithAnExpiredDeadlineIsNotTakenIntoTheNextWindow(t *testing.T) {
 	queue := make(chan arrival, 1)
 	queue <- arrival{}
 	close(queue)
-	s := slot{&tunnel{conn: client, sess: lastMoment{end: cancel}}}
+	s := slot{tunnel: &tunnel{conn: client, sess: lastMoment{end: cancel}}}
 	w.serve(&s, queue)
 	if w.tally.errors != 0 || w.tally.done != 1 {
 		t.Errorf("%d errors, %d right answers", w.tally.errors, w.tally.done)

@@ -80,12 +80,15 @@ type schedule struct {
 	reqAt, conAt time.Duration
 	reqOK, conOK bool
 	reqN, conN   int
+	burst, left  int // new tunnels that are due at one instant, and how many of them are still to come
 }
 
 func newSchedule(seed int64, label string, w *WorkloadPlan, index int, length time.Duration) *schedule {
+	burst := max(1, w.Shape.Burst)
 	s := &schedule{
+		burst: burst, left: burst,
 		req: newProcess(w.Rate, w.Arrival, length, stream(seed, "%s/%d/request", label, index)),
-		con: newProcess(w.ConnectRate, w.Arrival, length, stream(seed, "%s/%d/connect", label, index)),
+		con: newProcess(w.ConnectRate/float64(burst), w.Arrival, length, stream(seed, "%s/%d/connect", label, index)),
 	}
 	s.reqAt, s.reqOK = s.req.next()
 	s.conAt, s.conOK = s.con.next()
@@ -103,7 +106,10 @@ func (s *schedule) next() (arrival, bool) {
 	case s.conOK:
 		a := arrival{at: s.conAt, connect: true, seq: s.conN}
 		s.conN++
-		s.conAt, s.conOK = s.con.next()
+		if s.left--; s.left == 0 {
+			s.left = s.burst
+			s.conAt, s.conOK = s.con.next()
+		}
 		return a, true
 	}
 	return arrival{}, false

@@ -37,6 +37,7 @@ type tally struct {
 	dropped  int64 // of the errors, never sent by us
 	reopened int64 // tunnels that had to be opened again
 	overflow int64
+	moved    moved
 	samples  []string
 }
 
@@ -59,6 +60,7 @@ func (t *tally) add(o *tally) {
 	t.dropped += o.dropped
 	t.reopened += o.reopened
 	t.overflow += o.overflow
+	t.moved.add(o.moved)
 	for _, s := range o.samples {
 		t.sample(errors.New(s))
 	}
@@ -68,6 +70,7 @@ func (t *tally) add(o *tally) {
 type window struct {
 	arm     *armState
 	run     *run
+	index   int // of its pair
 	start   time.Time
 	ctx     context.Context //nolint:containedctx // a window is a scope, not an object that lives on: it ends with the drain time
 	tally   tally
@@ -83,7 +86,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	runtime.GC() // between windows, so that all begin with the same heap
 	length := r.plan.Guard + r.plan.Window
 	w := &window{
-		arm: arm, run: r, guard: r.plan.Guard, length: length, start: time.Now().Add(startDelay),
+		arm: arm, run: r, index: index, guard: r.plan.Guard, length: length, start: time.Now().Add(startDelay),
 		service: arm.rec.phase(result.PhaseService), steady: arm.rec.phase(result.PhaseSteady), lag: arm.rec.phase(result.PhaseLag),
 	}
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
@@ -91,9 +94,10 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	w.ctx = wctx
 
 	// Round robin is fixed by the schedule, so a tunnel that is stuck keeps its own arrivals waiting, as a client would.
-	depth := min(queueDepth, ceilDiv(2*r.w.Rate*length.Seconds(), len(arm.tunnels)+1)+16)
+	active := min(r.w.active(), len(arm.tunnels)) // the others are idle
+	depth := min(queueDepth, ceilDiv(2*r.w.Rate*length.Seconds(), active+1)+16)
 	var tunnels, connects sync.WaitGroup
-	queues := make([]chan arrival, len(arm.tunnels))
+	queues := make([]chan arrival, active)
 	for i := range queues {
 		queues[i] = make(chan arrival, depth)
 		tunnels.Go(func() { w.serve(&arm.tunnels[i], queues[i]) })
@@ -187,7 +191,7 @@ func (w *window) failed(a arrival, err error, censored bool) {
 
 // finish takes the outcome of an arrival that was sent, or not sent at all (sent < 0), and records it from its intended
 // time under response and, where it was sent, from then under service.
-func (w *window) finish(a arrival, sent time.Duration, err error, response, service *phaseRecorder) {
+func (w *window) finish(a arrival, sent time.Duration, err error, sess session, response, service *phaseRecorder) {
 	now := w.now()
 	censored := err != nil && w.ctx.Err() != nil
 	if censored {
@@ -207,7 +211,11 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 		service.record(now - sent)
 	}
 	if err == nil {
-		w.count(func(t *tally) { t.done++ })
+		var m moved
+		if s, ok := sess.(mover); ok {
+			m = moved{1, s.Moved(), now - sent}
+		}
+		w.count(func(t *tally) { t.done++; t.moved.add(m) })
 	}
 }
 
@@ -226,14 +234,14 @@ func (w *window) serve(t *slot, queue <-chan arrival) {
 	}()
 	for a := range queue {
 		if err := w.ctx.Err(); err != nil {
-			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), w.steady, w.service)
+			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), nil, w.steady, w.service)
 			continue
 		}
 		if t.tunnel == nil {
 			// In the schedule, so that the arrivals behind it bear the wait: a client would.
-			fresh, err := w.arm.open(w.ctx, w.observeNothing, func() {})
+			fresh, err := w.arm.open(w.ctx, t.route, w.observeNothing, func() {})
 			if err != nil {
-				w.finish(a, -1, fmt.Errorf("open the tunnel again: %w", err), w.steady, w.service)
+				w.finish(a, -1, fmt.Errorf("open the tunnel again: %w", err), nil, w.steady, w.service)
 				continue
 			}
 			w.count(func(t *tally) { t.reopened++ })
@@ -242,7 +250,7 @@ func (w *window) serve(t *slot, queue <-chan arrival) {
 		}
 		sent := w.now()
 		err := t.tunnel.sess.Do(w.ctx)
-		w.finish(a, sent, err, w.steady, w.service)
+		w.finish(a, sent, err, t.tunnel.sess, w.steady, w.service)
 		if err != nil {
 			stop()
 			stop = unwatched
@@ -259,13 +267,15 @@ func (w *window) connect(a arrival) {
 		observe = func(phase string, d time.Duration) { w.arm.rec.phase(phase).record(d) }
 	}
 	ready := time.Duration(-1)
-	t, err := w.arm.open(w.ctx, observe, func() { ready = w.now() })
+	t, err := w.arm.open(w.ctx, w.run.mix.route(w.index, a.seq), observe, func() { ready = w.now() })
+	var sess session
 	if err == nil {
+		sess = t.sess
 		stop := unblock(w.ctx, t.conn)
 		err = t.sess.Do(w.ctx)
 		stop()
 	}
-	w.finish(a, ready, err, w.arm.rec.phase(result.PhaseConnect), w.arm.rec.phase(result.PhaseFirstByte))
+	w.finish(a, ready, err, sess, w.arm.rec.phase(result.PhaseConnect), w.arm.rec.phase(result.PhaseFirstByte))
 	switch {
 	case t == nil:
 	case err != nil:

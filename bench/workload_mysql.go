@@ -9,7 +9,9 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-func init() { register("mysql", mysqlWorkload{}) }
+func init() {
+	register(kind{name: "mysql", backend: "mysql", make: func(Shape) workload { return mysqlWorkload{} }})
+}
 
 // mysqlWorkload asks for ten rows whose contents are known here, in one round trip: the driver puts the parameters into the text.
 type mysqlWorkload struct{}

@@ -13,7 +13,9 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func init() { register("postgres", postgresWorkload{}) }
+func init() {
+	register(kind{name: "postgres", backend: "postgres", make: func(Shape) workload { return postgresWorkload{} }})
+}
 
 // postgresWorkload asks for ten rows whose contents are known here: numbers and their MD5. The statement is prepared by pgx on
 // its first use, so a new tunnel pays a round trip more than an open one, as it does for every pgx user.

@@ -15,7 +15,9 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-func init() { register("ssh", sshWorkload{}) }
+func init() {
+	register(kind{name: "ssh", backend: "ssh", make: func(Shape) workload { return sshWorkload{} }})
+}
 
 // sshWorkload runs `cat` over a new channel of an open connection, 64 bytes in, and compares what comes back by its hash.
 // Once on each lasting tunnel, before the measurement, a file of 256 KiB goes through `sha256sum`.

@@ -2,13 +2,17 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
 )
@@ -19,30 +23,108 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 	plan := bench.Plan{
 		Window: time.Duration(b.Window), Guard: time.Duration(b.Guard), Pairs: b.Pairs, Seed: seed, Limits: l.scenario.Limits,
 	}
-	for _, w := range b.Workloads {
-		route, ok := l.route(w.Route)
-		if !ok {
-			return bench.Plan{}, fmt.Errorf("lab: no route is called %q", w.Route)
-		}
-		running := l.backend(route.Backend)
-		p := bench.WorkloadPlan{
-			Name: w.Name, Backend: route.Backend, Rate: w.Rate, ConnectRate: w.ConnectRate, Tunnels: w.Tunnels, Arrival: w.Arrival,
-			Access: bench.Access{
-				User: running.Access.User, Password: running.Access.Password, Database: running.Access.Database,
-				SSHKey: running.Access.ClientKey, HostKey: running.Access.HostKey,
-			},
-		}
-		for _, path := range b.Arms {
-			d, err := l.Dialer(path, w.Route)
-			if err != nil {
-				return bench.Plan{}, err
-			}
-			c, _ := l.chain(path)
-			p.Arms = append(p.Arms, arm(path, d, c.front() == nil))
+	for i, w := range b.Workloads {
+		p, err := l.workload(w)
+		if err != nil {
+			return bench.Plan{}, fmt.Errorf("bench.workloads[%d]: %w", i, err)
 		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
 	return plan, nil
+}
+
+// Shape are the options of a workload as the bench has them.
+func Shape(w scenario.Workload) bench.Shape {
+	return bench.Shape{
+		Size: int64(w.Size), Bytes: int64(w.Bytes), ReadRate: int64(w.ReadRate), Queue: int64(w.Queue),
+		Direction: w.Direction, Mode: w.Mode, Streams: w.Streams, Active: w.Active, Burst: w.Burst, TLS: bench.TLSShape(w.TLS),
+	}
+}
+
+func (l *Lab) workload(w scenario.Workload) (bench.WorkloadPlan, error) {
+	p := bench.WorkloadPlan{
+		Name: w.Name, Rate: w.Rate, ConnectRate: w.ConnectRate, Tunnels: w.Tunnels, Arrival: w.Arrival, Shape: Shape(w),
+	}
+	routes := w.Routes
+	if len(routes) == 0 {
+		routes = []scenario.RouteShare{{Route: w.Route, Weight: 1}}
+	}
+	var backends []string
+	for _, share := range routes {
+		route, ok := l.route(share.Route)
+		if !ok {
+			return p, fmt.Errorf("lab: no route is called %q", share.Route)
+		}
+		running := l.backend(route.Backend)
+		if !slices.Contains(backends, route.Backend) {
+			backends = append(backends, route.Backend)
+		}
+		access := bench.Access{
+			User: running.Access.User, Password: running.Access.Password, Database: running.Access.Database,
+			SSHKey: running.Access.ClientKey, HostKey: running.Access.HostKey,
+		}
+		if running.Witness != nil {
+			access.Witness = running.Info.Name
+		}
+		p.Access = access
+		if len(w.Routes) > 0 {
+			p.Mix = append(p.Mix, bench.Share{Name: share.Route, Weight: share.Weight, Access: access})
+		}
+	}
+	p.Backend = strings.Join(backends, ", ")
+	descriptors := 0
+	for _, path := range l.scenario.Bench.Arms {
+		c, _ := l.chain(path)
+		a := bench.Arm{Path: path}
+		for _, share := range routes {
+			d, err := l.Dialer(path, share.Route)
+			if err != nil {
+				return p, err
+			}
+			negotiate(d, w.TLS)
+			one := arm(path, d, c.front() == nil)
+			if len(w.Routes) == 0 {
+				a = one
+				break
+			}
+			a.Mix = append(a.Mix, one.Dial)
+			if a.Upgrade == nil {
+				a.Upgrade = one.Upgrade
+			}
+		}
+		descriptors += c.descriptors()
+		p.Arms = append(p.Arms, a)
+	}
+	if limit := descriptorLimit(); w.Rate > 0 && limit > 0 && w.Tunnels*descriptors > limit-reservedDescriptors {
+		return p, fmt.Errorf("%d tunnels on each path take %d descriptors here, for the components that run in this process too, and it may have %d: %d tunnels fit",
+			w.Tunnels, w.Tunnels*descriptors, limit, max(0, limit-reservedDescriptors)/descriptors)
+	}
+	return p, nil
+}
+
+// negotiate has a dialer offer what a workload asks of TLS.
+func negotiate(d *client.Dialer, t scenario.WorkloadTLS) {
+	if curve := bench.Curves[t.Curve]; curve != 0 {
+		d.Curves = []tls.CurveID{curve}
+	}
+	if t.Resume {
+		d.Sessions = tls.NewLRUClientSessionCache(0)
+	}
+}
+
+// reservedDescriptors are for all that is no tunnel: listeners, files, new tunnels.
+const reservedDescriptors = 500
+
+// descriptors is what one tunnel over the chain takes in this process: the client's own, and two in each simulator and in the router, and
+// the backend's, which may be another process.
+func (c *chain) descriptors() int {
+	n := 1 + 2 + 1
+	for _, node := range c.nodes {
+		if node.Real == "" {
+			n += 2
+		}
+	}
+	return n
 }
 
 // arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm: a direct one

@@ -20,7 +20,9 @@ type Vocabulary struct {
 	Check func(glob string) error
 	// Limit answers whether an expression can be judged on these arms.
 	Limit func(expr string, arms []string) error
-	// WorkloadKind answers which kind of backend a workload speaks to.
+	// Workload says which option of a workload is at fault, by its path of field names, and why.
+	Workload func(Workload) (option []string, err error)
+	// WorkloadKind answers which kind of backend a workload speaks to; "" for one that nobody knows.
 	WorkloadKind func(name string) string
 	// Topology says what the router and the load balancer would refuse.
 	Topology func(*Scenario) []Problem
@@ -99,6 +101,9 @@ func (s *Scenario) fill() {
 		w := &s.Bench.Workloads[i]
 		setDefault(&w.Tunnels, DefaultTunnels)
 		setDefault(&w.Arrival, "poisson")
+		for j := range w.Routes {
+			setDefault(&w.Routes[j].Weight, 1)
+		}
 	}
 }
 
@@ -171,17 +176,9 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 		}
 	}
 	for i, w := range s.Bench.Workloads {
-		if v.WorkloadKind != nil {
-			if want, have := v.WorkloadKind(w.Name), s.kindBehind(w.Route); w.Name != "" && have != "" && have != want {
-				d.Faultf(at("bench", "workloads", i, "route"), "workload %q speaks to a %s backend, but route %q leads to one of kind %s", w.Name, want, w.Route, have)
-			}
-		}
-		if w.Route != "" && !routes[""] && len(routes) > 0 && !routes[w.Route] {
-			d.Faultf(at("bench", "workloads", i, "route"), "no route is called %q (there are %s)", w.Route, names(s.Routes, func(r Route) string { return r.Name }))
-		}
-		if w.Rate == 0 && w.ConnectRate == 0 {
-			d.Faultf(at("bench", "workloads", i), "workload %q sends nothing: give rate, connect_rate or both", w.Name)
-		}
+		s.checkWorkload(w, v, func(path []any, format string, args ...any) {
+			d.Faultf(at(append([]any{"bench", "workloads", i}, path...)...), format, args...)
+		})
 	}
 	for i, expr := range s.Limits {
 		if v.Limit == nil {
@@ -196,6 +193,62 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 			d.Faultf(p.At, "%s", p.Message)
 		}
 	}
+}
+
+// checkWorkload reports the faults of a workload by their place in it.
+func (s *Scenario) checkWorkload(w Workload, v Vocabulary, fault func(at []any, format string, args ...any)) {
+	type use struct {
+		route string
+		at    []any
+	}
+	uses := []use{{w.Route, []any{"route"}}}
+	switch {
+	case len(w.Routes) > 0 && w.Route != "":
+		fault([]any{"routes"}, "workload %q has route and routes: give one of them", w.Name)
+	case len(w.Routes) > 0:
+		uses = nil
+		for i, r := range w.Routes {
+			uses = append(uses, use{r.Route, []any{"routes", i, "route"}})
+		}
+	case w.Route == "":
+		fault(nil, "workload %q leads nowhere: give route or routes", w.Name)
+	}
+	for _, u := range uses {
+		if v.WorkloadKind != nil {
+			if want, have := v.WorkloadKind(w.Name), s.kindBehind(u.route); want != "" && have != "" && have != want {
+				fault(u.at, "workload %q speaks to a %s backend, but route %q leads to one of kind %s", w.Name, want, u.route, have)
+			}
+		}
+		r, known := s.route(u.route)
+		if u.route != "" && !known && len(s.Routes) > 0 && !slices.ContainsFunc(s.Routes, func(r Route) bool { return r.Name == "" }) {
+			fault(u.at, "no route is called %q (there are %s)", u.route, names(s.Routes, func(r Route) string { return r.Name }))
+		}
+		if known && w.TLS.Mutual && r.ClientAuth != "require" {
+			fault([]any{"tls", "mutual"}, "route %q does not require a certificate of the client: give it client_auth: require", u.route)
+		}
+	}
+	if w.Rate == 0 && w.ConnectRate == 0 && w.Burst == 0 && w.Name != "storm" {
+		fault(nil, "workload %q sends nothing: give rate, connect_rate or both", w.Name)
+	}
+	if v.Workload != nil && w.Name != "" {
+		if option, err := v.Workload(w); err != nil {
+			at := make([]any, len(option))
+			for i, o := range option {
+				at[i] = o
+			}
+			fault(at, "%s", err)
+		}
+	}
+}
+
+// route finds a route by its name.
+func (s *Scenario) route(name string) (Route, bool) {
+	for _, r := range s.Routes {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Route{}, false
 }
 
 // kindBehind is the kind of backend that a route leads to, empty when there is none.
