@@ -48,9 +48,19 @@ func (n *negotiated) see(conn net.Conn) error {
 	}
 	n.versions = union(n.versions, tls.VersionName(state.Version))
 	if state.CurveID != 0 {
-		n.curves = union(n.curves, state.CurveID.String())
+		n.curves = union(n.curves, curveName(state.CurveID))
 	}
 	return nil
+}
+
+// curveName is the name that scenarios use, where they have one.
+func curveName(id tls.CurveID) string {
+	for name, c := range Curves {
+		if c == id {
+			return name
+		}
+	}
+	return id.String()
 }
 
 // prime says that a ticket is there.

@@ -212,7 +212,7 @@ func (w *window) finish(a arrival, sent time.Duration, err error, sess session, 
 	}
 	if err == nil {
 		var m moved
-		if s, ok := sess.(mover); ok {
+		if s, ok := sess.(mover); ok && s.Moved() > 0 {
 			m = moved{1, s.Moved(), now - sent}
 		}
 		w.count(func(t *tally) { t.done++; t.moved.add(m) })

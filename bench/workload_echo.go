@@ -86,7 +86,7 @@ func (s *echoSession) Do(context.Context) error {
 			at++
 		}
 		end := min(at+16, len(out))
-		return fmt.Errorf("echo: byte %d of %d differs: sent %x, got %x back", at, len(out), out[at:end], in[at:end])
+		return fmt.Errorf("echo: sent %x, got %x back, at byte %d of %d", out[at:end], in[at:end], at, len(out))
 	}
 	return nil
 }

@@ -14,19 +14,28 @@ import (
 )
 
 func init() {
-	register(kind{name: "postgres", backend: "postgres", make: func(Shape) workload { return postgresWorkload{} }})
+	register(kind{
+		name: "postgres", backend: "postgres",
+		options: []option{{"mode", "prepared, or simple, pool", func(s *Shape) { setDefault(&s.Mode, "prepared") }}},
+		opens:   func(s Shape) bool { return s.Mode == "pool" },
+		check:   func(s Shape) error { return oneOf("mode", s.Mode, "prepared", "simple", "pool") },
+		make:    func(s Shape) workload { return postgresWorkload{mode: s.Mode} },
+	})
 }
 
 // postgresWorkload asks for ten rows whose contents are known here: numbers and their MD5. The statement is prepared by pgx on
 // its first use, so a new tunnel pays a round trip more than an open one, as it does for every pgx user.
-type postgresWorkload struct{}
+//
+// In mode simple the parameters are in the text, and a query is one round trip from the first on. Mode pool is that on a new tunnel for
+// each query: what a pool without a lower bound, or an application without a pool, does.
+type postgresWorkload struct{ mode string }
 
 const (
 	postgresQuery = `SELECT g, md5(g::text) FROM generate_series($1::int,$2::int) AS g`
 	rowsPerQuery  = 10
 )
 
-func (postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
+func (w postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
 	// The connection string names what the environment (PGHOST, PGSSLMODE, …) could otherwise set; what may need quoting is
 	// put in afterwards.
 	cfg, err := pgx.ParseConfig("host=127.0.0.1 port=5432 sslmode=disable channel_binding=disable target_session_attrs=any connect_timeout=0")
@@ -37,6 +46,9 @@ func (postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access) 
 	cfg.RuntimeParams = map[string]string{"application_name": "tlsroute-bench"}
 	cfg.Fallbacks = nil
 	cfg.DialFunc = once(conn)
+	if w.mode != "prepared" {
+		cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	}
 	pg, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
