@@ -16,10 +16,22 @@ import (
 func init() {
 	register(kind{
 		name: "postgres", backend: "postgres",
-		options: []option{{"mode", "prepared, or simple, pool", func(s *Shape) { setDefault(&s.Mode, "prepared") }}},
-		opens:   func(s Shape) bool { return s.Mode == "pool" },
-		check:   func(s Shape) error { return oneOf("mode", s.Mode, "prepared", "simple", "pool") },
-		make:    func(s Shape) workload { return postgresWorkload{mode: s.Mode} },
+		options: []option{{"mode", "prepared, or simple, copy, pool", func(s *Shape) { setDefault(&s.Mode, "prepared") }}, {"bytes", "1 MiB, of a copy", func(s *Shape) {
+			if s.Mode == "copy" {
+				setDefault(&s.Bytes, 1<<20)
+			}
+		}}},
+		opens: func(s Shape) bool { return s.Mode == "pool" },
+		check: func(s Shape) error {
+			switch {
+			case s.Mode == "copy":
+				return between("bytes", s.Bytes, 1, maxPostgresCopy)
+			case s.Bytes != 0:
+				return optionErrorf("bytes", "bytes are of mode copy")
+			}
+			return oneOf("mode", s.Mode, "prepared", "simple", "copy", "pool")
+		},
+		make: func(s Shape) workload { return postgresWorkload{mode: s.Mode, bytes: s.Bytes} },
 	})
 }
 
@@ -28,7 +40,11 @@ func init() {
 //
 // In mode simple the parameters are in the text, and a query is one round trip from the first on. Mode pool is that on a new tunnel for
 // each query: what a pool without a lower bound, or an application without a pool, does.
-type postgresWorkload struct{ mode string }
+// Mode copy moves rows in and out of a temporary table.
+type postgresWorkload struct {
+	mode  string
+	bytes int64
+}
 
 const (
 	postgresQuery = `SELECT g, md5(g::text) FROM generate_series($1::int,$2::int) AS g`
@@ -53,17 +69,32 @@ func (w postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	return &postgresSession{conn: conn, pg: pg}, nil
+	s := &postgresSession{conn: conn, pg: pg, bytes: w.bytes, nonce: newNonce()}
+	if w.mode == "copy" {
+		if _, err := pg.PgConn().Exec(ctx, copyTable).ReadAll(); err != nil {
+			_ = s.Close()
+			return nil, fmt.Errorf("postgres: make the table: %w", err)
+		}
+	}
+	return s, nil
 }
 
 type postgresSession struct {
 	conn net.Conn
 	pg   *pgx.Conn
 	seq  int
+
+	// Of mode copy: the size of one, the name of its contents, and what the last one moved in both directions.
+	bytes int64
+	nonce string
+	moved int64
 }
 
 func (s *postgresSession) Do(ctx context.Context) error {
 	s.seq++
+	if s.bytes > 0 {
+		return s.copy(ctx)
+	}
 	first := s.seq * rowsPerQuery % 1_000_000
 	rows, err := s.pg.Query(ctx, postgresQuery, int32(first), int32(first+rowsPerQuery-1))
 	if err != nil {

@@ -20,7 +20,7 @@ func TestWorkloadsAgainstEveryDriver(t *testing.T) {
 		"bulk":        {{Direction: bench.Up, Bytes: 1<<20 + 3}, {Direction: bench.Down, Bytes: 1<<20 + 5}, {Direction: bench.Duplex, Bytes: 1<<20 + 7}},
 		"half-close":  {{}, {Bytes: 1 << 20}},
 		"slow-reader": {{Bytes: 1 << 20, ReadRate: 4 << 20, Queue: 1<<20 - 1}},
-		"postgres":    {{}, {Mode: "simple"}, {Mode: "pool"}},
+		"postgres":    {{}, {Mode: "simple"}, {Mode: "pool"}, {Mode: "copy", Bytes: 300_000}},
 		"mysql":       {{}},
 		"ssh":         {{}, {Mode: "copy"}, {Mode: "copy", Direction: bench.Duplex, Bytes: 300_001}},
 		"http":        {{}, {Mode: "h2"}, {Mode: "h2", Streams: 8}},
