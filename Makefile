@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants fuzz lint fmt gen bench bench-router bench-alb packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -46,6 +46,10 @@ mutants: build ## print which mutant kills which check, and which fault before o
 	@rm -f bin/kill-matrix.txt; status=0; $(GO) test ./conformance/selftest -run '$(MUTANTS)' -args -matrix $(CURDIR)/bin/kill-matrix.txt || status=$$?; \
 	if [ -f bin/kill-matrix.txt ]; then cat bin/kill-matrix.txt; fi; echo; \
 	PATH=$(CURDIR)/bin:$$PATH bin/tlsroute-bench checks strength --quiet --target router=conformance/targets/tlsroute-router.yaml $(FAULTS) || status=$$?; exit $$status
+
+RUNS ?= 100
+steady: build ## the router suite at MUST through its adapter RUNS times: fails on any FLAKY, and on any verdict that differs from run to run
+	PATH=$(CURDIR)/bin:$$PATH ./tools/steady.sh $(RUNS) bin/steady
 
 fuzz: ## fuzz every parser for FUZZTIME each
 	@set -e; for target in $$(grep -rlE '^func Fuzz' --include='*_test.go' . | xargs -n1 dirname | sort -u); do \

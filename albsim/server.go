@@ -21,7 +21,8 @@ import (
 type Options struct {
 	// Logger gets one line a connection at Debug and what goes wrong; nil discards.
 	Logger *slog.Logger
-	// FrontKeyLog and TargetKeyLog get the TLS secrets of the two legs in NSS format; nil for none.
+	// FrontKeyLog and TargetKeyLog get the TLS secrets of the two legs in NSS format; nil for none. They are for tests and captures:
+	// who has them reads everything.
 	FrontKeyLog, TargetKeyLog io.Writer
 	// OnFrontHello and OnTargetHello are told of each ClientHello once its handshake has ended, on the goroutine of the
 	// connection. The front's is what crypto/tls read; the target's is parsed from the bytes that were written.

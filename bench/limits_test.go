@@ -104,7 +104,7 @@ func TestLimitFaultsHaveAColumnAndSayWhatThereIs(t *testing.T) {
 		"errors == ":                         {11, "want a value, found the end"},
 		"(errors == 0":                       {9, "want )"},
 		"upgraded.connect.p50 < 1s":          {1, `no arm "upgraded"; there are direct, alb-https`},
-		"direct.conect.p50 < 1s":             {1, `no phase "conect"; there are tcp, outer_tls`},
+		"direct.conect.p50 < 1s":             {1, `no phase "conect"; there are dns, tcp, outer_tls`},
 		"direct.connect.p95 < 1s":            {1, `no quantile "p95"; there are p50, p90, p99`},
 		"direct.connect.p50-1ms < 1s":        {1, "a minus needs a space"},
 		"1s > direct.connect":                {6, `"direct.connect" is none of`},

@@ -41,6 +41,9 @@ func (a AdaptedBalancer) Launch(ctx context.Context, doc door.Balancer) (string,
 // Relaunch starts another instance of the load balancer under test, its document changed, and puts what follows in the check to that one:
 // Path is the instance's from here on. The instance is stopped when the check is over.
 func (t *T) Relaunch(ctx context.Context, change func(doc *door.Balancer)) error {
+	if !t.Check.Relaunches {
+		return fmt.Errorf("check %s does not say that it relaunches", t.Check.ID)
+	}
 	launcher := t.Target.Balancers
 	if launcher == nil {
 		return &NotRunError{"the target is one that cannot be started with another configuration"}

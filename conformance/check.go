@@ -117,6 +117,9 @@ type Check struct {
 	// Setup, if not nil, is the configuration that the check needs in place of the fixture's; its Transports may be Direct and Upgraded all
 	// the same.
 	Setup *Setup
+	// Relaunches says that a check of a load balancer starts instances with other documents, by [T.Relaunch], which refuses one that does
+	// not say so.
+	Relaunches bool
 	// Timeout bounds the whole check; 10 s when zero. It is scaled by the calibrated round-trip time.
 	Timeout time.Duration
 	// Control is the positive control: the same thing done in the way that must work. When it fails nothing has been

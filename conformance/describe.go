@@ -59,6 +59,17 @@ func (c Check) Otherwise() result.CheckVerdict {
 	return result.CheckFail
 }
 
+// Instance says what instance the check is put to in place of the one that the target's paths lead to; empty for that one.
+func (c Check) Instance() string {
+	switch {
+	case c.Setup != nil:
+		return c.Setup.String()
+	case c.Relaunches:
+		return "ones of its own, which it starts with other documents and no other check sees"
+	}
+	return ""
+}
+
 // String says what instance a setup asks for.
 func (s *Setup) String() string {
 	if s.Alone {

@@ -61,6 +61,15 @@ func TestLimitsAndInstancesInWords(t *testing.T) {
 	if got := shared.String(); !strings.Contains(got, "odd") || !strings.Contains(got, "share") {
 		t.Error(got)
 	}
+	if got := (Check{Setup: &alone}).Instance(); got != alone.String() {
+		t.Error(got)
+	}
+	if got := (Check{}).Instance(); got != "" {
+		t.Error(got)
+	}
+	if got := (Check{Relaunches: true}).Instance(); !strings.Contains(got, "other documents") {
+		t.Error(got)
+	}
 	if (Check{Level: Info}).Otherwise() != result.CheckTolerated || (Check{Level: May}).Otherwise() != result.CheckFail {
 		t.Error("INFO never fails, and all else does")
 	}

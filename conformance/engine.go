@@ -71,7 +71,8 @@ type Options struct {
 // run is NOT-RUN and the result is returned with the error of ctx.
 //
 // Before and after each group and path the target has to answer a plain connection (the sanity of it all); if it does not, the
-// group's results on that path are INCONCLUSIVE. A check that is not chosen does not hold up one that depends on it. A check tagged
+// group's results on that path are INCONCLUSIVE. What sits out timers is begun before the first group and left beside the
+// groups: it is INCONCLUSIVE when its path was found gone at any time meanwhile. A check that is not chosen does not hold up one that depends on it. A check tagged
 // [Timing] that FAILs is run again, at most twice; if it then passes it is FLAKY and never PASS.
 func Run(ctx context.Context, target Target, opt Options) (*result.Conformance, error) {
 	return run(ctx, target, opt, Checks())
@@ -93,11 +94,11 @@ type engine struct {
 	logger *slog.Logger
 	gate   gate
 	now    func() time.Time
-	rtt    map[string]roundTrip // written between batches only, as is sanity
-	sanity map[string]error
+	timers timers
 
 	saving  sync.Mutex // one at a time saves evidence
 	mu      sync.Mutex // guards what follows
+	rtt     map[string]roundTrip
 	results []result.CheckResult
 	ended   []bool
 	done    int
@@ -134,9 +135,12 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 			return nil, err
 		}
 	}
+	sit, groups := e.splitTimers(groups)
+	e.startTimers(ctx, sit)
 	for _, g := range groups {
 		e.group(ctx, g)
 	}
+	e.endTimers(ctx)
 	c := &result.Conformance{Results: e.results}
 	if beside != nil {
 		told := beside.end()
@@ -209,7 +213,7 @@ func (e *engine) blank(j job, v result.CheckVerdict, detail string) result.Check
 }
 
 // refuse says why a job is not run at all, or false.
-func (e *engine) refuse(ctx context.Context, j job) (result.CheckResult, bool) {
+func (e *engine) refuse(ctx context.Context, b *batch, j job) (result.CheckResult, bool) {
 	switch {
 	case j.path == nil:
 		return e.blank(j, result.CheckNotRun, "the target offers no path for this check"), true
@@ -219,8 +223,8 @@ func (e *engine) refuse(ctx context.Context, j job) (result.CheckResult, bool) {
 		return e.blank(j, result.CheckUnsupported, "the target does not claim "+e.missing(j.check)), true
 	case e.broken(j) != "":
 		return e.blank(j, result.CheckDepFailed, "depends on "+e.broken(j)), true
-	case e.sanity[j.path.Name] != nil:
-		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", e.sanity[j.path.Name])), true
+	case b.sanity[j.path.Name] != nil:
+		return e.blank(j, result.CheckInconclusive, fmt.Sprintf("the target does not answer a plain connection: %v", b.sanity[j.path.Name])), true
 	}
 	return result.CheckResult{}, false
 }

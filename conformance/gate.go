@@ -21,10 +21,10 @@ const (
 // meets a router that dials. So the engine trusts only a count that did not change, which is true whoever is there. When it
 // changed, the check is run again with no other beside it, and that is what counts (see engine.alone).
 //
-// Only those that are busy count against the limit: who is quiet does nothing but wait.
+// Only those that are busy count against the limit: who is quiet does nothing but wait, and who is at rest (T.AtRest) has left.
 type gate struct {
 	mu      sync.Mutex // guards what follows
-	busy    int
+	busy    int        // as the others, by weight
 	waiting int
 	quiet   int
 	late    int           // let in since somebody waits
@@ -33,17 +33,25 @@ type gate struct {
 
 // place is that of one check.
 type place struct {
-	g  *gate
-	in *int // the one of g's counts that it is part of; nil before and after
+	g      *gate
+	weight int
+	most   int  // that may be busy when it enters
+	in     *int // the one of g's counts that it is part of; nil before and after
 }
 
 // enter takes a place when fewer than most are busy and nobody is quiet, or about to be. False means that ctx ended before.
-func (g *gate) enter(ctx context.Context, most int) (*place, bool) {
-	p := &place{g: g}
-	ok := g.wait(ctx.Done(), func() bool {
-		return g.busy < most && g.quiet == 0 && (g.waiting == 0 || g.late < company)
+func (g *gate) enter(ctx context.Context, weight, most int) (*place, bool) {
+	p := &place{g: g, weight: weight, most: most}
+	return p, p.enter(ctx)
+}
+
+// enter does so again for a place that was given up; one that was not is kept.
+func (p *place) enter(ctx context.Context) bool {
+	g := p.g
+	return g.wait(ctx.Done(), func() bool {
+		return p.in != nil || g.busy < p.most && g.quiet == 0 && (g.waiting == 0 || g.late < company)
 	}, func(yes bool) {
-		if !yes {
+		if !yes || p.in != nil {
 			return
 		}
 		if g.late++; g.waiting == 0 {
@@ -51,7 +59,6 @@ func (g *gate) enter(ctx context.Context, most int) (*place, bool) {
 		}
 		p.move(&g.busy)
 	})
-	return p, ok
 }
 
 // quiet waits for the others, at most limit, and says whether they are.
@@ -88,10 +95,10 @@ func (p *place) leave() {
 // move changes what the place is part of; mu is held.
 func (p *place) move(to *int) {
 	if p.in != nil {
-		*p.in--
+		*p.in -= p.weight
 	}
 	if p.in = to; to != nil {
-		*to++
+		*to += p.weight
 	}
 	if p.g.changed != nil {
 		close(p.g.changed)

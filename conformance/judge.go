@@ -34,6 +34,9 @@ func (e *engine) judge(ctx context.Context, j job, p *place) (r result.CheckResu
 		if a.Verdict != result.CheckFail || !slices.Contains(j.check.Tags, Timing) || len(runs) == maxRuns {
 			break
 		}
+		if p != nil && !p.enter(ctx) { // it may have given its place up for the rest of a run
+			break
+		}
 	}
 	sum(&r, runs)
 	e.expect(&r)

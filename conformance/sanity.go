@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -23,11 +24,14 @@ const calibrationEchoes = 5
 const calibrationWaits = 3
 
 func (e *engine) newT(c Check, p *Path) *T {
+	e.mu.Lock()
+	rtt := e.rtt[p.Name]
+	e.mu.Unlock()
 	var id [6]byte
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process rather than return an error
 	return &T{
 		Target: &e.target, Path: p, Transport: transport(*p), Check: c, Seed: seedOf(e.opt.Seed, c.ID, p.Name),
-		Nonce: "c" + hex.EncodeToString(id[:]), rtt: e.rtt[p.Name].slowest, usual: e.rtt[p.Name].median, rec: &wire.Recorder{}, logger: e.logger,
+		Nonce: "c" + hex.EncodeToString(id[:]), rtt: rtt.slowest, usual: rtt.median, rec: &wire.Recorder{}, logger: e.logger,
 	}
 }
 
@@ -39,7 +43,7 @@ func seedOf(run int64, id, path string) int64 {
 }
 
 // sane does what every conforming target can do on this path: a plain connection to a route, answered by its witness. It also
-// times the path, which scales every wait from then on. A client under test has nothing to connect to and is always sane.
+// times the path, which scales every wait from then on. A client under test has nothing to connect to; see stillSane.
 func (e *engine) sane(ctx context.Context, p *Path) error {
 	if e.target.Role == Client {
 		return nil
@@ -57,7 +61,7 @@ func (e *engine) sane(ctx context.Context, p *Path) error {
 	if e.target.Stub != nil && p.Upgrade != nil {
 		took, err := t.saneBalancer(ctx)
 		if err == nil {
-			e.rtt[p.Name] = roundTrip{max(took, e.rtt[p.Name].slowest), took}
+			e.timed(p, roundTrip{took, took})
 		}
 		return err
 	}
@@ -76,9 +80,38 @@ func (e *engine) sane(ctx context.Context, p *Path) error {
 	if err != nil {
 		return err
 	}
+	e.timed(p, seen)
+	return nil
+}
+
+// timed keeps what was measured; the slowest stays.
+func (e *engine) timed(p *Path, seen roundTrip) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	seen.slowest = max(seen.slowest, e.rtt[p.Name].slowest)
 	e.rtt[p.Name] = seen
-	return nil
+}
+
+// stillSane looks again after a group. A client's sanity is the positive control of a check that has been judged: before a group nothing
+// is lost by not looking, for each check begins with its own, but one that dies behind it looks like one that refuses.
+func (e *engine) stillSane(ctx context.Context, jobs []job, p *Path) error {
+	if e.target.Role != Client {
+		return e.sane(ctx, p)
+	}
+	e.mu.Lock()
+	i := slices.IndexFunc(jobs, func(j job) bool { return j.path != nil && j.path.Name == p.Name && e.results[j.at].Outcome != "" })
+	e.mu.Unlock()
+	if i < 0 {
+		return nil
+	}
+	c := jobs[i].check
+	control := c.Control
+	c.Control, c.Run = nil, func(ctx context.Context, t *T) (Observation, error) { return Observation{}, control(ctx, t) }
+	seen := e.execute(ctx, e.newT(c, p))
+	if seen.panicked != "" {
+		return errors.New("the positive control panicked: " + seen.panicked)
+	}
+	return seen.trouble
 }
 
 // roundTrip is what was measured on a path: waits go by the slowest, so as not to be too short, pauses by the median, so that one

@@ -185,8 +185,8 @@ func TestACountIsNotDisturbed(t *testing.T) {
 // left can do no harm.
 func TestAGateThatDoesNotOpenIsNotWaitedFor(t *testing.T) {
 	var g gate
-	busy, ok := g.enter(t.Context(), 2)
-	counter, ok2 := g.enter(t.Context(), 2)
+	busy, ok := g.enter(t.Context(), 1, 2)
+	counter, ok2 := g.enter(t.Context(), 1, 2)
 	if !ok || !ok2 {
 		t.Fatal("nobody is quiet, and the gate is shut")
 	}
@@ -199,7 +199,7 @@ func TestAGateThatDoesNotOpenIsNotWaitedFor(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if p, ok := g.enter(ctx, 2); ok {
+	if p, ok := g.enter(ctx, 1, 2); ok {
 		t.Error("entered beside a quiet one")
 	} else {
 		p.leave()
@@ -279,5 +279,74 @@ func TestACountBeginsWhenWhatWasBeforeIsOver(t *testing.T) {
 	}
 	if diff := cmp.Diff("X-01 PASS", verdicts(c)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestTimersAreSatOutBesideTheGroups: a check that waits ends when one of a later group has, which counts beside it; results keep their
+// order.
+func TestTimersAreSatOutBesideTheGroups(t *testing.T) {
+	target, _ := newTarget(t)
+	counted := make(chan struct{})
+	timer := fake("A-01", Observation{}, nil, tagged(Timing), seen(func(ctx context.Context, t *T) Outcome {
+		t.AtRest()
+		select {
+		case <-counted:
+			return Routed
+		case <-ctx.Done():
+			return Timeout
+		}
+	}))
+	counts := fake("B-01", Observation{}, nil, seen(func(ctx context.Context, t *T) Outcome {
+		before := t.Accepted()
+		if _, ok := t.NotDialled(ctx, before); !ok {
+			return Dialled
+		}
+		close(counted)
+		return Routed
+	}))
+	alone := fake("B-02", Observation{}, nil, tagged(Exclusive), seen(func(context.Context, *T) Outcome {
+		select {
+		case <-counted:
+			return Routed
+		default:
+			return Lost
+		}
+	}))
+	c, err := run(t.Context(), target, Options{Parallel: 2}, []Check{timer, counts, alone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("A-01 PASS, B-01 PASS, B-02 PASS", verdicts(c)); diff != "" {
+		t.Errorf("%s %+v", diff, c.Results)
+	}
+}
+
+// TestTimersOfAPathThatWasGoneProveNothing, though it is there again when they have ended.
+func TestTimersOfAPathThatWasGoneProveNothing(t *testing.T) {
+	target, w := newTarget(t)
+	over := make(chan struct{})
+	timer := fake("A-01", Observation{}, nil, tagged(Timing), seen(func(ctx context.Context, t *T) Outcome {
+		t.AtRest()
+		select {
+		case <-over:
+			return Routed
+		case <-ctx.Done():
+			return Timeout
+		}
+	}))
+	breaks := fake("B-01", Observation{}, nil, seen(func(context.Context, *T) Outcome { w.broken.Store(true); return Routed }))
+	var next atomic.Int32
+	heals := fake("C-01", Observation{Outcome: Routed}, nil)
+	c, err := run(t.Context(), target, Options{Parallel: 2, Progress: func(_, _ int, last result.CheckResult) {
+		if last.Check == "C-01" && next.Add(1) == 1 {
+			w.broken.Store(false)
+			close(over)
+		}
+	}}, []Check{timer, breaks, heals})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("A-01 INCONCLUSIVE, B-01 INCONCLUSIVE, C-01 INCONCLUSIVE", verdicts(c)); diff != "" {
+		t.Errorf("%s %+v", diff, c.Results)
 	}
 }

@@ -15,11 +15,15 @@ const RawHTTP = "raw-http"
 // NeedsIdle tags a check that waits for, or works against, the idle timeout of a path: it is put only to paths that declare one.
 const NeedsIdle = "idle-timeout"
 
-// Timing tags a check whose verdict depends on when things happen. It is run before the others of its group, since it mostly waits
-// and their work would disturb it, and a FAIL of it is looked at again.
+// Timing tags a check whose verdict depends on when things happen. It mostly waits: so it is begun before the groups and left to itself
+// beside them, and a FAIL of it is looked at again.
 const Timing = "timing"
 
-// Exclusive tags a check that must be alone: it changes the target for all, or uses it up.
+// Crowd tags a check that fills the target with connections. It is not left beside other groups, whose timers it would disturb, but run
+// in its own.
+const Crowd = "crowd"
+
+// Exclusive tags a check that must be alone: it changes the target for all, or uses it up, or counts what it has dialled itself.
 const Exclusive = "exclusive"
 
 // UnknownError says that a name given to choose checks means none of them. The command line ends with status 2.

@@ -129,6 +129,15 @@ func (t *T) Accepted() int64 {
 	return n
 }
 
+// AtRest says that this run has nobody dialled any more: it waits, or works on what it has open. Those that count what the witnesses
+// accept, and those that wait for a place beside others, do not wait for it from then on. A count that it disturbs all the same is taken
+// again alone.
+func (t *T) AtRest() {
+	if t.place != nil {
+		t.place.leave()
+	}
+}
+
 func (t *T) accepted() (sum int64) {
 	for _, w := range t.Target.Witnesses {
 		sum += w.Accepted()

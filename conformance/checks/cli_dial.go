@@ -28,7 +28,8 @@ func (p *played) dialled(ctx context.Context) (net.Conn, error) {
 	}
 	limited, cancel := context.WithTimeout(ctx, 2*p.t.Wait())
 	defer cancel()
-	conn, _, err := p.t.Target.Dial(limited, p.request)
+	conn, report, err := p.t.Target.Dial(limited, p.request)
+	p.noted(func() { p.report = report })
 	if err != nil && limited.Err() != nil {
 		return nil, fmt.Errorf("%w (%v): %w", errStillDialling, 2*p.t.Wait(), err)
 	}
@@ -52,7 +53,21 @@ func (p *played) dialled(ctx context.Context) (net.Conn, error) {
 
 // dials is the positive control of a client check: the same server, honest.
 func dials(ctx context.Context, t *conformance.T) error {
-	p, err := play(ctx, t, script{typ: wire.WebSocket, answer: honest})
+	return dialsTo(ctx, t, script{typ: wire.WebSocket, answer: honest})
+}
+
+// dialsAnyWay is dials by every way that the client has.
+func dialsAnyWay(ctx context.Context, t *conformance.T) error {
+	for _, typ := range ways(t) {
+		if err := dialsTo(ctx, t, script{typ: typ, answer: honest}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func dialsTo(ctx context.Context, t *conformance.T, s script) error {
+	p, err := play(ctx, t, s)
 	if err != nil {
 		return err
 	}
@@ -60,8 +75,82 @@ func dials(ctx context.Context, t *conformance.T) error {
 	conn, err := p.dialled(ctx)
 	if err != nil {
 		_, _, notes := p.seen()
-		return fmt.Errorf("the client could not dial an honest server: %w", errors.Join(err, notes))
+		return fmt.Errorf("the client could not dial an honest server (%s): %w", s.typ, errors.Join(err, notes))
 	}
 	_ = conn.Close() // the server may be gone first, and then its farewell cannot be answered
 	return nil
+}
+
+// ways are those by which a client that was not asked for more than TLS reaches a router: directly, and through an upgrade where it
+// has one.
+func ways(t *conformance.T) []string {
+	if has(t, wire.WebSocket) {
+		return []string{direct, wire.WebSocket}
+	}
+	return []string{direct}
+}
+
+// trial is a server that a client must not go on with.
+type trial struct {
+	name string
+	script
+}
+
+// refuses dials each server. With silent a client that refuses sends nothing through the tunnel either; without it what counts is that
+// no echo comes back.
+func refuses(ctx context.Context, t *conformance.T, silent bool, list ...trial) (conformance.Observation, error) {
+	for _, trial := range list {
+		p, err := play(ctx, t, trial.script)
+		if err != nil {
+			return conformance.Observation{}, err
+		}
+		conn, err := p.dialled(ctx)
+		if conn != nil {
+			_ = conn.Close()
+		}
+		p.stop()
+		met, tunnel, notes := p.seen()
+		_, notRun := errors.AsType[*conformance.NotRunError](err)
+		_, opened := errors.AsType[*echoError](err)
+		switch {
+		case notRun:
+			return conformance.Observation{}, err
+		case err == nil, silent && opened:
+			return conformance.Observation{Outcome: accepted, Detail: trial.name + ": the client opened a tunnel"}, nil
+		case met == 0:
+			return conformance.Observation{}, fmt.Errorf("%s: the client never got as far as the server's answer: %w", trial.name, errors.Join(err, notes))
+		case silent && tunnel > 0:
+			return conformance.Observation{Outcome: accepted, Detail: fmt.Sprintf("%s: the client sent %d bytes into the tunnel before it gave up: %v", trial.name, tunnel, err)}, nil
+		case errors.Is(err, errStillDialling), t.Outcome(err) == conformance.Timeout:
+			return conformance.Observation{Outcome: conformance.Timeout, Detail: trial.name + ": " + err.Error()}, nil
+		}
+	}
+	return conformance.Observation{Outcome: rejected, Detail: fmt.Sprintf("%d servers", len(list))}, nil
+}
+
+// getThrough dials each server. A client passes that gets its echo.
+func getThrough(ctx context.Context, t *conformance.T, list ...trial) (conformance.Observation, error) {
+	for _, trial := range list {
+		p, err := play(ctx, t, trial.script)
+		if err != nil {
+			return conformance.Observation{}, err
+		}
+		conn, err := p.dialled(ctx)
+		if conn != nil {
+			_ = conn.Close()
+		}
+		p.stop()
+		_, _, notes := p.seen()
+		if _, notRun := errors.AsType[*conformance.NotRunError](err); notRun {
+			return conformance.Observation{}, err
+		}
+		if err != nil {
+			out := conformance.Lost
+			if errors.Is(err, errStillDialling) || t.Outcome(err) == conformance.Timeout {
+				out = conformance.Timeout
+			}
+			return conformance.Observation{Outcome: out, Detail: fmt.Sprintf("%s: %v; the server: %v", trial.name, err, notes)}, nil
+		}
+	}
+	return conformance.Observation{Outcome: conformance.Intact, Detail: fmt.Sprintf("%d servers", len(list))}, nil
 }

@@ -3,6 +3,7 @@ package checks
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +19,26 @@ import (
 
 // script is what the server that a client under test meets does: a load balancer and a router in one, with certificates of its own.
 type script struct {
+	// typ is the upgrade that the client is asked for; with direct there is no load balancer, and the router's TLS begins at once. With
+	// auto the answers are those of head.
 	typ string
 	// answer gives the field lines of the 101 but for Upgrade and Connection.
 	answer func(req *wire.Request) []string
+	// head, when set, is the whole answer to a request in place of that 101, as it goes over the wire. Behind one that refuses the next
+	// request is waited for.
+	head func(req *wire.Request) (raw string, refuses bool)
+	// halfway is set where the client may leave before the answer is whole.
+	halfway bool
+	// anyMask has the server take frames without a mask.
+	anyMask bool
+	// drip has the answer go out byte by byte.
+	drip bool
+	// outerTLS and innerTLS change what the two servers do in TLS.
+	outerTLS, innerTLS func(*tls.Config)
+	// trusted is a certificate that the client is told to trust as the router's, in place of the server's own.
+	trusted *tls.Certificate
+	// serve is what the router does behind the handshake, an echo when nil.
+	serve func(p *played, conn *tls.Conn) error
 	// behind are the pieces that follow the 101: the first in the same write, the others each after a pause. The tunnel begins with
 	// them.
 	behind [][]byte
@@ -43,11 +61,22 @@ type played struct {
 	wg           sync.WaitGroup
 
 	mu       sync.Mutex // guards what follows
-	upgrades int        // requests answered with 101
+	met      int        // requests answered, or connections where there are no requests
 	tunnel   int64      // bytes that came through tunnels
 	socket   *wire.WSServer
 	notes    []error
+	requests []*wire.Request
+	// ClientHellos, and the certificates behind them, of the connection that came last.
+	outerHello, innerHello wire.Hello
+	outerCert, innerCert   []*x509.Certificate
+	report                 conformance.DialReport // of the dial that came last
 }
+
+// direct and auto are values of DialRequest.Upgrade that are no upgrade types.
+const (
+	direct = "direct"
+	auto   = "auto"
+)
 
 // play starts the server; stop ends it and waits.
 func play(ctx context.Context, t *conformance.T, s script) (*played, error) {
@@ -59,12 +88,23 @@ func play(ctx context.Context, t *conformance.T, s script) (*played, error) {
 	if p.inner, p.request.InnerRoots, err = serverIdentity(t.Name("a")); err != nil {
 		return nil, err
 	}
+	if s.trusted != nil {
+		p.request.InnerRoots = x509.NewCertPool()
+		p.request.InnerRoots.AddCert(s.trusted.Leaf)
+		p.inner = s.trusted
+	}
 	p.request.OuterCA, p.request.InnerCA = rootPEM(p.outer), rootPEM(p.inner)
 	if p.ln, err = t.Listen(ctx); err != nil {
 		return nil, err
 	}
 	p.request.Address, p.request.SNI, p.request.ALPN = p.ln.Addr().String(), t.Name("a"), []string{"trb-a"}
 	p.request.OuterSNI, p.request.Upgrade = balancerName, s.typ
+	if s.innerTLS == nil {
+		p.script.innerTLS = func(*tls.Config) {}
+	}
+	if s.outerTLS == nil {
+		p.script.outerTLS = func(*tls.Config) {}
+	}
 	p.wg.Go(func() { p.accept(ctx) })
 	return p, nil
 }
@@ -94,56 +134,106 @@ func (p *played) accept(ctx context.Context) {
 
 // serve ends the outer TLS as a load balancer does, which knows none of the ALPN names and says so with silence.
 func (p *played) serve(ctx context.Context, c net.Conn) error {
-	outer, _, err := p.t.ServeTLS(ctx, c, &tls.Config{Certificates: []tls.Certificate{*p.outer}})
+	if p.script.typ == direct {
+		p.noted(func() { p.met++ })
+		return p.router(ctx, direct, c)
+	}
+	cfg := &tls.Config{Certificates: []tls.Certificate{*p.outer}}
+	p.script.outerTLS(cfg)
+	outer, hello, err := p.t.ServeTLS(ctx, c, cfg)
+	p.noted(func() { p.outerHello = hello })
 	if err != nil {
 		return err
 	}
+	p.noted(func() { p.outerCert = outer.ConnectionState().PeerCertificates })
 	_ = c.SetDeadline(time.Now().Add(2 * p.t.Wait()))
-	req, rest, err := wire.ReadRequest(outer)
-	if err != nil {
-		return err
+	var from net.Conn = outer
+	for {
+		req, rest, err := wire.ReadRequest(from)
+		if err != nil {
+			return err
+		}
+		p.noted(func() { p.requests = append(p.requests, req) })
+		typ, head, refuses, err := p.answer(req)
+		if p.script.halfway {
+			p.noted(func() { p.met++ })
+		}
+		if err := errors.Join(err, p.write(ctx, outer, head, refuses)); err != nil {
+			return err
+		}
+		p.noted(func() { p.met++ })
+		if !refuses {
+			return p.router(ctx, typ, rest)
+		}
+		from = counted{rest, p}
 	}
-	if !wire.HasToken(req.Header, "Upgrade", p.script.typ) {
-		_, err := io.WriteString(outer, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
-		return errors.Join(fmt.Errorf("asked for %q, not %s", req.Header.Values("Upgrade"), p.script.typ), err)
+}
+
+// answer is the answer to a request. Its error is told to the client with a 400.
+func (p *played) answer(req *wire.Request) (typ, head string, refuses bool, err error) {
+	typ = p.script.typ
+	if typ == auto {
+		typ = strings.ToLower(req.Header.Get("Upgrade"))
 	}
-	lines := append([]string{"HTTP/1.1 101 Switching Protocols", "Upgrade: " + p.script.typ, "Connection: Upgrade"}, p.script.answer(req)...)
-	head := strings.Join(lines, "\r\n") + "\r\n\r\n"
-	first, later := []byte(nil), p.script.behind
+	if p.script.head != nil {
+		head, refuses = p.script.head(req)
+		return typ, head, refuses, nil
+	}
+	if !wire.HasToken(req.Header, "Upgrade", typ) {
+		return typ, "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", true, fmt.Errorf("asked for %q, not %s", req.Header.Values("Upgrade"), typ)
+	}
+	return typ, switching(typ, p.script.answer(req)...), false, nil
+}
+
+// switching is a 101 with the two fields that each has, and these.
+func switching(typ string, lines ...string) string {
+	return headOf(append([]string{"HTTP/1.1 101 Switching Protocols", "Upgrade: " + typ, "Connection: Upgrade"}, lines...)...)
+}
+
+func headOf(lines ...string) string { return strings.Join(lines, "\r\n") + "\r\n\r\n" }
+
+// write sends an answer, and what the script has behind it.
+func (p *played) write(ctx context.Context, c net.Conn, head string, refuses bool) error {
+	first, later := []byte(head), p.script.behind
+	if refuses {
+		later = nil
+	}
 	if len(later) > 0 {
-		first, later = later[0], later[1:]
+		first, later = append(first, later[0]...), later[1:]
 	}
-	if _, err := outer.Write(append([]byte(head), first...)); err != nil {
-		return err
+	plan := [][]byte{first}
+	if p.script.drip {
+		plan = wire.Drip(1)(first)
 	}
-	p.mu.Lock()
-	p.upgrades++
-	p.mu.Unlock()
+	for _, piece := range plan {
+		if _, err := c.Write(piece); err != nil {
+			return err
+		}
+	}
 	for _, piece := range later {
 		select {
 		case <-time.After(pieceGap):
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if _, err := outer.Write(piece); err != nil {
+		if _, err := c.Write(piece); err != nil {
 			return err
 		}
 	}
-	return p.router(ctx, rest)
+	return nil
 }
 
 // router is the inside of the tunnel: TLS with the routed ALPN, and an echo.
-func (p *played) router(ctx context.Context, c net.Conn) error {
+func (p *played) router(ctx context.Context, typ string, c net.Conn) error {
 	tunnel := c
-	switch p.script.typ {
+	switch typ {
 	case wire.WebSocket:
 		if p.script.below != nil {
 			c = p.script.below(c)
 		}
 		socket := wire.NewWSServer(c)
-		p.mu.Lock()
-		p.socket = socket
-		p.mu.Unlock()
+		socket.AnyMask = p.script.anyMask
+		p.noted(func() { p.socket = socket })
 		tunnel = socket
 	case wire.ALPNPing:
 		var err error
@@ -151,13 +241,27 @@ func (p *played) router(ctx context.Context, c net.Conn) error {
 			return err
 		}
 	}
-	inner, _, err := p.t.ServeTLS(ctx, counted{tunnel, p}, &tls.Config{Certificates: []tls.Certificate{*p.inner}, NextProtos: []string{"trb-a"}})
+	cfg := &tls.Config{Certificates: []tls.Certificate{*p.inner}, NextProtos: []string{"trb-a"}}
+	p.script.innerTLS(cfg)
+	inner, hello, err := p.t.ServeTLS(ctx, counted{tunnel, p}, cfg)
+	p.noted(func() { p.innerHello = hello })
 	if err != nil {
 		return fmt.Errorf("inside the tunnel: %w", err)
 	}
+	p.noted(func() { p.innerCert = inner.ConnectionState().PeerCertificates })
 	_ = c.SetDeadline(time.Now().Add(2 * p.t.Wait()))
+	if p.script.serve != nil {
+		return p.script.serve(p, inner)
+	}
 	_, err = io.Copy(inner, inner)
 	return err
+}
+
+// noted writes down what the server saw.
+func (p *played) noted(write func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	write()
 }
 
 // counted counts what comes through a tunnel, without frames: who closes a WebSocket politely has not sent anything through it.
@@ -180,10 +284,10 @@ func (p *played) stop() {
 	p.wg.Wait()
 }
 
-func (p *played) seen() (upgrades int, tunnel int64, notes error) {
+func (p *played) seen() (met int, tunnel int64, notes error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.upgrades, p.tunnel, errors.Join(p.notes...)
+	return p.met, p.tunnel, errors.Join(p.notes...)
 }
 
 // pongs waits until the last of these pongs has come, and returns all that have.

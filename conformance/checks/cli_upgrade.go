@@ -2,7 +2,6 @@ package checks
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -115,33 +114,11 @@ func lyingAccept(ctx context.Context, t *conformance.T) (conformance.Observation
 
 // lied dials each server. A client that refuses its 101 sends nothing through the tunnel.
 func lied(ctx context.Context, t *conformance.T, lies ...lie) (conformance.Observation, error) {
+	var list []trial
 	for _, lie := range lies {
-		p, err := play(ctx, t, script{typ: wire.WebSocket, answer: lie.answer})
-		if err != nil {
-			return conformance.Observation{}, err
-		}
-		conn, err := p.dialled(ctx)
-		if conn != nil {
-			_ = conn.Close()
-		}
-		p.stop()
-		upgrades, tunnel, notes := p.seen()
-		_, notRun := errors.AsType[*conformance.NotRunError](err)
-		_, opened := errors.AsType[*echoError](err)
-		switch {
-		case notRun:
-			return conformance.Observation{}, err
-		case err == nil || opened:
-			return conformance.Observation{Outcome: accepted, Detail: lie.name + ": the client opened a tunnel"}, nil
-		case upgrades == 0:
-			return conformance.Observation{}, fmt.Errorf("%s: the client never got as far as the 101: %w", lie.name, errors.Join(err, notes))
-		case tunnel > 0:
-			return conformance.Observation{Outcome: accepted, Detail: fmt.Sprintf("%s: the client sent %d bytes into the tunnel before it gave up: %v", lie.name, tunnel, err)}, nil
-		case errors.Is(err, errStillDialling):
-			return conformance.Observation{Outcome: conformance.Timeout, Detail: lie.name + ": " + err.Error()}, nil
-		}
+		list = append(list, trial{lie.name, script{typ: wire.WebSocket, answer: lie.answer}})
 	}
-	return conformance.Observation{Outcome: rejected, Detail: fmt.Sprintf("%d wrong answers", len(lies))}, nil
+	return refuses(ctx, t, true, list...)
 }
 
 func otherCase(s string) string {

@@ -62,10 +62,11 @@ func init() {
 		Title: "Empty handshake fragments and interleaved record types are fatal, and no backend is dialled",
 		Why: "Two parsers that treat an illegal sequence differently see two different ClientHellos: the router authorizes one and the " +
 			"backend gets the other.",
-		Clauses: clauses(rfc(9846, "5.1")), Transports: everywhere, Features: []string{"terminate"},
+		Clauses: clauses(rfc(9846, "5"), rfc(9846, "5.1")), Transports: everywhere, Features: []string{"terminate"},
 		Accept: slices.Concat(
 			pass("fatal alert", conformance.Alert(10), conformance.Alert(50), conformance.Alert(47)),
-			tolerate("ended without saying why", conformance.FIN, conformance.RST)),
+			tolerate("ended without saying why", conformance.FIN, conformance.RST),
+			tolerate("what is between is refused, and an empty fragment passed over: section 5.1 forbids to send one and does not tell a receiver what to do", emptyPassed)),
 		Forbid: map[conformance.Outcome]string{
 			accepted:            "the handshake went on",
 			conformance.Dialled: "a backend was dialled for an illegal sequence of records",
@@ -162,13 +163,34 @@ func illegalFragments(ctx context.Context, t *conformance.T) (conformance.Observ
 	part := func(between []byte) []byte {
 		return slices.Concat(wire.Record(22, 0x0301, msg[:firstPart]), between, wire.Record(22, 0x0301, msg[firstPart:]))
 	}
-	return refused(ctx, t, map[string][]byte{
-		"an empty handshake fragment between":      part(wire.Record(22, 0x0301, nil)),
-		"an empty handshake fragment in front":     slices.Concat(wire.Record(22, 0x0301, nil), wire.Record(22, 0x0301, msg)),
+	// A record that has no place there MUST end the connection (RFC 9846 sections 5 and 5.1): that binds who receives it.
+	o, err := refused(ctx, t, map[string][]byte{
 		"application data between the fragments":   part(wire.Record(23, 0x0301, []byte("x"))),
 		"change_cipher_spec between the fragments": part(wire.Record(20, 0x0303, []byte{1})),
 		"a record of no known type between":        part(wire.Record(99, 0x0301, []byte("x"))),
 	})
+	if _, forbidden := t.Check.Forbid[o.Outcome]; err != nil || forbidden {
+		return o, err
+	}
+	return unlessAccepted(o, emptyPassed)(refused(ctx, t, map[string][]byte{
+		"an empty handshake fragment between":  part(wire.Record(22, 0x0301, nil)),
+		"an empty handshake fragment in front": slices.Concat(wire.Record(22, 0x0301, nil), wire.Record(22, 0x0301, msg)),
+	}))
+}
+
+// emptyPassed is the outcome "an empty handshake record was passed over".
+const emptyPassed conformance.Outcome = "empty-passed"
+
+// unlessAccepted goes on from what was seen of inputs that a receiver has to refuse to what was seen of inputs that only the sender must
+// not send: for those a handshake that went on is the milder outcome.
+func unlessAccepted(before conformance.Observation, milder conformance.Outcome) func(conformance.Observation, error) (conformance.Observation, error) {
+	return func(o conformance.Observation, err error) (conformance.Observation, error) {
+		if o.Outcome == accepted {
+			o.Outcome = milder
+		}
+		o.Detail = before.Detail + "; " + o.Detail
+		return o, err
+	}
 }
 
 // refused sends each input on a connection of its own; none may be answered by a ServerHello or reach a backend. It reports the
@@ -217,6 +239,7 @@ func silent(ctx context.Context, t *conformance.T) (result conformance.Observati
 		out           conformance.Outcome
 		fault         error
 	}
+	t.AtRest()
 	done := make(chan closing, len(inputs))
 	for name, raw := range inputs {
 		go func() {

@@ -101,6 +101,7 @@ func awaitsGreeting(ctx context.Context, t *conformance.T) (conformance.Observat
 		return conformance.Observation{}, err
 	}
 	start := time.Now()
+	t.AtRest()
 	_ = c.SetReadDeadline(start.Add(limit + limit/5 + t.Wait())) // an error shows in the read
 	buf := make([]byte, 512)
 	n, err := c.Read(buf)

@@ -126,7 +126,12 @@ func underIdle(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	if slices.Contains(t.Path.Upgrade.Types, wire.ALPNPing) {
 		types = append(types, wire.ALPNPing)
 	}
-	return inParallel(t, types, func(typ string) (conformance.Observation, error) {
+	type open struct {
+		conn  *tlsConn
+		pings func() int64
+	}
+	tunnels := map[string]open{}
+	for _, typ := range types {
 		conn, tunnel, err := overTunnel(ctx, t, typ)
 		if err != nil {
 			return conformance.Observation{}, err
@@ -134,10 +139,14 @@ func underIdle(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		if _, err := t.Ask(conn, witness.Order{Do: witness.Echo}); err != nil {
 			return conformance.Observation{}, err
 		}
-		pings := func() int64 { return tunnel.(wire.Pinged).Pings() } //nolint:forcetypeassert // both types count
+		tunnels[typ] = open{conn, tunnel.(wire.Pinged).Pings} //nolint:forcetypeassert // both types count
+	}
+	t.AtRest()
+	return inParallel(t, types, func(typ string) (conformance.Observation, error) {
+		conn, pings := tunnels[typ].conn, tunnels[typ].pings
 		start := time.Now()
 		_ = conn.SetReadDeadline(start.Add(3 * timeout))
-		_, err = conn.Read(make([]byte, 1)) // answers the pings meanwhile
+		_, err := conn.Read(make([]byte, 1)) // answers the pings meanwhile
 		lasted := time.Since(start).Round(10 * time.Millisecond)
 		if t.Outcome(err) != conformance.Timeout {
 			return conformance.Observation{Outcome: cut, Detail: fmt.Sprintf("%v after %v and %d pings; the idle timeout is %v", err, lasted, pings(), timeout)}, nil
@@ -165,6 +174,7 @@ func idleClose(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		return conformance.Observation{}, err
 	}
 	start := time.Now()
+	t.AtRest()
 	_ = conn.SetReadDeadline(start.Add(timeout + t.Wait()))
 	_, err = conn.Read(make([]byte, 1))
 	took, atMost := time.Since(start), time.Since(before) // the path's clock starts between the two looks at ours

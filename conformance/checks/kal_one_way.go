@@ -25,16 +25,21 @@ func oneWay(ctx context.Context, t *conformance.T) (conformance.Observation, err
 	if err != nil {
 		return conformance.Observation{}, err
 	}
-	return inParallel(t, []string{"from the client", "from the backend"}, func(way string) (conformance.Observation, error) {
+	ways, tunnels := []string{"from the client", "from the backend"}, map[string]*tlsConn{}
+	for _, way := range ways {
 		conn, _, err := overTunnel(ctx, t, wire.ALPN)
 		if err != nil {
 			return conformance.Observation{}, err
 		}
 		defer conn.Close()
+		tunnels[way] = conn
+	}
+	t.AtRest() // but for what the handshakes, or the orders at once behind them, have dialled
+	return inParallel(t, ways, func(way string) (conformance.Observation, error) {
 		if way == "from the client" {
-			return oneWayUp(ctx, t, conn, timeout)
+			return oneWayUp(ctx, t, tunnels[way], timeout)
 		}
-		return oneWayDown(ctx, t, conn, timeout)
+		return oneWayDown(ctx, t, tunnels[way], timeout)
 	})
 }
 

@@ -200,6 +200,7 @@ func deadPeer(ctx context.Context, t *conformance.T) (conformance.Observation, e
 	}
 	raw := below.Unwrap()
 	start := time.Now()
+	t.AtRest()
 	declared := deadPing + deadPong
 	_ = raw.SetReadDeadline(start.Add(declared + 2*t.Wait()))
 	n, err := io.Copy(io.Discard, raw) // the pings, and at last a close frame

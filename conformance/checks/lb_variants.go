@@ -36,7 +36,7 @@ const (
 
 // variant registers a check of an instance with another document. Its control starts one with the document as it is.
 func variant(c conformance.Check) {
-	c.Timeout = time.Minute
+	c.Timeout, c.Relaunches = time.Minute, true
 	c.Control = func(ctx context.Context, t *conformance.T) error {
 		if err := t.Relaunch(ctx, func(*door.Balancer) {}); err != nil {
 			return err

@@ -154,6 +154,7 @@ func drains(ctx context.Context, t *conformance.T) (conformance.Observation, err
 			conn.Close()
 		}
 	}
+	t.AtRest()
 	if err := echoes(t, tunnel, "while draining"); err != nil {
 		return conformance.Observation{Outcome: cutOff, Detail: fmt.Sprintf("%v behind the drain: %v", time.Since(begun).Round(time.Millisecond), err)}, nil
 	}

@@ -56,7 +56,7 @@ func init() {
 	}
 	register(conformance.Check{
 		ID: "SEC-03", Slug: "slow-headers", Level: conformance.Must, Transports: upgraded, Features: []string{"upgrade", "hello-timeout"},
-		Tags:  []string{conformance.RawHTTP, conformance.Timing},
+		Tags:  []string{conformance.RawHTTP, conformance.Timing, conformance.Crowd},
 		Title: "HTTP headers that never end are cut off at the declared time, and others are served meanwhile",
 		Why: "Slowloris needs one laptop: each connection sends a header line now and then, and a timer that starts again with every byte never " +
 			"fires. When the places are gone nobody else gets in.",
@@ -67,7 +67,7 @@ func init() {
 		},
 	})
 	register(conformance.Check{
-		ID: "SEC-04", Slug: "slow-ch", Level: conformance.Must, Features: []string{"hello-timeout"}, Tags: []string{conformance.Timing},
+		ID: "SEC-04", Slug: "slow-ch", Level: conformance.Must, Features: []string{"hello-timeout"}, Tags: []string{conformance.Timing, conformance.Crowd},
 		Title: "ClientHellos that drip are cut off at the declared time, and others are served meanwhile",
 		Why: "A ClientHello that comes byte by byte holds a connection, a buffer and a goroutine before anything is known of who sends it. It " +
 			"costs the sender nothing.",

@@ -21,9 +21,10 @@ func init() {
 		Title: "Extensions may come in any order, and none may come twice",
 		Why: "Browsers shuffle their extensions on every connection: a router that expects the name in front fails at random. And where one of " +
 			"two names counts here and the other there, routing can be steered around.",
-		Clauses: clauses(rfc(9846, "4.3")), Transports: everywhere, Features: []string{"terminate"},
+		Clauses: clauses(rfc(9846, "4.3"), rfc(9846, "6.2"), rfc(9846, "9.3")), Transports: everywhere, Features: []string{"terminate"},
 		Accept: slices.Concat(pass("illegal_parameter or decode_error for each repeated one, and every order is routed", conformance.Alert(47), conformance.Alert(50)),
-			tolerate("refused by another alert, and every order is routed", conformance.Alert(10), conformance.Alert(40))),
+			tolerate("refused by another alert, and every order is routed", conformance.Alert(10), conformance.Alert(40)),
+			tolerate("an extension that the receiver does not know, which section 9.3 has it ignore, was ignored twice", unknownTwice)),
 		Forbid: map[conformance.Outcome]string{
 			accepted: "the handshake went on with an extension that came twice", conformance.Dialled: "a backend was dialled for a hello with a repeated extension",
 			conformance.Misrouted: "the order of extensions changed the route", mixedUp: "a hello was refused for the order of its extensions",
@@ -48,6 +49,9 @@ func init() {
 	})
 }
 
+// unknownTwice is the outcome "an extension of no known type came twice and was ignored".
+const unknownTwice conformance.Outcome = "unknown-ignored"
+
 func extensionOrder(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 	random := rand.New(rand.NewPCG(uint64(t.Seed), 22)) //nolint:gosec // repeatable on purpose
 	for i := range shuffles {
@@ -63,7 +67,7 @@ func extensionOrder(ctx context.Context, t *conformance.T) (conformance.Observat
 			return o, err
 		}
 	}
-	raw := map[string][]byte{}
+	known, unknown := map[string][]byte{}, map[string][]byte{}
 	for name, typ := range map[string]uint16{
 		"ALPN": wire.ExtALPN, "supported_groups": wire.ExtSupportedGroups, "supported_versions": wire.ExtSupportedVersions,
 		"key_share": wire.ExtKeyShare, "an unknown one": extUnknown,
@@ -76,9 +80,17 @@ func extensionOrder(ctx context.Context, t *conformance.T) (conformance.Observat
 		if err != nil {
 			return conformance.Observation{}, err
 		}
-		raw[name] = wire.Records(msg)[0]
+		into := known
+		if typ == extUnknown {
+			into = unknown
+		}
+		into[name] = wire.Records(msg)[0]
 	}
-	return refused(ctx, t, raw)
+	o, err := refused(ctx, t, known)
+	if _, forbidden := t.Check.Forbid[o.Outcome]; err != nil || forbidden {
+		return o, err
+	}
+	return unlessAccepted(o, unknownTwice)(refused(ctx, t, unknown))
 }
 
 func reordered(ctx context.Context, t *conformance.T, order func([]wire.Extension) []wire.Extension) (conformance.Observation, error) {

@@ -32,7 +32,7 @@ func init() {
 			tornApart: "both sides did not see the same handshake", conformance.Timeout: "the second hello, or its answer, did not arrive",
 			conformance.Dialled: "more than one connection was made to a backend",
 		},
-		Control: opens("pass"), Run: retryPasses,
+		Control: opens("pass"), Run: retryPasses, Tags: []string{conformance.Exclusive}, // it counts a connection that it has made
 	})
 	conformance.Register(conformance.Check{
 		ID: "TLS-21", Slug: "hrr-sni-change", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,

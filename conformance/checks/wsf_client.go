@@ -3,7 +3,6 @@ package checks
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -27,66 +26,45 @@ func init() {
 	})
 }
 
-// masking sends each frame that is written through it with a mask, from the first on or from a later one.
-type masking struct {
+// bending changes frames that are written through it, one a write, from the first on or from a later one. What bend gives goes out
+// each in a write of its own.
+type bending struct {
 	net.Conn
 	from  int
 	count *int
+	bend  func(wire.Frame) [][]byte
 }
 
-func (m masking) Write(p []byte) (int, error) {
+func bent(from int, bend func(wire.Frame) [][]byte) func(net.Conn) net.Conn {
+	return func(c net.Conn) net.Conn { return bending{c, from, new(int), bend} }
+}
+
+func (b bending) Write(p []byte) (int, error) {
 	f, err := wire.ReadFrame(bytes.NewReader(p))
 	if err != nil {
-		return 0, fmt.Errorf("masking a frame: %w", err)
+		return 0, fmt.Errorf("changing a frame: %w", err)
 	}
-	if *m.count++; *m.count <= m.from {
-		return m.Conn.Write(p)
+	if *b.count++; *b.count <= b.from {
+		return b.Conn.Write(p)
 	}
-	f.Unmasked = false
-	if _, err := m.Conn.Write(f.Bytes()); err != nil {
-		return 0, err
+	for _, piece := range b.bend(f) {
+		if _, err := b.Conn.Write(piece); err != nil {
+			return 0, err
+		}
 	}
 	return len(p), nil
 }
 
-func (m masking) Unwrap() net.Conn { return m.Conn }
+func (b bending) Unwrap() net.Conn { return b.Conn }
 
 func maskedServer(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	masked := func(from int) func(net.Conn) net.Conn {
-		count := 0
-		return func(c net.Conn) net.Conn { return masking{c, from, &count} }
+	mask := func(f wire.Frame) [][]byte {
+		f.Unmasked = false
+		return [][]byte{f.Bytes()}
 	}
 	ping := wire.Frame{Op: wire.OpPing, Payload: []byte("masked")}.Bytes()
-	list := []struct {
-		name string
-		script
-	}{
-		{"every frame of the server", script{typ: wire.WebSocket, answer: honest, below: masked(0)}},
-		{"its frames but for the first", script{typ: wire.WebSocket, answer: honest, below: masked(1)}},
-		{"a ping behind the 101", script{typ: wire.WebSocket, answer: honest, behind: [][]byte{ping}}},
-	}
-	for _, l := range list {
-		p, err := play(ctx, t, l.script)
-		if err != nil {
-			return conformance.Observation{}, err
-		}
-		conn, err := p.dialled(ctx)
-		if conn != nil {
-			_ = conn.Close()
-		}
-		p.stop()
-		upgrades, _, notes := p.seen()
-		_, notRun := errors.AsType[*conformance.NotRunError](err)
-		switch {
-		case notRun:
-			return conformance.Observation{}, err
-		case err == nil:
-			return conformance.Observation{Outcome: accepted, Detail: l.name + " masked: the client carried an echo"}, nil
-		case upgrades == 0:
-			return conformance.Observation{}, fmt.Errorf("%s: the client never got as far as the 101: %w", l.name, errors.Join(err, notes))
-		case errors.Is(err, errStillDialling), t.Outcome(err) == conformance.Timeout:
-			return conformance.Observation{Outcome: conformance.Timeout, Detail: l.name + " masked: " + err.Error()}, nil
-		}
-	}
-	return conformance.Observation{Outcome: rejected, Detail: fmt.Sprintf("%d servers that mask", len(list))}, nil
+	return refuses(ctx, t, false,
+		trial{"every frame of the server masked", script{typ: wire.WebSocket, answer: honest, below: bent(0, mask)}},
+		trial{"its frames but for the first masked", script{typ: wire.WebSocket, answer: honest, below: bent(1, mask)}},
+		trial{"a masked ping behind the 101", script{typ: wire.WebSocket, answer: honest, behind: [][]byte{ping}}})
 }

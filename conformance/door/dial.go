@@ -16,7 +16,7 @@ import (
 )
 
 // Dial has a client under test open a tunnel. Behind the first line, the answer, the adapter's standard input and output are the tunnel;
-// the end of either is its end. Close kills an adapter that does not end by itself.
+// the end of either is its end, an irregular one (io.ErrUnexpectedEOF) when the adapter's status is not 0. Close kills an adapter that does not end by itself.
 func (a Adapter) Dial(ctx context.Context, r Request) (net.Conn, Answer, error) {
 	r.Verb = "dial"
 	in, err := json.Marshal(r)
@@ -106,7 +106,24 @@ func (p *piped) Read(b []byte) (int, error) {
 		p.ahead = p.ahead[n:]
 		return n, nil
 	}
-	return p.out.Read(b)
+	n, err := p.out.Read(b)
+	if n == 0 && errors.Is(err, io.EOF) && p.failed() {
+		err = io.ErrUnexpectedEOF
+	}
+	return n, err
+}
+
+// failed says whether the adapter has ended with a status other than 0, for which it is given a second: so it tells an end that was no
+// regular one. One that goes on has ended its output alone.
+func (p *piped) failed() bool {
+	timer := time.NewTimer(time.Second)
+	defer timer.Stop()
+	select {
+	case <-p.ended:
+		return p.err != nil
+	case <-timer.C:
+		return false
+	}
 }
 
 func (p *piped) Write(b []byte) (int, error) { return p.in.Write(b) }

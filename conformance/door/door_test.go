@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +47,16 @@ func adapter(what string) int {
 		return unsupportedStatus
 	case "odd":
 		_, _ = os.Stdout.WriteString(`{"status":"fine"}`)
+	case "dials and crashes":
+		_, _ = os.Stdout.WriteString(`{"status":"ok"}` + "\nhalf of it")
+		_, _ = os.Stderr.WriteString("segmentation fault")
+		return 139
+	case "dials and floods":
+		_, _ = os.Stdout.WriteString(`{"status":"ok"}` + "\n")
+		return adapter("floods")
+	case "dials and hangs":
+		_, _ = os.Stdout.WriteString(`{"status":"ok"}` + "\n")
+		return adapter("hangs")
 	case "says ok and fails":
 		_, _ = os.Stdout.WriteString(`{"status":"ok"}`)
 		return 1
@@ -138,13 +149,13 @@ func TestABadAdapterIsStoppedAndNamed(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), os.Args[0]) {
 				t.Errorf("got %v, want %q and the adapter's name", err, want)
 			}
-			if what == "floods" {
-				return
-			}
-			if conn, _, err := a.Dial(t.Context(), Request{}); err == nil && what != "twice" && what != "says ok and fails" {
-				t.Error("it dialled")
-			} else if conn != nil {
+			conn, _, err := a.Dial(t.Context(), Request{})
+			switch {
+			case conn != nil:
 				conn.Close()
+				t.Error("it dialled")
+			case err == nil || !strings.Contains(err.Error(), os.Args[0]):
+				t.Errorf("dialling: %v, want the adapter's name", err)
 			}
 		})
 	}
@@ -154,6 +165,36 @@ func TestABadAdapterIsStoppedAndNamed(t *testing.T) {
 	}
 	if _, err := (Adapter{Command: []string{"/no/such/adapter"}}).Do(t.Context(), Request{Verb: "start"}); err == nil {
 		t.Error("an adapter that is not there answered")
+	}
+}
+
+// TestATunnelEndsWithItsAdapter: what comes behind the answer is the tunnel's; its end is that of the adapter, and Close stops one that
+// does not end, of which no more is read than is asked for.
+func TestATunnelEndsWithItsAdapter(t *testing.T) {
+	for _, what := range []string{"dials and crashes", "dials and floods", "dials and hangs"} {
+		t.Run(what, func(t *testing.T) {
+			conn, _, err := fake(t, what).Dial(t.Context(), Request{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			process := conn.(*piped).cmd.Process
+			switch what {
+			case "dials and crashes":
+				if got, err := io.ReadAll(conn); err != nil || string(got) != "half of it" {
+					t.Errorf("%q, %v", got, err)
+				}
+			case "dials and floods":
+				if _, err := io.ReadFull(conn, make([]byte, 1<<20)); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := conn.Close(); err != nil {
+				t.Error(err)
+			}
+			if err := process.Signal(syscall.Signal(0)); !errors.Is(err, os.ErrProcessDone) {
+				t.Errorf("it still runs: %v", err)
+			}
+		})
 	}
 }
 

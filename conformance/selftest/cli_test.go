@@ -1,31 +1,64 @@
 package selftest
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
-	"errors"
-	"fmt"
 	"net"
-	"net/http"
-	"strings"
 	"testing"
-	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
-	"github.com/tlsroute/tlsroute-bench/conformance/wire"
-	"github.com/tlsroute/tlsroute-bench/refimpl/client"
+	"github.com/tlsroute/tlsroute-bench/internal/lab/ours"
 )
 
 func init() {
 	right = append(right,
-		conforming{name: "client", role: conformance.Client, target: func(*testing.T) conformance.Target { return clientTarget(referenceDial) }},
+		conforming{name: "client", role: conformance.Client, target: func(*testing.T) conformance.Target { return clientTarget(ours.Dial) }},
 		conforming{name: "naive client", role: conformance.Client, target: naiveClient(clientBugs{})})
 	addMutant("TUN-03", "throws the buffer of the HTTP parser away", naiveClient(clientBugs{dropBuffer: true}))
-	addMutant("TUN-03", "does not answer pings", naiveClient(clientBugs{noPong: true}))
+	addMutant("TUN-03", "does not answer pings", naiveClient(clientBugs{socketBugs: socketBugs{noPong: true}}))
 	addMutant("UPG-16-C", "does not look at Sec-WebSocket-Accept", naiveClient(clientBugs{anyAccept: true}))
 	addMutant("UPG-16-C", "neither goes on nor gives up", naiveClient(clientBugs{hangs: true}))
 	addMutant("UPG-16-C", "compares in any case of letters", naiveClient(clientBugs{foldAccept: true}))
+	for _, m := range []struct {
+		id, name string
+		bugs     clientBugs
+	}{
+		{"UPG-01-C", "looks at the status alone", clientBugs{statusOnly: true}},
+		{"UPG-03-C", "compares the token byte for byte", clientBugs{exactToken: true}},
+		{"UPG-07-C", "takes the first header for the answer", clientBugs{firstAnswer: true}},
+		{"UPG-18-C", "looks at the fields alone", clientBugs{anyStatus: true}},
+		{"UPG-22-C", "reads a header of any length", clientBugs{endlessHeader: true}},
+		{"DET-03-C", "takes one read for the answer", clientBugs{oneRead: true}},
+		{"UPG-15-C", "leaves the version out", clientBugs{noVersion: true}},
+		{"UPG-15-C", "asks with one key for ever", clientBugs{oneKey: true}},
+		{"WSF-12-C", "offers compression", clientBugs{deflates: true}},
+		{"WSF-01-C", "masks with zeros", clientBugs{socketBugs: socketBugs{zeroMask: true}}},
+		{"WSF-01-C", "does not mask", clientBugs{socketBugs: socketBugs{noMask: true}}},
+		{"WSF-03-C", "passes over bits and opcodes", clientBugs{socketBugs: socketBugs{anyBits: true}}},
+		{"WSF-04-C", "takes any control frame", clientBugs{socketBugs: socketBugs{anyControl: true}}},
+		{"WSF-05-C", "takes lengths in any form", clientBugs{socketBugs: socketBugs{anyLength: true}}},
+		{"WSF-06-C", "answers no ping", clientBugs{socketBugs: socketBugs{noPong: true}}},
+		{"WSF-06-C", "answers without the data", clientBugs{socketBugs: socketBugs{emptyPong: true}}},
+		{"WSF-07-C", "drops continuations", clientBugs{socketBugs: socketBugs{dropsContinuations: true}}},
+		{"WSF-08-C", "takes one read for a header", clientBugs{socketBugs: socketBugs{headerInOne: true}}},
+		{"WSF-09-C", "leaves without a close frame", clientBugs{socketBugs: socketBugs{silentClose: true}}},
+		{"WSF-09-C", "answers with a code that must not be sent", clientBugs{socketBugs: socketBugs{reservedClose: true}}},
+		{"TLS-01-C", "asks the router for the load balancer", clientBugs{outerName: true}},
+		{"TLS-01-C", "sorts the ALPN list", clientBugs{sortsALPN: true}},
+		{"TLS-10-C", "goes on without ALPN", clientBugs{anyALPN: true}},
+		{"TLS-28-C", "verifies nothing", clientBugs{insecure: true}},
+		{"TLS-28-C", "does not look at the name", clientBugs{anyName: true}},
+		{"TLS-29-C", "takes any version", clientBugs{oldVersions: true}},
+		{"MTL-01-C", "shows its certificate to whoever asks", clientBugs{showsOutside: true}},
+		{"MTL-01-C", "shows none", clientBugs{showsNone: true}},
+		{"TUN-04-C", "ends everything at the end of its input", clientBugs{fullClose: true}},
+		{"TUN-05-C", "leaves at the first end", clientBugs{leavesFirst: true}},
+		{"TUN-07-C", "takes any end for a regular one", clientBugs{anyEnd: true}},
+		{"DET-01-C", "upgrades always", clientBugs{alwaysUpgrades: true}},
+		{"UPG-24-C", "gives up behind the first refusal", clientBugs{oneTry: true}},
+		{"UPG-24-C", "asks for both at once", clientBugs{bothAtOnce: true}},
+	} {
+		addMutant(m.id, m.name, naiveClient(m.bugs))
+	}
 }
 
 type dialFunc = func(ctx context.Context, req conformance.DialRequest) (net.Conn, conformance.DialReport, error)
@@ -34,104 +67,5 @@ func clientTarget(dial dialFunc) conformance.Target {
 	return conformance.Target{Name: "selftest client", Role: conformance.Client, Features: []string{"websocket", "alpn", "alpn-ping"}, Dial: dial}
 }
 
-func referenceDial(ctx context.Context, req conformance.DialRequest) (net.Conn, conformance.DialReport, error) {
-	d := &client.Dialer{
-		Address: req.Address, ServerName: req.SNI, ALPN: req.ALPN, InnerRoots: req.InnerRoots, OuterRoots: req.OuterRoots,
-		OuterServerName: req.OuterSNI, Upgrade: req.Upgrade,
-	}
-	conn, err := d.Dial(ctx)
-	if err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	info := conn.Info()
-	return conn, conformance.DialReport{Class: string(info.Class), Upgrade: info.Upgrade, ALPN: info.Negotiated}, nil
-}
-
-// clientBugs are the switches of the naive client. All off, it conforms as far as upgrades by force go.
-type clientBugs struct {
-	dropBuffer bool // go on with the socket behind the parser's back
-	noPong     bool
-	anyAccept  bool
-	foldAccept bool
-	hangs      bool // neither goes on nor gives up
-	takesMask  bool // undo the mask of a server
-	anyFields  bool // go on in any subprotocol, with any extension
-}
-
-func naiveClient(b clientBugs) func(*testing.T) conformance.Target {
-	return func(*testing.T) conformance.Target { return clientTarget(b.dial) }
-}
-
-// dial is the client that people write in an afternoon: TLS, a request, http.ReadResponse, TLS.
-func (b clientBugs) dial(ctx context.Context, req conformance.DialRequest) (_ net.Conn, _ conformance.DialReport, err error) {
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", req.Address)
-	if err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	defer func() {
-		if err != nil {
-			_ = raw.Close()
-		}
-	}()
-	if at, ok := ctx.Deadline(); ok {
-		_ = raw.SetDeadline(at)
-	}
-	outer := tls.Client(raw, &tls.Config{ServerName: req.OuterSNI, RootCAs: req.OuterRoots})
-	if _, err := outer.Write(wire.Upgrade{Type: req.Upgrade, Host: req.OuterSNI, Path: "/webapi/connectionupgrade"}.Request()); err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	br := bufio.NewReader(outer)
-	resp, err := http.ReadResponse(br, nil)
-	if err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	defer resp.Body.Close() // a 101 has none
-	if resp.StatusCode != http.StatusSwitchingProtocols {
-		return nil, conformance.DialReport{}, fmt.Errorf("status %d", resp.StatusCode)
-	}
-	got, want := resp.Header.Get("Sec-Websocket-Accept"), wire.AcceptFor(wire.Key)
-	good := got == want || b.anyAccept || b.foldAccept && strings.EqualFold(got, want)
-	if req.Upgrade == wire.WebSocket && !good && b.hangs {
-		<-ctx.Done()
-		return nil, conformance.DialReport{}, context.Cause(ctx)
-	}
-	if req.Upgrade == wire.WebSocket && !good {
-		return nil, conformance.DialReport{}, errors.New("wrong Sec-WebSocket-Accept")
-	}
-	if fields := resp.Header; !b.anyFields && (fields.Get("Sec-Websocket-Extensions") != "" || fields.Get("Sec-Websocket-Protocol") != "" && fields.Get("Sec-Websocket-Protocol") != wire.ALPN) {
-		return nil, conformance.DialReport{}, errors.New("a subprotocol or an extension that was not offered")
-	}
-	var below net.Conn = outer
-	if !b.dropBuffer {
-		held := make([]byte, br.Buffered())
-		_, _ = br.Read(held)
-		below = wire.WithPrefix(outer, held)
-	}
-	if b.noPong {
-		below = mute{below}
-	}
-	if b.takesMask {
-		below = &unmasking{Conn: below}
-	}
-	tunnel, err := wire.NewTunnel(req.Upgrade, below)
-	if err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	inner := tls.Client(tunnel, &tls.Config{ServerName: req.SNI, RootCAs: req.InnerRoots, NextProtos: req.ALPN})
-	if err := inner.HandshakeContext(ctx); err != nil {
-		return nil, conformance.DialReport{}, err
-	}
-	_ = raw.SetDeadline(time.Time{})
-	return inner, conformance.DialReport{Class: "terminated", Upgrade: req.Upgrade, ALPN: inner.ConnectionState().NegotiatedProtocol}, nil
-}
-
-// mute swallows pongs: writes of a pong frame go nowhere.
-type mute struct{ net.Conn }
-
-func (m mute) Write(p []byte) (int, error) {
-	if len(p) > 0 && p[0] == 0x8a {
-		return len(p), nil
-	}
-	return m.Conn.Write(p)
-}
+// referenceDial is our client.
+var referenceDial = ours.Dial

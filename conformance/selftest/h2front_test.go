@@ -114,12 +114,13 @@ func (h h2Bugs) agree(framer *http2.Framer, head *http2.MetaHeadersFrame, b net.
 }
 
 func (h h2Bugs) join(stream *wire.H2Stream, tunnel net.Conn) {
-	down := func(dst, src net.Conn) { _, _ = io.Copy(dst, src) }
-	up := down
-	switch {
-	case h.flips:
-		up = at(flipped)
-	case h.ends:
+	if h.flips {
+		spoil("bit-flipped-up")()(stream, func() net.Conn { return tunnel })
+		return
+	}
+	up := func(dst, src net.Conn) { _, _ = io.Copy(dst, src) }
+	down := up
+	if h.ends {
 		down = func(dst, src net.Conn) { _, _ = io.CopyN(dst, src, 65535) }
 	}
 	done := make(chan struct{})

@@ -54,16 +54,34 @@ func inFront(up, down fault) func(t *testing.T) conformance.Target {
 
 // behind is the reference router with a fault proxy between it and the witness of one route.
 func behind(route string, up, down fault) func(t *testing.T) conformance.Target {
+	return handledBehind(route, func() strength.Handler { return strength.Pipe(up.shared(), down.shared()) })
+}
+
+// spoiledBehind is behind, with a fault of conformance/strength.
+func spoiledBehind(route, name string) func(t *testing.T) conformance.Target {
+	return handledBehind(route, spoil(name))
+}
+
+func handledBehind(route string, handler func() strength.Handler) func(t *testing.T) conformance.Target {
 	return func(t *testing.T) conformance.Target {
 		l := newLab(t)
 		l.backendFor = func(r conformance.FixtureRoute, address string) string {
 			if r.Name == route {
-				return faultProxy(t, address, up, down)
+				return serve(t, address, handler())
 			}
 			return address
 		}
 		return l.start(t, nil)
 	}
+}
+
+// spoil is a fault of the catalogue, which has it: mutants are made before there is a test to fail.
+func spoil(name string) func() strength.Handler {
+	list, err := strength.Select([]string{name})
+	if err != nil {
+		panic(err)
+	}
+	return list[0].New
 }
 
 // recordVersion rewrites the version of the first record that passes.

@@ -80,6 +80,9 @@ func byRecord(pass func(rec wire.RawRecord) []byte) fault {
 
 func asItCame(rec wire.RawRecord) []byte { return wire.Record(rec.Type, rec.Version, rec.Fragment) }
 
+// place is far behind the orders and the sanity of a path.
+const place = 50_000
+
 // moves carries a connection on to another backend when much has passed, and begins it there as the client began it.
 func moves(t *testing.T) conformance.Target {
 	l := newLab(t)

@@ -13,40 +13,6 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 )
 
-// place is far behind the orders and the sanity of a path.
-const place = 50_000
-
-// at the place change gets the next piece and says what passes.
-func at(change func(piece []byte) []byte) fault {
-	return func(dst, src net.Conn) {
-		if _, err := io.CopyN(dst, src, place); err != nil {
-			return
-		}
-		buf := make([]byte, 4096)
-		n, err := io.ReadAtLeast(src, buf, 64)
-		_, werr := dst.Write(change(buf[:n]))
-		if err == nil && werr == nil {
-			_, _ = io.Copy(dst, src)
-		}
-	}
-}
-
-func dropped(p []byte) []byte { return p[min(1, len(p)):] }
-func doubled(p []byte) []byte { return append(p[:min(1, len(p)):1], p...) }
-func flipped(p []byte) []byte {
-	for i := range p[:min(1, len(p))] {
-		p[i] ^= 1
-	}
-	return p
-}
-
-func swapped(p []byte) []byte {
-	if len(p) >= 64 {
-		return slices.Concat(p[32:64], p[:32], p[64:])
-	}
-	return p
-}
-
 // closesBoth takes the end of one direction for the end of the connection.
 func closesBoth(dst, src net.Conn) {
 	_, _ = io.Copy(dst, src)
@@ -68,27 +34,6 @@ func keepsEnd(dst, src net.Conn) {
 func resetsAtEnd(dst, src net.Conn) {
 	_, _ = io.Copy(dst, src)
 	_ = netx.Reset(dst)
-}
-
-// keepsTail holds back the last bytes and loses them at the end.
-func keepsTail(dst, src net.Conn) {
-	const tail = 100
-	buf := make([]byte, 32<<10)
-	var held []byte
-	seen := 0
-	for {
-		n, err := src.Read(buf)
-		seen += n
-		held = append(held, buf[:n]...)
-		pass := len(held)
-		if seen > place {
-			pass = max(0, pass-tail)
-		}
-		if _, werr := dst.Write(held[:pass]); werr != nil || err != nil {
-			return
-		}
-		held = append([]byte(nil), held[pass:]...)
-	}
 }
 
 // buffersAll reads on whether or not anybody takes the bytes.
@@ -152,11 +97,11 @@ func directOnly(start func(t *testing.T) conformance.Target) func(t *testing.T) 
 }
 
 func init() {
-	addMutant("TUN-01", "loses a byte on the way to the backend", behind("a", at(dropped), nil))
-	addMutant("TUN-01", "doubles a byte on the way to the client", behind("a", nil, at(doubled)))
-	addMutant("TUN-01", "flips a bit on the way to the backend", behind("a", at(flipped), nil))
-	addMutant("TUN-01", "swaps pieces on the way to the client", behind("a", nil, at(swapped)))
-	addMutant("TUN-01", "flips a bit of a passed-through session", behind("pass", at(flipped), nil))
+	addMutant("TUN-01", "loses a byte on the way to the backend", spoiledBehind("a", "byte-dropped-up"))
+	addMutant("TUN-01", "doubles a byte on the way to the client", spoiledBehind("a", "byte-doubled-down"))
+	addMutant("TUN-01", "flips a bit on the way to the backend", spoiledBehind("a", "bit-flipped-up"))
+	addMutant("TUN-01", "swaps pieces on the way to the client", spoiledBehind("a", "pieces-swapped-down"))
+	addMutant("TUN-01", "flips a bit of a passed-through session", spoiledBehind("pass", "bit-flipped-up"))
 	addMutant("TUN-02", "forgets the buffer of the HTTP parser", spoiled(front{dropBehind: true}))
 	addMutant("TUN-04", "closes both directions with the first", behind("a", closesBoth, nil))
 	addMutant("TUN-04", "keeps the end to itself", directOnly(behind("a", keepsEnd, nil)))
@@ -166,8 +111,8 @@ func init() {
 	addMutant("TUN-06", "joins with io.Copy", naiveWith(bugs{}))
 	addMutant("TUN-07", "takes the end of TCP for the end of TLS", naiveWith(bugs{}))
 	addMutant("TUN-07", "shows every end as a regular one", behind("a", nil, nil))
-	addMutant("TUN-08", "loses what it holds at the end, to the client", behind("a", nil, keepsTail))
-	addMutant("TUN-08", "loses what it holds at the end, to the backend", behind("a", keepsTail, nil))
+	addMutant("TUN-08", "loses what it holds at the end, to the client", spoiledBehind("a", "tail-lost-down"))
+	addMutant("TUN-08", "loses what it holds at the end, to the backend", spoiledBehind("a", "tail-lost-up"))
 	addMutant("TUN-08", "throws away the queue at the end", behind("a", resetsAtEnd, nil))
 	addMutant("TUN-09", "keeps all that comes for the client", behind("a", nil, buffersAll))
 	addMutant("TUN-09", "keeps all that comes for the backend", behind("a", buffersAll, nil))

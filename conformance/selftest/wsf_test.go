@@ -1,10 +1,7 @@
 package selftest
 
 import (
-	"net"
-
 	"github.com/tlsroute/tlsroute-bench/conformance"
-	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 )
 
 func init() {
@@ -44,25 +41,5 @@ func init() {
 		name: "websocket front in a process", role: conformance.Router, only: []string{"WSF-11"}, target: wsFrontedApart(wsBugs{}),
 	})
 	addMutant("WSF-11", "holds messages until they are whole", wsFrontedApart(wsBugs{wholeMessages: true}))
-	addMutant("WSF-02", "undoes the server's mask", naiveClient(clientBugs{takesMask: true}))
-}
-
-// unmasking undoes the mask of what a server sends.
-type unmasking struct {
-	net.Conn
-	rest []byte
-}
-
-func (u *unmasking) Read(p []byte) (int, error) {
-	if len(u.rest) == 0 {
-		f, err := wire.ReadFrame(u.Conn)
-		if err != nil {
-			return 0, err
-		}
-		f.Unmasked = true
-		u.rest = f.Bytes()
-	}
-	n := copy(p, u.rest)
-	u.rest = u.rest[n:]
-	return n, nil
+	addMutant("WSF-02", "undoes the server's mask", naiveClient(clientBugs{socketBugs: socketBugs{takesMask: true}}))
 }

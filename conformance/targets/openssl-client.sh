@@ -21,10 +21,13 @@ dial)
 		;;
 	esac
 	alpn=$(list alpn)
+	cert=$(string cert)
+	key=$(string key)
 	# The answer comes before the handshake: what becomes of that is seen in the tunnel.
 	printf '{"status":"ok","class":"direct","alpn":"%s"}\n' "${alpn%%,*}"
 	exec openssl s_client -quiet -no_ign_eof -nocommands -verify_return_error -verify_quiet \
-		-connect "$(string address)" -servername "$(string sni)" ${alpn:+-alpn "$alpn"} -CAfile "$(string inner)"
+		-verify_hostname "$(string sni)" \
+		${cert:+-cert "$cert"} ${key:+-key "$key"} -connect "$(string address)" -servername "$(string sni)" ${alpn:+-alpn "$alpn"} -CAfile "$(string inner)"
 	;;
 *)
 	exit 127

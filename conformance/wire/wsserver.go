@@ -17,13 +17,19 @@ const maxControl = 125
 // test: every Write is one frame, pings are answered, pongs are kept. Reading and writing may go on at the same time.
 type WSServer struct {
 	net.Conn
+	// AnyMask takes frames without a mask too, and counts them.
+	AnyMask bool
+
 	left int64
 	mask [4]byte
 	pos  int
 
 	write sync.Mutex // guards writing
-	mu    sync.Mutex // guards pongs
+	mu    sync.Mutex // guards what follows
 	pongs []string
+	close *Frame
+	masks map[[4]byte]int
+	bare  int // frames without a mask
 }
 
 // NewWSServer is the server's end on a connection on which the 101 has been written.
@@ -34,6 +40,23 @@ func (w *WSServer) Pongs() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return slices.Clone(w.pongs)
+}
+
+// Closed is the close frame that came, nil for none.
+func (w *WSServer) Closed() *Frame {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.close
+}
+
+// Masks is how many frames came, how many of them without a mask, and how many different masks the others had.
+func (w *WSServer) Masks() (frames, bare, masks int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, n := range w.masks {
+		frames += n
+	}
+	return frames + w.bare, w.bare, len(w.masks)
 }
 
 // Unwrap returns the connection below.
@@ -57,9 +80,19 @@ func (w *WSServer) next() error {
 	if err != nil {
 		return err
 	}
-	if !head.Masked {
+	if !head.Masked && !w.AnyMask {
 		return fmt.Errorf("websocket: unmasked frame from a client, opcode %#x", byte(head.OpCode))
 	}
+	w.mu.Lock()
+	if w.masks == nil {
+		w.masks = map[[4]byte]int{}
+	}
+	if head.Masked {
+		w.masks[head.Mask]++
+	} else {
+		w.bare++
+	}
+	w.mu.Unlock()
 	switch head.OpCode {
 	case ws.OpBinary, ws.OpContinuation:
 		w.left, w.mask, w.pos = head.Length, head.Mask, 0
@@ -84,6 +117,9 @@ func (w *WSServer) next() error {
 		w.pongs = append(w.pongs, string(payload))
 		w.mu.Unlock()
 	default: // a close frame
+		w.mu.Lock()
+		w.close = &Frame{Op: OpClose, Payload: payload}
+		w.mu.Unlock()
 		return io.EOF
 	}
 	return nil

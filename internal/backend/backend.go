@@ -31,6 +31,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"slices"
@@ -72,6 +73,8 @@ type Spec struct {
 	Logger *slog.Logger
 	// Certificate is what the witness shows when a client begins with TLS; without one it makes its own.
 	Certificate tls.Certificate
+	// KeyLog receives the TLS secrets of a witness's connections in NSS form, for a capture; nil for none.
+	KeyLog io.Writer
 	// Listen is where an embedded backend listens; a free port of 127.0.0.1 when empty.
 	Listen string
 	// WrapListener, when set, wraps the listener of an embedded backend.

@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -28,7 +29,7 @@ func startWitness(_ context.Context, spec Spec, r *Running) error {
 		}
 		spec.Certificate = cert
 	}
-	w := &witnessServer{name: spec.Name, cert: spec.Certificate, records: newWitnessLog()}
+	w := &witnessServer{name: spec.Name, cert: spec.Certificate, keyLog: spec.KeyLog, records: newWitnessLog()}
 	w.handle = w.serve
 	r.Info.Product, r.Info.Version = "tlsroute-bench witness", "1"
 	r.Info.Note = "answers with what it saw of each connection; there is no other driver for it"
@@ -43,6 +44,7 @@ type witnessServer struct {
 	server
 	name    string
 	cert    tls.Certificate
+	keyLog  io.Writer
 	records *WitnessLog
 }
 

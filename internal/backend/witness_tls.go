@@ -68,7 +68,7 @@ func (c *tlsConn) Read(p []byte) (int, error) {
 // handshake ends TLS on raw: any name, the first ALPN that the client offers, a client certificate asked for and not
 // verified. What was seen is returned with the error too, as far as the handshake came; behind is what came behind the ClientHello.
 func (w *witnessServer) handshake(raw *rawConn) (secure net.Conn, seen *witness.TLS, behind []byte, err error) {
-	config := &tls.Config{Certificates: []tls.Certificate{w.cert}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true}
+	config := &tls.Config{Certificates: []tls.Certificate{w.cert}, ClientAuth: tls.RequestClientCert, SessionTicketsDisabled: true, KeyLogWriter: w.keyLog}
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if len(hello.SupportedProtos) == 0 {
 			return nil, nil

@@ -26,13 +26,14 @@ const (
 	liveLate = 100 * time.Millisecond
 )
 
-// Live keeps the latest packets from and to some servers, so that those of a moment can be written down once it is known that
-// somebody wants them. Long frames are cut, and marked as cut.
+// Live keeps the latest packets of some hops, so that those of a moment can be written down once it is known that somebody wants
+// them. Long frames are cut, and marked as cut.
 type Live struct {
-	src     source
-	servers []netip.AddrPort
-	marker  net.Listener
-	done    chan struct{} // closed when the reader has ended
+	src    source
+	hops   []Hop
+	keys   KeyLog
+	marker net.Listener
+	done   chan struct{} // closed when the reader has ended
 
 	mu     sync.Mutex // guards what follows
 	frames []liveFrame
@@ -48,27 +49,26 @@ type liveFrame struct {
 	data     []byte
 }
 
-// StartLive begins to keep packets on the loopback interface, until Close. The error is [ErrNotPermitted] when this process may not
-// read packets.
-func StartLive(servers []netip.AddrPort) (*Live, error) { return startLive(servers, openSocket) }
+// StartLive begins to keep packets on the loopback interface, until Close; of the hops it heeds the name and the server. The error is
+// [ErrNotPermitted] when this process may not read packets.
+func StartLive(hops []Hop) (*Live, error) { return startLive(hops, openSocket) }
 
-func startLive(servers []netip.AddrPort, open func(string, []uint16) (source, error)) (*Live, error) {
+func startLive(hops []Hop, open func(string, []uint16) (source, error)) (*Live, error) {
 	marker, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("capture: %w", err)
 	}
-	hops := []Hop{{Name: "marker", Server: marker.Addr().(*net.TCPAddr).AddrPort()}}
-	for _, s := range servers {
-		hops = append(hops, Hop{Name: "server", Server: s})
-	}
-	src, err := openHops(Loopback, hops, open)
+	src, err := openHops(Loopback, append([]Hop{{Name: "marker", Server: marker.Addr().(*net.TCPAddr).AddrPort()}}, hops...), open)
 	if err != nil {
 		return nil, errors.Join(err, marker.Close())
 	}
-	l := &Live{src: src, servers: servers, marker: marker, done: make(chan struct{}), marks: map[netip.AddrPort]chan struct{}{}}
+	l := &Live{src: src, hops: hops, marker: marker, done: make(chan struct{}), marks: map[netip.AddrPort]chan struct{}{}}
 	go l.read()
 	return l, nil
 }
+
+// Keys takes the secrets of those ends of the hops that are ours. What is written has those of its connections.
+func (l *Live) Keys() *KeyLog { return &l.keys }
 
 // Close ends the keeping.
 func (l *Live) Close() error {
@@ -137,43 +137,76 @@ func (l *Live) catchUp(ctx context.Context) error {
 	}
 }
 
-// Write writes the packets of the connections that were opened from one time to another, with the secrets of keylog, and says how
-// many connections these are. Of the servers to which there are connections of a client that is ours it takes those only; of all
-// other servers every one, since nobody tells whose it is.
-func (l *Live) Write(ctx context.Context, w io.Writer, from, to time.Time, ours func(client netip.AddrPort) bool, keylog []byte) (connections int, err error) {
+// Written says what there was of a moment.
+type Written struct {
+	Connections int
+	// Sealed counts by hop the TLS sessions whose secrets are not known: neither end has told.
+	Sealed map[string]int
+}
+
+// Write writes the packets of the connections that were opened from one time to another, with the secrets of keylog and, of these
+// connections, those that Keys has got. Of the servers to which there are connections of a client that is ours it takes those only; of
+// all other servers every one, since nobody tells whose it is.
+func (l *Live) Write(ctx context.Context, w io.Writer, from, to time.Time, ours func(client netip.AddrPort) bool, keylog []byte) (Written, error) {
+	written := Written{Sealed: map[string]int{}}
 	if err := l.catchUp(ctx); err != nil {
-		return 0, err
+		return written, err
 	}
 	l.mu.Lock()
 	frames := slices.Clone(l.frames) // the data are not changed any more
 	l.mu.Unlock()
 	chosen := l.choose(frames, from, to, ours)
-	if len(chosen) == 0 {
-		return 0, nil
+	if written.Connections = len(chosen); len(chosen) == 0 {
+		return written, nil
 	}
+	keylog = l.unseal(keylog, sessionsOf(frames, chosen), written.Sealed)
 	out := bufio.NewWriter(w)
 	ng, err := begin(out, pcapgo.NgInterface{
 		Name: Loopback, Description: "all hops", LinkType: layers.LinkTypeEthernet, TimestampResolution: 9, SnapLength: liveFrameBytes,
 	}, keylog)
 	if err != nil {
-		return 0, err
+		return written, err
 	}
 	for _, f := range frames {
 		if f.at.Before(from) || !chosen[flow{f.src, f.dst}] && !chosen[flow{f.dst, f.src}] {
 			continue
 		}
 		if err := ng.WritePacket(gopacket.CaptureInfo{Timestamp: f.at, CaptureLength: len(f.data), Length: f.length}, f.data); err != nil {
-			return 0, fmt.Errorf("pcapng: %w", err)
+			return written, fmt.Errorf("pcapng: %w", err)
 		}
 	}
-	return len(chosen), errors.Join(ng.Flush(), out.Flush())
+	return written, errors.Join(ng.Flush(), out.Flush())
+}
+
+// unseal adds to a key log what it lacks of the sessions, and counts those that stay sealed.
+func (l *Live) unseal(keylog []byte, sessions map[flow]session, sealed map[string]int) []byte {
+	known, wanted := randomsIn(string(keylog)), map[string]bool{}
+	for _, s := range sessions {
+		if !known[s.random] {
+			wanted[s.random] = true
+		}
+	}
+	more := l.keys.lines(wanted)
+	told := randomsIn(string(more))
+	for f, s := range sessions {
+		if s.begun && !known[s.random] && !told[s.random] {
+			sealed[l.name(f.server)]++
+		}
+	}
+	return slices.Concat(keylog, more)
+}
+
+// name is that of the hop to a server, with its address.
+func (l *Live) name(server netip.AddrPort) string {
+	i := slices.IndexFunc(l.hops, func(h Hop) bool { return h.Server == server })
+	return fmt.Sprintf("%s (%s)", l.hops[i].Name, server)
 }
 
 func (l *Live) choose(frames []liveFrame, from, to time.Time, ours func(netip.AddrPort) bool) map[flow]bool {
 	opened := map[flow]bool{}
 	first := map[netip.AddrPort]bool{} // servers to which we connect ourselves
 	for _, f := range frames {
-		if f.syn && !f.at.Before(from) && !f.at.After(to.Add(liveLate)) && slices.Contains(l.servers, f.dst) {
+		if f.syn && !f.at.Before(from) && !f.at.After(to.Add(liveLate)) && slices.ContainsFunc(l.hops, func(h Hop) bool { return h.Server == f.dst }) {
 			mine := ours(f.src)
 			opened[flow{f.src, f.dst}] = mine
 			first[f.dst] = first[f.dst] || mine

@@ -26,7 +26,7 @@ func TestLiveWritesTheConnectionsOfAMoment(t *testing.T) {
 	}
 	front, frontAddress := serve()
 	back, backAddress := serve()
-	l, err := StartLive([]netip.AddrPort{frontAddress, backAddress})
+	l, err := StartLive([]Hop{{Name: "front", Server: frontAddress}, {Name: "back", Server: backAddress}})
 	if errors.Is(err, ErrNotPermitted) {
 		if os.Geteuid() == 0 {
 			t.Fatal(err)
@@ -72,8 +72,8 @@ func TestLiveWritesTheConnectionsOfAMoment(t *testing.T) {
 	talk(back, string(long))
 	var file bytes.Buffer
 	n, err := l.Write(t.Context(), &file, from, time.Now(), func(c netip.AddrPort) bool { return c == mine }, []byte("CLIENT_RANDOM 01 02\n"))
-	if err != nil || n != 3 {
-		t.Fatalf("%d connections, %v", n, err)
+	if err != nil || n.Connections != 3 || len(n.Sealed) != 0 {
+		t.Fatalf("%+v, %v", n, err)
 	}
 	for text, want := range map[string]bool{"mine": true, "behind": true, "another's": false, "before": false, "CLIENT_RANDOM 01 02": true} {
 		if got := bytes.Contains(file.Bytes(), []byte(text)); got != want {
@@ -101,14 +101,14 @@ func TestLiveWritesTheConnectionsOfAMoment(t *testing.T) {
 	if packets < 9 || cut == 0 {
 		t.Errorf("%d packets, %d of them cut", packets, cut)
 	}
-	if n, err := l.Write(t.Context(), &file, time.Now(), time.Now(), func(netip.AddrPort) bool { return true }, nil); n != 0 || err != nil {
-		t.Errorf("of no time at all: %d, %v", n, err)
+	if n, err := l.Write(t.Context(), &file, time.Now(), time.Now(), func(netip.AddrPort) bool { return true }, nil); n.Connections != 0 || err != nil {
+		t.Errorf("of no time at all: %+v, %v", n, err)
 	}
 }
 
 func TestLiveSaysWhyNot(t *testing.T) {
 	refuse := func(string, []uint16) (source, error) { return nil, os.ErrPermission }
-	if _, err := startLive([]netip.AddrPort{netip.MustParseAddrPort("127.0.0.1:1")}, refuse); !errors.Is(err, ErrNotPermitted) {
+	if _, err := startLive([]Hop{{Server: netip.MustParseAddrPort("127.0.0.1:1")}}, refuse); !errors.Is(err, ErrNotPermitted) {
 		t.Errorf("without the right: %v", err)
 	}
 	silent := func(string, []uint16) (source, error) { return openSocket(Loopback, []uint16{1}) }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 )
 
 // UnsoundError says what is wrong with a packet file that was written as evidence.
@@ -35,7 +34,7 @@ func Verify(file []byte, segments []Segment, sessions int) error {
 			return unsound("the capture has %d and %d bytes of connection %s, which carried %d and %d", g[0], g[1], names[i], w[0], w[1])
 		}
 	}
-	if n := sessionsIn(secrets); n < sessions {
+	if n := len(randomsIn(secrets)); n < sessions {
 		return unsound("the key log has secrets of %d TLS sessions, and there were %d", n, sessions)
 	}
 	return nil
@@ -127,15 +126,4 @@ func payload(body []byte) (port, side, n int, err error) {
 		return dst, 1, original - 2*head, nil
 	}
 	return src, 0, original - 2*head, nil
-}
-
-// sessionsIn counts the TLS sessions of a key log by their client random.
-func sessionsIn(keylog string) int {
-	randoms := map[string]bool{}
-	for line := range strings.Lines(keylog) {
-		if f := strings.Fields(line); len(f) == 3 && strings.HasPrefix(f[0], "CLIENT_") {
-			randoms[f[1]] = true
-		}
-	}
-	return len(randoms)
 }

@@ -131,7 +131,7 @@ type checkRow struct {
 	Features   []string `json:"features"`
 	Depends    []string `json:"depends"`
 	Tags       []string `json:"tags"`
-	// Setup says that the check has one: it is put to an instance of its own, which a target that runs already cannot give.
+	// Setup says that the check is put to an instance of its own, or starts some, which a target that runs already cannot give.
 	Setup     bool   `json:"setup"`
 	TimeLimit string `json:"time_limit"`
 }
@@ -165,7 +165,7 @@ func checkRows(text *strings.Builder, checks []conformance.Check) ([]checkRow, e
 		for _, k := range of {
 			rows = append(rows, checkRow{
 				ID: k.ID, Slug: k.Slug, Level: string(k.Level), Origin: string(k.Origin), Role: string(role), Title: k.Title, Transports: words(k.Transports),
-				Features: words(k.Features), Depends: words(k.Depends), Tags: words(k.Tags), Setup: k.Setup != nil, TimeLimit: k.TimeLimit().String(),
+				Features: words(k.Features), Depends: words(k.Depends), Tags: words(k.Tags), Setup: k.Instance() != "", TimeLimit: k.TimeLimit().String(),
 			})
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, k.Slug, k.Level, k.Origin, role, k.Title)
 		}

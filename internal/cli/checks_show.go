@@ -59,8 +59,8 @@ func describe(b *strings.Builder, k conformance.Check) {
 	line("depends", k.Depends...)
 	line("tags", k.Tags...)
 	line("limit", k.LimitText())
-	if k.Setup != nil {
-		line("instance", k.Setup.String())
+	if instance := k.Instance(); instance != "" {
+		line("instance", instance)
 	}
 	b.WriteString("\n" + map[bool]string{true: "background", false: "sources"}[k.Origin == conformance.Policy] + "\n")
 	for _, cl := range k.Clauses {

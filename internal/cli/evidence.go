@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -23,15 +26,25 @@ type evidence struct {
 	hops  *capture.Live // nil where packets may not be read
 }
 
-// watch has the packets of all hops kept, until the function it returns is called.
-func (e *evidence) watch(servers []netip.AddrPort, log *slog.Logger) (stop func() error) {
-	live, err := capture.StartLive(servers)
+// hopper knows the hops of targets, and the TLS secrets of those ends that are ours.
+type hopper interface {
+	JudgedHops(targets []conformance.Target) []capture.Hop
+	LogJudged(keys *capture.KeyLog)
+}
+
+// watch has the packets of all hops kept, and their secrets, until the function it returns is called.
+func (e *evidence) watch(h hopper, targets []conformance.Target, log *slog.Logger) (stop func() error) {
+	live, err := capture.StartLive(h.JudgedHops(targets))
 	if err != nil {
 		log.Debug("evidence is of the checks' own connections only", "error", err)
 		return func() error { return nil }
 	}
 	e.hops = live
-	return live.Close
+	h.LogJudged(live.Keys())
+	return func() error {
+		h.LogJudged(nil)
+		return live.Close()
+	}
 }
 
 // Save implements conformance.EvidenceSink. What it wrote it reads back: evidence that shows nothing is worse than none.
@@ -57,16 +70,32 @@ func (e *evidence) Save(name string, ev conformance.Evidence) ([]string, error) 
 		return names, err
 	}
 	hops := filepath.Join("evidence", name+".hops.pcapng")
-	n := 0
+	var written capture.Written
 	err = e.write(hops, func(w io.Writer) (err error) {
-		n, err = e.hops.Write(context.Background(), w, ev.Began, ev.Ended, opened(ev.Trace), ev.KeyLog)
+		written, err = e.hops.Write(context.Background(), w, ev.Began, ev.Ended, opened(ev.Trace), ev.KeyLog)
 		return err
 	})
-	if err == nil && n == 0 { // the check had an instance of its own, or opened nothing
+	if err == nil && written.Connections == 0 { // the check had an instance of its own, or opened nothing
 		e.files = e.files[:len(e.files)-1]
 		return names, os.Remove(filepath.Join(e.dir, hops))
 	}
-	return append(names, hops), err
+	return append(names, hops), errors.Join(err, e.sealed(timeline, filepath.Base(hops), written.Sealed))
+}
+
+// sealed says at the end of a timeline which sessions a capture of the hops shows from outside only.
+func (e *evidence) sealed(timeline, hops string, count map[string]int) error {
+	if len(count) == 0 {
+		return nil
+	}
+	f, err := os.OpenFile(filepath.Join(e.dir, timeline), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return fmt.Errorf("evidence: %w", err)
+	}
+	for _, hop := range slices.Sorted(maps.Keys(count)) {
+		_, werr := fmt.Fprintf(f, "%s: the secrets of %d TLS sessions %s are not known: no end of them that is ours has told\n", hops, count[hop], hop)
+		err = errors.Join(err, werr)
+	}
+	return errors.Join(err, f.Close())
 }
 
 // opened tells the check's own connections by their local address.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
 	"github.com/tlsroute/tlsroute-bench/conformance/wire"
+	"github.com/tlsroute/tlsroute-bench/internal/capture"
 )
 
 // traced is a trace with a TCP connection, one that was refused, and a layer in the clear.
@@ -68,6 +69,15 @@ func TestEvidenceIsReadBack(t *testing.T) {
 	}
 }
 
+// oneHop is a server of which no secrets are known.
+type oneHop netip.AddrPort
+
+func (h oneHop) JudgedHops([]conformance.Target) []capture.Hop {
+	return []capture.Hop{{Name: "to a stranger", Server: netip.AddrPort(h)}}
+}
+
+func (oneHop) LogJudged(*capture.KeyLog) {}
+
 // TestEvidenceHasAllHops where packets may be read, and none of a check that opened nothing meanwhile.
 func TestEvidenceHasAllHops(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -76,7 +86,7 @@ func TestEvidenceHasAllHops(t *testing.T) {
 	}
 	defer ln.Close()
 	sink := &evidence{dir: t.TempDir()}
-	stop := sink.watch([]netip.AddrPort{ln.Addr().(*net.TCPAddr).AddrPort()}, slog.New(slog.DiscardHandler))
+	stop := sink.watch(oneHop(ln.Addr().(*net.TCPAddr).AddrPort()), nil, slog.New(slog.DiscardHandler))
 	defer func() {
 		if err := stop(); err != nil {
 			t.Error(err)

@@ -75,7 +75,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		}
 		stop := func() error { return nil }
 		if checks.Background == 0 { // or the traffic beside the checks is all that a capture of the hops could hold
-			stop = sink.watch(l.JudgedServers(targets), o.log)
+			stop = sink.watch(l, targets, o.log)
 		}
 		r.Conformance, err = judge(ctx, targets, checks, p)
 		err = errors.Join(err, stop())

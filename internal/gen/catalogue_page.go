@@ -232,8 +232,8 @@ func entry(b *bytes.Buffer, c conformance.Check, slugs map[string]string) {
 		fmt.Fprintf(b, "- tags: %s\n", joined(c.Tags))
 	}
 	fmt.Fprintf(b, "- time limit: %s\n", c.LimitText())
-	if c.Setup != nil {
-		fmt.Fprintf(b, "- instance: %s\n", c.Setup)
+	if instance := c.Instance(); instance != "" {
+		fmt.Fprintf(b, "- instance: %s\n", instance)
 	}
 }
 

@@ -162,7 +162,7 @@ func TestPolicyIsNotTakenForAnRFC(t *testing.T) {
 		Depends: []string{"DET-02"}, Setup: &conformance.Setup{Name: "odd", Alone: true},
 	}
 	own, info := rule, rule
-	own.ID, own.Slug, own.Origin, own.Depends = "DET-02", "two", conformance.Policy, nil
+	own.ID, own.Slug, own.Origin, own.Depends, own.Setup, own.Relaunches = "DET-02", "two", conformance.Policy, nil, nil, true
 	info.ID, info.Slug, info.Level, info.Depends, info.Setup = "DET-03", "three", conformance.Info, nil, nil
 	k := catalogue{
 		requirements: []requirement{
@@ -186,7 +186,7 @@ func TestPolicyIsNotTakenForAnRFC(t *testing.T) {
 	}
 	for name, parts := range map[string][]string{
 		"DET-01 one":   {"MUST, by RFC 9846.", "- sources: [RFC 9846", "| `bad` | FAIL | a\\|b |", "depends on: [DET-02](#det-02-two)", "one of its own (odd)", "time limit: 10s"},
-		"DET-02 two":   {"MUST by the policy of this suite; no RFC requires it", "- background: [RFC 9846"},
+		"DET-02 two":   {"MUST by the policy of this suite; no RFC requires it", "- background: [RFC 9846", "- instance: ones of its own"},
 		"DET-03 three": {"| `bad` | TOLERATED |", "| any other | TOLERATED |"},
 	} {
 		for _, part := range parts {

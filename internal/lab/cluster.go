@@ -136,6 +136,9 @@ func (c *cluster) start(ctx context.Context, listen string) (*albsim.Server, err
 		DNSName: p.leg.Name, TargetRoots: c.lab.pki.innerRoots,
 		Logger: c.lab.log.With("part", strings.TrimSpace(p.title+" "+p.leg.Key)),
 	}
+	if p.taps == nil { // a judged one
+		opt.FrontKeyLog, opt.TargetKeyLog = &c.lab.judged.keys, &c.lab.judged.keys
+	}
 	if t := p.taps; t != nil {
 		opt.OnFrontHello = func(e albsim.HelloEvent) { t.balancerHello(p.hop, e) }
 		opt.OnTargetHello = func(e albsim.HelloEvent) { t.balancerHello(p.nextHop, e) }

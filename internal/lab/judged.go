@@ -27,6 +27,7 @@ type judged struct {
 	lbs       []*chain     // load balancers that are judged themselves: before stub
 	stub      net.Listener // the target of lbs and of pairs, which the checks play
 	pairs     []pair
+	keys      keySwitch // gets the TLS secrets of those that are ours, and of the witnesses
 }
 
 // The timers of judged instances. An ALB's idle timeout is at least one second; pings must come well before it.
@@ -162,7 +163,7 @@ func (l *Lab) Targets(version string) ([]conformance.Target, error) {
 	address := l.judged.address
 	r := base
 	r.Name, r.Role = "tlsroute-bench router", conformance.Router
-	r.Launcher = ours.Routers{Fixture: l.judged.document}
+	r.Launcher = ours.Routers{Fixture: l.judged.document, Options: router.Options{TLSKeyLog: &l.judged.keys}}
 	r.Features = ours.RouterFeatures()
 	r.Paths = []conformance.Path{
 		{Name: scenario.PathDirect, Address: address},

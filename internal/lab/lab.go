@@ -187,6 +187,9 @@ func (l *Lab) startBackends(ctx context.Context) error {
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
 		}
 		spec.Listen = l.witnessAddress(b.Name)
+		if l.fixture != nil && (b.Name == l.fixture.WitnessA || b.Name == l.fixture.WitnessB) {
+			spec.KeyLog = &l.judged.keys
+		}
 		running, err := backend.Start(ctx, driver, spec)
 		if err != nil && ctx.Err() == nil && driver != "embedded" && l.isAuto(b) {
 			l.log.Warn("the real server does not start here, the embedded one takes its place", "backend", b.Name, "error", err)
@@ -223,7 +226,10 @@ func (l *Lab) driver(b scenario.Backend) (driver, why string, err error) {
 func (l *Lab) serveRouter(ctx context.Context, name string, config router.Config, onHello func(router.HelloEvent)) (*router.Server, error) {
 	l.opt.Step(name)
 	opt := router.Options{Logger: l.log.With("part", name), OnHello: onHello}
-	if l.tape != nil && onHello != nil { // the scenario's own, not one under test
+	switch { // one under test is told of no ClientHello
+	case onHello == nil:
+		opt.TLSKeyLog = &l.judged.keys
+	case l.tape != nil:
 		opt.TLSKeyLog = l.tape
 	}
 	s, err := router.New(config, opt)

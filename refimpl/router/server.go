@@ -21,7 +21,8 @@ import (
 type Options struct {
 	// Logger gets one line a connection at Info; nil discards.
 	Logger *slog.Logger
-	// TLSKeyLog receives the secrets of every session that the router ends, in NSS form, for a capture; nil writes none.
+	// TLSKeyLog receives the secrets of every session that the router ends or begins, in NSS form; nil writes none. It is for tests and
+	// captures: who has them reads everything.
 	TLSKeyLog io.Writer
 	// Wrap may put something around the listener, for a tap or a counter; nil leaves it. Connections that hide their *net.TCPConn
 	// must show it by Unwrap() net.Conn, or a reset cannot cross as a reset.

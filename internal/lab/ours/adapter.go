@@ -292,6 +292,10 @@ func pump(in io.Reader, out io.Writer, conn io.ReadWriteCloser) error {
 		up <- err
 	}()
 	_, err := io.Copy(out, conn)
+	if err != nil {
+		// The process ends with a status that says so; whoever waits in the other direction, for input that may never come, ends with it.
+		return errors.Join(err, conn.Close())
+	}
 	if closer, ok := out.(io.Closer); ok {
 		err = errors.Join(err, closer.Close())
 	}
