@@ -21,7 +21,7 @@ func TestWorkloadsAgainstEveryDriver(t *testing.T) {
 		"half-close":  {{}, {Bytes: 1 << 20}},
 		"slow-reader": {{Bytes: 1 << 20, ReadRate: 4 << 20, Queue: 1<<20 - 1}},
 		"postgres":    {{}, {Mode: "simple"}, {Mode: "pool"}, {Mode: "copy", Bytes: 300_000}},
-		"mysql":       {{}},
+		"mysql":       {{}, {Mode: "prepared"}},
 		"ssh":         {{}, {Mode: "copy"}, {Mode: "copy", Direction: bench.Duplex, Bytes: 300_001}},
 		"http":        {{}, {Mode: "h2"}, {Mode: "h2", Streams: 8}},
 	}

@@ -120,6 +120,7 @@ func TestWorkloadsNoticeWhatIsWrong(t *testing.T) {
 		"postgres pool":      {workload: "postgres", shape: bench.Shape{Mode: "pool"}, in: replace(ten, strings.Replace(ten, "d3", "d4", 1)), want: "postgres: row 10 carries"},
 		"postgres copy in":   {workload: "postgres", shape: bench.Shape{Mode: "copy", Bytes: 100_000}, out: digit(20_000), want: "postgres: after the copy in: the server has"},
 		"postgres copy out":  {workload: "postgres", shape: bench.Shape{Mode: "copy", Bytes: 100_000}, in: digit(20_000), want: "postgres: copy out"},
+		"mysql prepared":     {workload: "mysql", shape: bench.Shape{Mode: "prepared"}, in: replace(ten, strings.Replace(ten, "d3", "d4", 1)), want: "mysql: row 10 carries"},
 		"http h1":            {workload: "http", in: replace("/bench-", "/bench_"), want: "http: asked GET"},
 		"http h2":            {workload: "http", shape: bench.Shape{Mode: "h2", Streams: 2}, in: replace("/bench-", "/bench_"), want: "http: asked GET"},
 		"http h2 is h1":      {workload: "http", shape: bench.Shape{Mode: "h2"}, in: replace("HTTP/2.0", "HTTP/1.1"), want: "http: asked GET"},
