@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -38,10 +39,13 @@ type handshakeSession struct{ conn net.Conn }
 func (s handshakeSession) Do(context.Context) error {
 	var b [1]byte
 	n, err := s.conn.Read(b[:])
-	if n == 0 && err == io.EOF {
+	switch {
+	case n == 0 && errors.Is(err, io.EOF):
 		return nil
+	case n > 0:
+		return errors.New("handshake: want the end behind the witness's record, and more came")
 	}
-	return fmt.Errorf("handshake: want the end behind the witness's record, got %d bytes, %v", n, err)
+	return fmt.Errorf("handshake: want the end behind the witness's record: %w", err)
 }
 
 func (s handshakeSession) Close() error { return s.conn.Close() }

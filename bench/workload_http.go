@@ -10,8 +10,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-
-	"golang.org/x/net/http2"
 )
 
 func init() {
@@ -41,11 +39,13 @@ type httpWorkload struct {
 // maxPage bounds the answer, in bytes.
 const maxPage = 64 << 10
 
-func (w httpWorkload) Open(_ context.Context, conn net.Conn, _ Access) (session, error) {
+func (w httpWorkload) Open(ctx context.Context, conn net.Conn, _ Access) (session, error) {
 	s := &httpSession{conn: conn, name: newNonce(), streams: w.streams, proto: "HTTP/1.1"}
 	if w.h2 {
 		// Prior knowledge (RFC 9113, section 3.3): what is behind the router speaks without TLS, and without an upgrade of its own.
-		c, err := (&http2.Transport{AllowHTTP: true, DisableCompression: true}).NewClientConn(conn)
+		t := &http.Transport{DialContext: once(conn), DisableCompression: true, Protocols: new(http.Protocols)}
+		t.Protocols.SetUnencryptedHTTP2(true)
+		c, err := t.NewClientConn(ctx, "http", "bench.example.test:80")
 		if err != nil {
 			return nil, fmt.Errorf("http: %w", err)
 		}

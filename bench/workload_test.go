@@ -40,14 +40,15 @@ func serveFake(t *testing.T, serve func(net.Conn, answer) error, change answer) 
 	return client
 }
 
-// made is a workload with its options.
-func made(t *testing.T, name string, s Shape) workload {
+// made is a workload with the defaults of its options.
+func made(t *testing.T, name string) workload {
 	t.Helper()
 	k, err := lookup(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err = CheckShape(name, s, 0, 1); err != nil {
+	s, err := CheckShape(name, Shape{}, 0, 1)
+	if err != nil {
 		t.Fatal(err)
 	}
 	return k.make(s)
@@ -70,7 +71,7 @@ func fakes(t *testing.T) map[string]fake {
 
 func open(t *testing.T, name string, f fake, change answer) (session, error) {
 	t.Helper()
-	w := made(t, name, Shape{})
+	w := made(t, name)
 	conn := serveFake(t, f.serve, change)
 	_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
 	return w.Open(t.Context(), conn, f.access)
@@ -175,7 +176,7 @@ func TestDriverMayNotDialForItself(t *testing.T) {
 	for _, name := range []string{"postgres", "mysql"} {
 		t.Run(name, func(t *testing.T) {
 			f := fakes(t)[name]
-			w := made(t, name, Shape{})
+			w := made(t, name)
 			conn := serveFake(t, f.serve, honest)
 			s, err := w.Open(t.Context(), conn, f.access)
 			if err != nil {
@@ -202,7 +203,7 @@ func TestAbortDoesNotWaitForTheServer(t *testing.T) {
 			stuck := make(chan struct{})
 			conn := serveFake(t, f.serve, func(_ int, right []byte) []byte { <-stuck; return right })
 			defer close(stuck)
-			w := made(t, name, Shape{})
+			w := made(t, name)
 			s, err := w.Open(t.Context(), conn, f.access)
 			if err != nil {
 				t.Fatal(err)
@@ -237,7 +238,7 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 				}
 			}
 			conn := serveFake(t, mute, nil)
-			w := made(t, name, Shape{})
+			w := made(t, name)
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 			defer cancel()
 			began := time.Now()

@@ -225,7 +225,7 @@ func (st *pgStatement) bind(m *pgproto3.Bind) (*pgPortal, error) {
 		}
 	}
 	switch st.kind {
-	case pgEmpty:
+	case pgEmpty, pgCreate, pgTruncate, pgCopyIn, pgCopyOut, pgSum: // the last five are never bound
 		p.next = func() ([][]byte, bool) { return nil, false }
 	case pgVersion:
 		p.next = once([]byte(pgVersionText))

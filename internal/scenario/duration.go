@@ -3,6 +3,7 @@ package scenario
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,8 +44,8 @@ func (b *Size) UnmarshalJSON(data []byte) error {
 	if err := json.Unmarshal(data, &s); err != nil {
 		return fmt.Errorf("a size is a string such as 64MiB: %w", err)
 	}
-	for unit := len(sizeUnits) - 1; unit >= 0; unit-- {
-		digits, ok := strings.CutSuffix(s, sizeUnits[unit])
+	for unit, name := range slices.Backward(sizeUnits) { // "B" is the end of all
+		digits, ok := strings.CutSuffix(s, name)
 		if !ok {
 			continue
 		}

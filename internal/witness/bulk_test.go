@@ -62,7 +62,7 @@ func TestBulkLines(t *testing.T) {
 	if tail, err := ReadBulkTail(&b); err != nil || tail != (BulkTail{5, 9}) {
 		t.Errorf("tail %+v, %v", tail, err)
 	}
-	if _, err := ReadBulkHead(&b); err != io.EOF {
+	if _, err := ReadBulkHead(&b); !errors.Is(err, io.EOF) {
 		t.Errorf("behind the last: %v", err)
 	}
 	for _, h := range []BulkHead{{Up: -1}, {Down: MaxBulk + 1}} {
