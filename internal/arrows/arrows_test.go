@@ -84,7 +84,7 @@ var rules = map[string]rule{
 	"conformance/selftest":        {ours: []string{"conformance", "refimpl", "albsim", "internal"}, tests: []string{"golang.org/x/net", "golang.org/x/sys"}},
 
 	"bench": {
-		ours: []string{"internal/result", "internal/witness", "internal/netx"},
+		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "golang.org/x/sys"},
 	},
 	"reports": {ours: []string{"internal/result", "internal/near"}, tests: []string{"github.com/chromedp", "golang.org/x/net", "github.com/santhosh-tekuri/jsonschema"}},
