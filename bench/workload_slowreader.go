@@ -17,9 +17,9 @@ func init() {
 		name: "slow-reader", backend: "witness",
 		options: []option{
 			// The kernel's own buffers count as the path's: on a machine with tcp_rmem up to 32 MiB a direct path held 22 MiB.
-			{"bytes", "128 MiB", func(s *Shape) { setDefault(&s.Bytes, 128<<20) }},
-			{"read_rate", "96 MiB a second", func(s *Shape) { setDefault(&s.ReadRate, 96<<20) }},
-			{"queue", "64 MiB", func(s *Shape) { setDefault(&s.Queue, 64<<20) }},
+			{"bytes", "48 MiB", func(s *Shape) { setDefault(&s.Bytes, 48<<20) }},
+			{"read_rate", "48 MiB a second", func(s *Shape) { setDefault(&s.ReadRate, 48<<20) }},
+			{"queue", "40 MiB", func(s *Shape) { setDefault(&s.Queue, 40<<20) }},
 		},
 		check: func(s Shape) error {
 			err := errors.Join(between("bytes", s.Bytes, 1<<10, witness.MaxBulk), between("read_rate", s.ReadRate, 1<<10, witness.MaxBulk))
