@@ -75,8 +75,9 @@ func far(b *testing.B) Dial {
 		b.Fatal(err)
 	}
 	address := strings.TrimSpace(line)
-	return func(ctx context.Context, observe func(string, time.Duration)) (net.Conn, error) {
-		d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // it is made up a moment ago
+	// With a name, for without one the dialer makes a copy of the configuration for each.
+	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: "far.example.test"}} //nolint:gosec // it is made up a moment ago
+	return func(ctx context.Context, _ func(string, time.Duration)) (net.Conn, error) {
 		return d.DialContext(ctx, "tcp", address)
 	}
 }
@@ -191,7 +192,7 @@ func BenchmarkGenerator(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// BenchmarkGeneratorMemory is what an idle echo tunnel of TLS 1.3 holds in the generator: heap and stacks, after collection.
+// BenchmarkGeneratorMemory is what an idle echo tunnel of TLS 1.3 keeps alive in the generator: heap and stacks, after collection.
 //
 //	go test -run '^$' -bench GeneratorMemory -benchtime 1x ./bench
 func BenchmarkGeneratorMemory(b *testing.B) {
@@ -202,7 +203,7 @@ func BenchmarkGeneratorMemory(b *testing.B) {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		return float64(m.HeapInuse + m.StackInuse)
+		return float64(m.HeapAlloc + m.StackInuse)
 	}
 	for range b.N {
 		var before, after float64
