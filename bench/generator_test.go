@@ -227,3 +227,30 @@ func BenchmarkGeneratorMemory(b *testing.B) {
 	}
 	b.ReportMetric(0, "ns/op")
 }
+
+// BenchmarkFrozenTarget is the p99 that is reported of a target that freezes for 500 ms every 5 s, at 1,000 requests a second: of the time
+// from the planned instant, which has to show the freeze, and of that from when a request was sent.
+//
+//	go test -run '^$' -bench FrozenTarget -benchtime 1x ./bench
+func BenchmarkFrozenTarget(b *testing.B) {
+	for range b.N {
+		began := time.Now()
+		srv := newTarget(b, func(int64, []byte) bool {
+			if at := time.Since(began) % (5 * time.Second); at < 500*time.Millisecond {
+				time.Sleep(500*time.Millisecond - at)
+			}
+			return true
+		})
+		out, err := Run(b.Context(), Plan{
+			Window: time.Second, Guard: 10 * time.Millisecond, Pairs: 10, Seed: 1, Warmup: &Warmup{}, maxLag: time.Minute,
+			Workloads: []WorkloadPlan{{Name: "echo", Rate: 1000, Tunnels: 4, Arms: []Arm{{Path: "direct", Dial: srv.dial}}}},
+		}, Options{})
+		if err != nil {
+			b.Fatal(err)
+		}
+		phases := out.Workloads[0].Arms[0].Phases
+		b.ReportMetric(float64(phases[result.PhaseSteady].P99NS)/1e6, "response-p99-ms")
+		b.ReportMetric(float64(phases[result.PhaseService].P99NS)/1e6, "service-p99-ms")
+	}
+	b.ReportMetric(0, "ns/op")
+}
