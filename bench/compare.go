@@ -15,7 +15,7 @@ func enough(q float64) int64 { return int64(math.Ceil(math.Log(0.05) / math.Log(
 
 // compare pairs the windows of the baseline, the first arm, with those of each other arm: every phase that both went
 // through, every quantile that the sample supports. How late the generator was is not a property of an arm. All comparisons
-// of the workload are one family when it comes to a verdict (family.go).
+// of the workload are one family when it comes to a verdict (family.go); one with too few pairs for that says how many it needs.
 func (r *run) compare() []result.Comparison {
 	out := []result.Comparison{}
 	var family []float64
@@ -32,11 +32,21 @@ func (r *run) compare() []result.Comparison {
 				}
 			}
 		}
+		if c, p, ok := r.compareOne(base, cand, metricBytes, 0, quantiles[0]); ok { // no distribution: one number a window
+			c.Metric, c.DeltaNS = metricBytes, 0
+			out = append(out, c)
+			family = append(family, p)
+		}
 	}
 	for i, p := range holm(family) {
 		c := &out[i]
 		c.PAdjusted = p
-		c.Verdict = verdict(c.CI95[0], c.CI95[1], c.Pairs, p)
+		lo, hi := c.CI95[0], c.CI95[1]
+		if c.Metric == metricBytes { // more is better: judged as the time that a byte takes
+			lo, hi = 1/hi, 1/lo
+		}
+		c.Verdict = verdict(lo, hi, c.Pairs, p, r.plan.Equivalence)
+		c.NeedsPairs = max(0, pairsToTell(len(out))-c.Pairs)
 	}
 	return out
 }
@@ -64,5 +74,5 @@ func (r *run) compareOne(base, cand *armState, phase string, i int, q float64) (
 		Baseline: base.Path, Candidate: cand.Path, Metric: metric,
 		Ratio: math.Exp(e.value), CI95: [2]float64{math.Exp(e.lo), math.Exp(e.hi)},
 		DeltaNS: int64(delta), Pairs: len(logs),
-	}, pairedP(logs), true
+	}, signedRank(logs), true
 }

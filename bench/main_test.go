@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +19,13 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(farEnd) != "" {
+		serveFarEnd()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // target is a witness-like echo server. Its hook is called for each payload before the answer goes out; false ends the connection.
 type target struct {
@@ -112,7 +119,7 @@ func (s *target) dial(ctx context.Context, observe func(string, time.Duration)) 
 func echoPlan(arms ...Arm) Plan {
 	return Plan{
 		Workloads: []WorkloadPlan{{Name: "echo", Backend: "stub", Arms: arms, Rate: 200, ConnectRate: 20, Tunnels: 2, Arrival: ArrivalPoisson}},
-		Window:    100 * time.Millisecond, Guard: 20 * time.Millisecond, Drain: time.Second, Pairs: 6, Seed: 1,
+		Window:    100 * time.Millisecond, Guard: 20 * time.Millisecond, Drain: time.Second, Pairs: 6, Seed: 1, Warmup: &Warmup{},
 		maxLag: time.Minute, // the tests run on machines that are busy with other tests
 	}
 }
