@@ -20,10 +20,10 @@ func inTurn(outcomes ...Outcome) func(*Check) {
 		var n atomic.Int32 // runs
 		c.Run = func(context.Context, *T) (Observation, error) {
 			o := outcomes[min(int(n.Add(1)), len(outcomes))-1]
-			switch o {
-			case "!":
+			if o == "!" {
 				return Observation{}, errors.New("boom")
-			case "slow":
+			}
+			if o == "slow" {
 				return Observation{}, fmt.Errorf("boom: %w", ErrStalled)
 			}
 			return Observation{Outcome: o}, nil

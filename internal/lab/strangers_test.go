@@ -64,7 +64,9 @@ func TestAnEndpointHasADomainAndAuthoritiesOfItsOwn(t *testing.T) {
 		conn.Close()
 	}
 	ln.Close()
-	<-served
+	if err := <-served; err != nil {
+		t.Errorf("the router: %v", err)
+	}
 	if f := target.Fixture; f.ClientA != nil || f.ClientB != nil || f.Expired != nil || f.ClientChain != nil {
 		t.Error("a client certificate of ours is left in the fixture")
 	}
