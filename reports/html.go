@@ -32,13 +32,14 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"class":  verdictClass,
 	"mark":   verdictMark,
 	"dict":   dict,
-	"series": func(i int) int { return i % 6 },
+	"series": seriesLook,
 	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "faultwhen": faultWhen, "faultwhat": faultWhat, "faultstruck": faultStruck,
 	"faultreading": func() string { return faultReading }, "hopreading": func() string { return hopReading },
 	"matrixsentence": matrixSentence, "matrixreading": func() string { return matrixReading }, "cellword": cellWord, "celltone": cellTone,
 	"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
 	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
+	"upper": upperFirst, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
 
@@ -81,6 +82,12 @@ type view struct {
 	CertNote string // how a captured client certificate was seen
 	TLSCount string
 	Hops     []hopCost
+	Gates    *gateView
+	Levels   []levelView
+	Costs    []costView
+	Inside   []string // components whose cost nobody can tell
+	Against  *againstView
+	Shards   *shardView
 }
 
 // tile is one figure of the verdict, large.
@@ -97,8 +104,11 @@ func writeHTML(w io.Writer, run *result.Run) error {
 	}
 	if run.Bench != nil {
 		v.Scarce = scarce(run, "p50", "p90", "p99", "p999")
+		v.Gates, v.Levels = newGateView(run.Bench.Validity), newLevelViews(run)
+		v.Costs, v.Inside = newCostViews(run)
+		v.Against, v.Shards = newAgainstView(run.Bench.Against), newShardView(run.Bench.Shards)
 		for i, wl := range run.Bench.Workloads {
-			v.Bench = append(v.Bench, newWorkloadView(i, wl))
+			v.Bench = append(v.Bench, newWorkloadView(i, wl, run.Faults))
 		}
 	}
 	var buf bytes.Buffer // rendered whole first: half a page is worse than an error
