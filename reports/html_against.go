@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
@@ -26,6 +27,9 @@ func newAgainstView(a *result.Against) *againstView {
 		return nil
 	}
 	v := &againstView{Run: a.Run, Started: a.Started, Commit: a.Commit}
+	if t, err := time.Parse(time.RFC3339, a.Started); err == nil {
+		v.Started = t.UTC().Format("2006-01-02 15:04 UTC")
+	}
 	var values []float64
 	for _, c := range a.Changes {
 		values = append(values, c.Ratio, c.CI95[0], c.CI95[1])

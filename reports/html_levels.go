@@ -100,7 +100,7 @@ func newLevelChart(id, name, phase, q string, list []result.Workload) *curveChar
 		return nil
 	}
 	ticks, bottom, top, logY := yAxis(lo, hi)
-	c := &curveChart{ID: id, Title: fmt.Sprintf("%s: %s %s by load", name, phaseName(phase), q), LogY: logY}
+	c := &curveChart{ID: id, Title: fmt.Sprintf("%s: %s %s by load", name, phaseName(phase), q), Caption: upperFirst(phaseName(phase)) + " " + q, LogY: logY}
 	from, to := list[0].Load.Fraction, list[len(list)-1].Load.Fraction
 	x := func(f float64) float64 { return (f - from) / max(to-from, 1e-9) }
 	y := func(ns int64) float64 { return heightOf(float64(ns), bottom, top, logY) }

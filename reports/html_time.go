@@ -62,7 +62,7 @@ func (s *timeScale) x(ns int64) float64 {
 }
 
 func newTimeView(id string, w result.Workload, faults []result.Fault) *timeView {
-	v := &timeView{ID: id, Title: w.Name + ": window by window"}
+	v := &timeView{ID: id, Title: "Window by window"}
 	s := &timeScale{from: math.MaxInt64}
 	lo, hi := math.Inf(1), 0.0
 	arms := slices.Clone(w.Arms)
@@ -167,7 +167,8 @@ func newTimePanel(id string, a result.Arm, s *timeScale, windowNS int64) timePan
 		}
 		if x.Errors > 0 {
 			h := 0.15 + 0.85*float64(x.Errors)/float64(s.mostErrors)
-			p.Errors = append(p.Errors, timeBar{from, percent(1 - h), width, percent(h), fmt.Sprintf("%s at %s", plural(int(x.Errors), "error"), duration(x.AtNS))})
+			thin := min(s.x(ends[i])-s.x(x.AtNS), 0.008)
+			p.Errors = append(p.Errors, timeBar{percent((s.x(x.AtNS) + s.x(ends[i]) - thin) / 2), percent(1 - h), percent(thin), percent(h), fmt.Sprintf("%s at %s", plural(int(x.Errors), "error"), duration(x.AtNS))})
 		}
 	}
 	flush()

@@ -19,6 +19,7 @@ type tick struct {
 // of 1/(1-q), so that each nine has the same room, against milliseconds.
 type curveChart struct {
 	ID, Title, Desc string
+	Caption         string // Title without what the place on the page says already
 	X, Y            []tick
 	Series          []curveSeries
 	LogY            bool
@@ -80,13 +81,14 @@ func newCurveCharts(id string, w result.Workload, phase string) []*curveChart {
 		return nil
 	}
 	s.ticks, s.bottom, s.top, s.logY = yAxis(s.lo, s.hi)
+	caption := upperFirst(phaseName(phase)) + " by percentile"
 	title := fmt.Sprintf("%s: %s by percentile", w.Name, phaseName(phase))
 	if len(arms) <= maxTogether {
-		return []*curveChart{newCurveChart(id, title, phase, arms, s)}
+		return []*curveChart{newCurveChart(id, title, caption, phase, arms, s)}
 	}
 	var out []*curveChart
 	for i, c := range arms[1:] {
-		out = append(out, newCurveChart(fmt.Sprintf("%s-%d", id, i), title+", "+c.arm.Path, phase, []curve{arms[0], c}, s))
+		out = append(out, newCurveChart(fmt.Sprintf("%s-%d", id, i), title+", "+c.arm.Path, upperFirst(phaseName(phase))+", "+c.arm.Path, phase, []curve{arms[0], c}, s))
 	}
 	return out
 }
@@ -125,8 +127,8 @@ func heightOf(v, bottom, top float64, logarithmic bool) float64 {
 	return 1 - (v-bottom)/(top-bottom)
 }
 
-func newCurveChart(id, title, phase string, arms []curve, s *curveScale) *curveChart {
-	c := &curveChart{ID: id, Title: title, LogY: s.logY}
+func newCurveChart(id, title, caption, phase string, arms []curve, s *curveScale) *curveChart {
+	c := &curveChart{ID: id, Title: title, Caption: caption, LogY: s.logY}
 	var desc []string
 	for _, t := range s.ticks {
 		c.Y = append(c.Y, tick{At: percent(s.y(t)), Label: milliseconds(t)})

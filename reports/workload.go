@@ -39,7 +39,7 @@ type waterfallRow struct {
 }
 
 func newWaterfall(id string, w result.Workload) *waterfall {
-	wf := &waterfall{ID: id, Title: w.Name + ": start of a new tunnel, median by phase"}
+	wf := &waterfall{ID: id, Title: "Start of a new tunnel, median by phase"}
 	sum := func(a result.Arm) (ns int64) {
 		for _, ph := range connectPhases {
 			ns += a.Phases[ph].P50NS
