@@ -186,9 +186,9 @@ func full(f *fixture) *result.Run {
 		result.Cost{Component: "haproxy", Product: "HAProxy 2.6.12", Workload: "handshake", Path: "haproxy", Process: true, CPUNS: 8e8, SystemNS: 2e8, CPUPerConnectNS: 410e3, CPUPerGiBNS: 145e6},
 		result.Cost{Component: "router", Workload: "handshake", Path: "direct"},
 	)
-	b.Against = &result.Against{Run: "20261119-090000-3", Started: "2026-11-19T09:00:00Z", Commit: "fedcba9876543210", Changes: []result.Change{
+	b.Against = &result.Against{Run: "20261119-090000-3", Started: "2026-11-19T09:00:00Z", Commit: "fedcba9876543210", SameHost: true, Threshold: 0.1, Changes: []result.Change{
 		{Workload: "echo-at-50", Path: "direct", Metric: "steady_rtt.p50", Ratio: 0.88, CI95: [2]float64{0.84, 0.93}, Verdict: "faster"},
-		{Workload: "echo-at-50", Path: "alb-https", Metric: "steady_rtt.p50", Ratio: 1.18, CI95: [2]float64{1.12, 1.25}, Verdict: "slower"},
+		{Workload: "echo-at-50", Path: "alb-https", Metric: "steady_rtt.p50", Ratio: 1.18, CI95: [2]float64{1.12, 1.25}, PAdjusted: 0.002, Verdict: "slower", Regression: true},
 		{Workload: "echo-at-50", Path: "alb-https", Metric: "ratio steady_rtt.p50", Ratio: 1.01, CI95: [2]float64{0.96, 1.07}, Verdict: "equivalent"},
 		{Workload: "echo-at-50", Path: "alb-https", Metric: "steady_rtt.p99", Ratio: 1.1, CI95: [2]float64{0.8, 1.5}, Verdict: "inconclusive"},
 	}}

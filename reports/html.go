@@ -40,6 +40,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
 	"upper": upperFirst, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
+	"coststitle": func() string { return costsTitle }, "costsreading": func() string { return costsReading }, "againsttitle": againstTitle, "againstreading": againstReading,
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
 
@@ -85,7 +86,7 @@ type view struct {
 	Gates    *gateView
 	Levels   []levelView
 	Costs    []costView
-	Inside   []string // components whose cost nobody can tell
+	Inside   string // of which components nobody can tell the cost, and why
 	Against  *againstView
 	Shards   *shardView
 }
@@ -105,7 +106,7 @@ func writeHTML(w io.Writer, run *result.Run) error {
 	if run.Bench != nil {
 		v.Scarce = scarce(run, "p50", "p90", "p99", "p999")
 		v.Gates, v.Levels = newGateView(run.Bench.Validity), newLevelViews(run)
-		v.Costs, v.Inside = newCostViews(run)
+		v.Costs, v.Inside = newCostViews(run), insiders(run)
 		v.Against, v.Shards = newAgainstView(run.Bench.Against), newShardView(run.Bench.Shards)
 		for i, wl := range run.Bench.Workloads {
 			v.Bench = append(v.Bench, newWorkloadView(i, wl, run.Faults))

@@ -4,17 +4,16 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
 // againstView is the comparison with an earlier run: what changed beyond the noise of both in the open, the rest in a fold.
 type againstView struct {
-	Run, Started, Commit string
-	Axis                 []tick
-	One                  string
-	Changed, Same        []changeRow
+	*result.Against
+	Axis          []tick
+	One           string
+	Changed, Same []changeRow
 }
 
 type changeRow struct {
@@ -26,10 +25,7 @@ func newAgainstView(a *result.Against) *againstView {
 	if a == nil {
 		return nil
 	}
-	v := &againstView{Run: a.Run, Started: a.Started, Commit: a.Commit}
-	if t, err := time.Parse(time.RFC3339, a.Started); err == nil {
-		v.Started = t.UTC().Format("2006-01-02 15:04 UTC")
-	}
+	v := &againstView{Against: a}
 	var values []float64
 	for _, c := range a.Changes {
 		values = append(values, c.Ratio, c.CI95[0], c.CI95[1])
@@ -42,7 +38,7 @@ func newAgainstView(a *result.Against) *againstView {
 			row.What = metricName(of) + ", as a ratio to the baseline"
 		}
 		row.Desc = fmt.Sprintf("%s, %s, %s: %s of then, 95 %% interval %s to %s", c.Workload, c.Path, row.What, ratio(c.Ratio), ratio(c.CI95[0]), ratio(c.CI95[1]))
-		if slices.Contains([]string{"slower", "faster"}, c.Verdict) {
+		if c.Regression || slices.Contains([]string{"slower", "faster"}, c.Verdict) {
 			v.Changed = append(v.Changed, row)
 		} else {
 			v.Same = append(v.Same, row)

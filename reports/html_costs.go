@@ -33,14 +33,11 @@ var costMeasures = []struct {
 	{"GiB", func(c result.Cost) float64 { return c.CPUPerGiBNS }},
 }
 
-func newCostViews(run *result.Run) (views []costView, inside []string) {
+func newCostViews(run *result.Run) (views []costView) {
 	var order []string
 	by := map[string][]result.Cost{}
 	for _, c := range run.Bench.Costs {
 		if !c.Process {
-			if !slices.Contains(inside, c.Component) {
-				inside = append(inside, c.Component)
-			}
 			continue
 		}
 		if by[c.Workload] == nil {
@@ -51,7 +48,7 @@ func newCostViews(run *result.Run) (views []costView, inside []string) {
 	for _, name := range order {
 		views = append(views, newCostView(run, name, by[name]))
 	}
-	return views, inside
+	return views
 }
 
 func newCostView(run *result.Run, name string, list []result.Cost) costView {
@@ -97,16 +94,10 @@ func newCostView(run *result.Run, name string, list []result.Cost) costView {
 			row.Width, row.Label = percent(m/most), c.Path+", "+c.Component+": "+duration(int64(m))
 		}
 		if c.PSSBytes > 0 {
-			row.Memory = size(c.PSSBytes)
-			if c.BytesPerTunnel > 0 {
-				row.Memory += ", " + kib(c.BytesPerTunnel) + " a tunnel"
-			}
+			row.Memory = costMemory(c)
 		}
 		if c.Descriptors > 0 {
-			row.Descriptors = grouped(int64(c.Descriptors))
-			if c.DescriptorsPerTunnel > 0 {
-				row.Descriptors += ", " + significant(c.DescriptorsPerTunnel) + " a tunnel"
-			}
+			row.Descriptors = costDescriptors(c)
 		}
 		if c.SplicedBytes > 0 || c.CopiedBytes > 0 {
 			row.Spliced = size(c.SplicedBytes) + " and " + size(c.CopiedBytes)
@@ -115,5 +106,3 @@ func newCostView(run *result.Run, name string, list []result.Cost) costView {
 	}
 	return v
 }
-
-func kib(bytes float64) string { return significant(bytes/1024) + " KiB" }

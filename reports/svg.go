@@ -52,7 +52,7 @@ var axisQuantiles = []struct {
 	q     float64
 	label string
 	stat  string
-}{{0.5, "50 %", "p50"}, {0.9, "90 %", "p90"}, {0.99, "99 %", "p99"}, {0.999, "99.9 %", "p999"}, {0.9999, "99.99 %", ""}}
+}{{0.5, "50 %", "p50"}, {0.9, "90 %", "p90"}, {0.99, "99 %", "p99"}, {0.999, "99.9 %", "p999"}, {0.9999, "99.99 %", "p9999"}}
 
 // curve is an arm as a chart needs it.
 type curve struct {
@@ -150,7 +150,7 @@ func newCurveChart(id, title, caption, phase string, arms []curve, s *curveScale
 		out.Points = strings.TrimSpace(b.String())
 		for _, q := range axisQuantiles {
 			ns, missing := percentile(p, q.stat)
-			if q.stat == "" || missing > 0 || ninesOf(q.q) > s.nines*1.001 {
+			if ns == 0 || missing > 0 || ninesOf(q.q) > s.nines*1.001 {
 				continue
 			}
 			out.Markers = append(out.Markers, curveMarker{percent(s.x(q.q)), percent(s.y(min(float64(ns), s.top))), fmt.Sprintf("%s %s: %s", a.arm.Path, q.label, duration(ns))})

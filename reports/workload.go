@@ -126,6 +126,9 @@ func newForest(w result.Workload) *forest {
 		if onlyByNumber(c) {
 			f.Note = fmt.Sprintf("Inconclusive although the interval excludes 1: not significant among the %s of this workload.", plural(len(w.Comparisons), "comparison"))
 		}
+		if c.NeedsPairs > 0 && c.Verdict == "inconclusive" && f.Note == "" {
+			f.Note = upperFirst(verdictWords(c, len(w.Comparisons))) + "."
+		}
 		a, b := at(c.CI95[0]), at(c.CI95[1])
 		f.Rows = append(f.Rows, forestRow{
 			Comparison: c, At: percent(at(c.Ratio)), From: percent(a), To: percent(b), Width: percent(max(b-a, 0)), Index: index[c.Candidate],
