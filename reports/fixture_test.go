@@ -2,6 +2,7 @@ package reports
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -207,6 +208,41 @@ func full(f *fixture) *result.Run {
 		Check: "DET-02", Slug: "ch-split-tcp", Title: "A ClientHello in two segments is routed the same", Group: "DET", Level: "MUST", Origin: "rfc", Target: "refimpl", Role: "router", Path: "direct",
 		Verdict: result.CheckPass, Outcome: "routed", DurationMS: 1.5,
 	}}}
+	r.Judge()
+	return r
+}
+
+// tenMinutes is a run as long as they come: 1200 windows of half a second and more, in four workloads on two paths and one on eight, and
+// as many checks as there are on three paths.
+func tenMinutes() *result.Run {
+	f := newFixture(150)
+	r := full(f)
+	r.Bench.Workloads = nil
+	for i, name := range []string{"echo-at-30", "echo-at-50", "echo-at-70", "postgres"} {
+		r.Bench.Workloads = append(r.Bench.Workloads, f.workload(name, []string{"direct", "alb-https"}, 60_000, int64(i)*180e9))
+	}
+	f.windows = 40
+	r.Bench.Workloads = append(r.Bench.Workloads, f.workload("peers", []string{"direct", "alb-http", "alb-https", "haproxy", "haproxy-tuned", "nginx", "sslh", "stunnel"}, 20_000, 720e9))
+	for i := range r.Bench.Workloads[4].Arms {
+		r.Bench.Workloads[4].Arms[i].Peer = "a product, tuned as its manual says"
+	}
+	r.Run.Finished = r.Run.Started.Add(10 * time.Minute)
+	groups := slices.Sorted(maps.Keys(groupNames))
+	r.Conformance = &result.Conformance{}
+	for i := range 350 {
+		for j, path := range []string{"direct", "alb-http", "alb-https"} {
+			c := result.CheckResult{
+				Check: fmt.Sprintf("%s-%02d", groups[i%len(groups)], i), Slug: "a-slug-of-usual-length", Title: "A ClientHello in two segments, split at any offset, is routed the same", Group: groups[i%len(groups)],
+				Level: "MUST", Origin: "rfc", Target: "refimpl router", Role: "router", Path: path, Verdict: result.CheckPass, Outcome: "routed", Expected: []string{"routed"}, DurationMS: 21.6,
+				Clauses: []result.Clause{{Doc: "RFC 9846", Section: "5.1", URL: "https://www.rfc-editor.org/rfc/rfc9846#section-5.1"}},
+				Why:     "Clients behind small MTUs and middleboxes split the hello; a router that reads one segment sends them to the wrong service.",
+			}
+			if i%7 == 0 && j > 0 {
+				c.Verdict, c.Detail, c.Evidence = result.CheckFail, "expected routed, got nothing for two seconds", []string{fmt.Sprintf("evidence/%s-%s.pcapng", c.Check, path)}
+			}
+			r.Conformance.Results = append(r.Conformance.Results, c)
+		}
+	}
 	r.Judge()
 	return r
 }

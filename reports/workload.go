@@ -159,7 +159,7 @@ func newRatioAxis(values []float64) ratioAxis {
 		if t < a.lo || t > a.hi || t != 1 && (p-last < 0.14 || math.Abs(p-a.at(1)) < 0.14) {
 			continue
 		}
-		minor := t != 1 && (p-major < 0.34 || math.Abs(p-a.at(1)) < 0.34)
+		minor := t != 1 && (p-major < 0.34 || math.Abs(p-a.at(1)) < 0.34 || p < 0.08 || p > 0.92)
 		if !minor {
 			major = p
 		}
