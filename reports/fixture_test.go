@@ -116,10 +116,11 @@ func (f *fixture) arm(path string, median float64, samples int, start int64, i, 
 	return a
 }
 
-// workload has the arms of these paths, each slower than the one before it, and what compares them.
-func (f *fixture) workload(name string, paths []string, samples int, start int64) result.Workload {
+// workload has a label as the bench makes them: the name, and what tells it from others of that name. It has the arms of these paths, each slower than the one before it, and what compares them.
+func (f *fixture) workload(label string, paths []string, samples int, start int64) result.Workload {
+	name, _, _ := strings.Cut(label, "-at-")
 	w := result.Workload{
-		Name: name, Backend: "witness", Windows: f.windows, WindowNS: f.window, RatePerS: 400, ConnectRatePerS: 40, Arrival: "poisson", Log: name + ".hlog",
+		Name: name, Backend: "witness", Windows: f.windows, WindowNS: f.window, RatePerS: 400, ConnectRatePerS: 40, Arrival: "poisson", Log: label + ".hlog",
 		Tunnels: 64, Active: 48, WarmupWindows: f.warmup, WarmupSteady: true, StoppedBy: "precision",
 	}
 	for i, path := range paths {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -96,6 +97,7 @@ type tile struct{ Figure, Unit, Caption, Class string }
 
 // writeHTML writes the page: one file that needs nothing else and works without scripts, offline and printed.
 func writeHTML(w io.Writer, run *result.Run) error {
+	run = labelled(run)
 	v := view{
 		Run: run, CSS: style, Headline: headline(run), Next: nextSteps(run), Tiles: tiles(run), Paths: pathViews(run),
 		Groups: groupViews(run), Totals: shares(run), Command: shellCommand(run.Run.Command), Took: took(run), CertNote: certNote(run), TLSCount: tlsCounts(run), Hops: hopCosts(run),
@@ -120,6 +122,30 @@ func writeHTML(w io.Writer, run *result.Run) error {
 		return fmt.Errorf("write report.html: %w", err)
 	}
 	return nil
+}
+
+// labelled is run with a name for each workload that no other has, as the log of its histograms and the costs name it.
+func labelled(run *result.Run) *result.Run {
+	if run.Bench == nil {
+		return run
+	}
+	total, seen := map[string]int{}, map[string]int{}
+	for _, w := range run.Bench.Workloads {
+		total[w.Name]++
+	}
+	out, b := *run, *run.Bench
+	b.Workloads = slices.Clone(b.Workloads)
+	out.Bench = &b
+	for i := range b.Workloads {
+		w := &b.Workloads[i]
+		seen[w.Name]++
+		if name := strings.TrimSuffix(path.Base(w.Log), ".hlog"); total[w.Name] > 1 && w.Log != "" {
+			w.Name = name
+		} else if n := seen[w.Name]; n > 1 {
+			w.Name = fmt.Sprintf("%s-%d", w.Name, n)
+		}
+	}
+	return &out
 }
 
 // maxCostTiles is how many comparisons are shown large; the others are counted, never dropped in silence.

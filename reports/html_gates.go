@@ -1,6 +1,9 @@
 package reports
 
 import (
+	"fmt"
+	"math"
+	"slices"
 	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -13,14 +16,16 @@ type gateRow struct {
 	Detail                    string
 }
 
-// gateView has what does not hold in the open, and what does in a fold.
-type gateView struct{ Open, Held []gateRow }
+// gateView has in the open what fails, and of what is only advice the worst of each kind; All has all.
+type gateView struct{ Open, All []gateRow }
 
 func newGateView(v result.Validity) *gateView {
 	if len(v.Gates) == 0 {
 		return nil
 	}
 	out := &gateView{}
+	var advice []gateRow
+	worst, more := map[string]float64{}, map[string]int{}
 	for _, g := range v.Gates {
 		where := g.Workload
 		if g.Path != "" {
@@ -33,15 +38,31 @@ func newGateView(v result.Validity) *gateView {
 		switch {
 		case g.OK:
 			row.Class, row.Mark, row.Word = "good", "✓", "holds"
-			out.Held = append(out.Held, row)
 		case g.Advisory:
 			row.Class, row.Mark, row.Word = "near", "≈", "advice"
-			out.Open = append(out.Open, row)
+			far := math.Abs(math.Log(max(math.Abs(g.Value), 1e-9) / max(math.Abs(g.Limit), 1e-9)))
+			at := slices.IndexFunc(advice, func(r gateRow) bool { return r.Name == row.Name })
+			if at < 0 {
+				advice = append(advice, row)
+				worst[row.Name] = far
+				break
+			}
+			more[row.Name]++
+			if far > worst[row.Name] {
+				advice[at], worst[row.Name] = row, far
+			}
 		default:
 			row.Class, row.Mark, row.Word = "bad", "✕", "fails"
-			out.Open = append([]gateRow{row}, out.Open...)
+			out.Open = append(out.Open, row)
+		}
+		out.All = append(out.All, row)
+	}
+	for i := range advice {
+		if n := more[advice[i].Name]; n > 0 {
+			advice[i].Where += fmt.Sprintf(", the worst of %d", n+1)
 		}
 	}
+	out.Open = append(out.Open, advice...)
 	return out
 }
 

@@ -100,9 +100,9 @@ func loadParts(w result.Workload) []string {
 	var parts []string
 	switch {
 	case w.WarmupWindows > 0 && w.WarmupSteady:
-		parts = append(parts, fmt.Sprintf("after %d of warm-up until steady", w.WarmupWindows))
+		parts = append(parts, fmt.Sprintf("after %d windows of warm-up until steady", w.WarmupWindows))
 	case w.WarmupWindows > 0:
-		parts = append(parts, fmt.Sprintf("after %d of warm-up, given up before it was steady", w.WarmupWindows))
+		parts = append(parts, fmt.Sprintf("after %d windows of warm-up, given up before it was steady", w.WarmupWindows))
 	}
 	switch w.StoppedBy {
 	case "precision":

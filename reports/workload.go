@@ -239,5 +239,6 @@ func newWorkloadView(i int, w result.Workload, faults []result.Fault) workloadVi
 	return v
 }
 
-// Steady is the distribution of round trips of an arm.
-func (v workloadView) Steady(a result.Arm) result.Phase { return a.Phases[result.PhaseSteady] }
+// MainPhase is what the workload is about, and Main its distribution on an arm.
+func (v workloadView) MainPhase() string              { return mainPhaseOf(v.Workload) }
+func (v workloadView) Main(a result.Arm) result.Phase { return a.Phases[v.MainPhase()] }
