@@ -40,7 +40,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
 	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
-	"upper": upperFirst, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
+	"upper": upperFirst, "rate": rateText, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
 	"coststitle": func() string { return costsTitle }, "costsreading": func() string { return costsReading }, "againsttitle": againstTitle, "againstreading": againstReading,
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
@@ -72,24 +72,26 @@ type view struct {
 	CSS      template.CSS
 	Headline string
 	Next     []step
-	Tiles    []tile
-	Paths    []pathView
-	Groups   []groupView
-	Totals   []share
-	Several  string // said of the totals when checks have several results
-	Bench    []workloadView
-	Command  string
-	Took     string
-	Scarce   bool   // some percentile lacks samples
-	CertNote string // how a captured client certificate was seen
-	TLSCount string
-	Hops     []hopCost
-	Gates    *gateView
-	Levels   []levelView
-	Costs    []costView
-	Inside   string // of which components nobody can tell the cost, and why
-	Against  *againstView
-	Shards   *shardView
+	// Reasons are the first of the run's, MoreReasons the others.
+	Reasons, MoreReasons []string
+	Tiles                []tile
+	Paths                []pathView
+	Groups               []groupView
+	Totals               []share
+	Several              string // said of the totals when checks have several results
+	Bench                []workloadView
+	Command              string
+	Took                 string
+	Scarce               bool   // some percentile lacks samples
+	CertNote             string // how a captured client certificate was seen
+	TLSCount             string
+	Hops                 []hopCost
+	Gates                *gateView
+	Levels               []levelView
+	Costs                []costView
+	Inside               string // of which components nobody can tell the cost, and why
+	Against              *againstView
+	Shards               *shardView
 }
 
 // tile is one figure of the verdict, large.
@@ -102,6 +104,8 @@ func writeHTML(w io.Writer, run *result.Run) error {
 		Run: run, CSS: style, Headline: headline(run), Next: nextSteps(run), Tiles: tiles(run), Paths: pathViews(run),
 		Groups: groupViews(run), Totals: shares(run), Command: shellCommand(run.Run.Command), Took: took(run), CertNote: certNote(run), TLSCount: tlsCounts(run), Hops: hopCosts(run),
 	}
+	n := min(len(run.Reasons), maxReasons)
+	v.Reasons, v.MoreReasons = run.Reasons[:n], run.Reasons[n:]
 	if list := checks(run); distinct(list) < len(list) {
 		v.Several = fmt.Sprintf("results of %s over their paths", plural(distinct(list), "check"))
 	}
@@ -147,6 +151,9 @@ func labelled(run *result.Run) *result.Run {
 	}
 	return &out
 }
+
+// maxReasons is how many reasons of the verdict are in the open.
+const maxReasons = 5
 
 // maxCostTiles is how many comparisons are shown large; the others are counted, never dropped in silence.
 const maxCostTiles = 6

@@ -3,6 +3,7 @@ package reports
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -41,7 +42,7 @@ func newLoadView(id string, w result.Workload) *loadView {
 		}
 		for i, a := range w.Arms {
 			if c, ok := l.CapacityPerS[a.Path]; ok && c > 0 {
-				v.Capacity = append(v.Capacity, loadBar{a.Path, percent(c / most), significant(c) + "/s", seriesLook(i), a.Path == l.SlowestArm})
+				v.Capacity = append(v.Capacity, loadBar{a.Path, percent(c / most), rateText(c) + "/s", seriesLook(i), a.Path == l.SlowestArm})
 			}
 		}
 		v.Plan = newLoadPlan(id+"-plan", l.Steps)
@@ -61,7 +62,7 @@ func loadSentence(w result.Workload, l *result.Load) string {
 	}
 	s := fmt.Sprintf("Open loop at %s %% of capacity", significant(l.Fraction*100))
 	if c := l.CapacityPerS[l.SlowestArm]; c > 0 {
-		s += fmt.Sprintf(": the slowest path, %s, was saturated at %s/s", l.SlowestArm, significant(c))
+		s += fmt.Sprintf(": the slowest path, %s, was saturated at %s/s", l.SlowestArm, rateText(c))
 	}
 	return s + ". Every path has the same rate."
 }
@@ -75,7 +76,7 @@ func newLoadPlan(id string, steps []result.RateStep) *loadPlan {
 	if most <= 0 || length <= 0 {
 		return nil
 	}
-	p := &loadPlan{ID: id, Top: significant(most) + "/s", End: duration(length)}
+	p := &loadPlan{ID: id, Top: rateText(most) + "/s", End: duration(length)}
 	var points, words []string
 	var at int64
 	point := func(rate float64) {
@@ -86,9 +87,9 @@ func newLoadPlan(id string, steps []result.RateStep) *loadPlan {
 		at += s.NS
 		point(s.ToPerS)
 		if s.FromPerS == s.ToPerS {
-			words = append(words, fmt.Sprintf("%s/s for %s", significant(s.FromPerS), duration(s.NS)))
+			words = append(words, fmt.Sprintf("%s/s for %s", rateText(s.FromPerS), duration(s.NS)))
 		} else {
-			words = append(words, fmt.Sprintf("from %s to %s/s in %s", significant(s.FromPerS), significant(s.ToPerS), duration(s.NS)))
+			words = append(words, fmt.Sprintf("from %s to %s/s in %s", rateText(s.FromPerS), rateText(s.ToPerS), duration(s.NS)))
 		}
 	}
 	p.Points, p.Desc = strings.Join(points, " "), upperFirst(strings.Join(words, ", then "))+"."
@@ -174,4 +175,12 @@ func loadFacts(w result.Workload) []loadFact {
 		return strings.Join(parts, ", ")
 	})
 	return out
+}
+
+// rateText is so many a second, with separators where there are many digits.
+func rateText(perS float64) string {
+	if perS >= 1000 {
+		return grouped(int64(math.Round(perS)))
+	}
+	return significant(perS)
 }

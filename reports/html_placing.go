@@ -73,7 +73,7 @@ func newPlacing(w result.Workload) *placing {
 		p := a.Phases[phase]
 		row := placingRow{
 			Place: i + 1, Path: a.Path, Product: a.Peer, Index: a.look, P50: percentileText(p, "p50"), P99: percentileText(p, "p99"),
-			At: percent(at(p.P50NS)), PerS: significant(a.ThroughputPerS), ErrorText: grouped(a.Errors),
+			At: percent(at(p.P50NS)), PerS: rateText(a.ThroughputPerS), ErrorText: grouped(a.Errors),
 		}
 		row.Desc = fmt.Sprintf("%s: p50 %s, p99 %s", a.Path, row.P50, row.P99)
 		if ci := p.CI95NS["p50"]; ci[0] > 0 {

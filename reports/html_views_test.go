@@ -21,7 +21,7 @@ func TestPageShowsWhatAMeasurementHas(t *testing.T) {
 		"a regression":                      "regression</span>",
 		"what did not change":               "2 comparisons without a change that can be told",
 		"the share of capacity":             "Open loop at 30 % of capacity",
-		"capacity":                          "1840/s",
+		"capacity":                          "1,840/s",
 		"latency by load":                   "p99 at 50 %",
 		"a plan of rates":                   "From 100 to 400/s in 400 ms, then 400/s for 100 ms.",
 		"tunnels":                           "64 tunnels, 48 of them active",

@@ -218,10 +218,10 @@ func newWorkloadView(i int, w result.Workload, faults []result.Fault) workloadVi
 	v.Time = newTimeView(v.ID+"-time", w, faults)
 	var parts []string
 	if w.RatePerS > 0 {
-		parts = append(parts, significant(w.RatePerS)+" requests/s")
+		parts = append(parts, rateText(w.RatePerS)+" requests/s")
 	}
 	if w.ConnectRatePerS > 0 {
-		parts = append(parts, significant(w.ConnectRatePerS)+" new tunnels/s")
+		parts = append(parts, rateText(w.ConnectRatePerS)+" new tunnels/s")
 	}
 	if w.Arrival != "" {
 		parts = append(parts, w.Arrival+" arrivals")
