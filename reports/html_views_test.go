@@ -208,7 +208,7 @@ func TestGatesThatAreAdviceAreShownOnceEach(t *testing.T) {
 // With more arms than one chart bears, each is beside the baseline on the same axes, and none has the look of it.
 func TestManyArmsHaveAChartEach(t *testing.T) {
 	var paths []string
-	for _, p := range strings.Split("abcdefghi", "") {
+	for p := range strings.SplitSeq("abcdefghi", "") {
 		paths = append(paths, "path-"+p)
 	}
 	w := newFixture(4).workload("many", paths, 500, 0)
