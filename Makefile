@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -69,6 +69,9 @@ bench-alb: build ## the load balancer simulator against HAProxy and nginx as loa
 	@./tools/packages.sh haproxy nginx-full
 	$(GO) build -trimpath -o bin/peers ./internal/peers
 	bin/peers -alb -router bin/tlsroute-bench $(PEERS)
+
+bench-aa: ## the bench on the same path as both arms, 20 times, and with 200 µs added to one (eight minutes; AA takes flags, such as AA='-runs 5')
+	$(GO) run ./internal/aa $(AA)
 
 lint: ## the pinned linters (the first run builds them)
 	$(TOOL) golangci-lint run ./...

@@ -90,6 +90,8 @@ type Plan struct {
 	Pairs     int           // windows per arm and workload, DefaultPairs
 	Seed      int64
 	Limits    []string
+	// Equivalence is δ: a ratio whose interval lies inside 1 ± δ is called equivalent. DefaultEquivalence.
+	Equivalence float64
 
 	maxLag   time.Duration // see validity.go; tests set it
 	lagShare float64       // the same
@@ -102,6 +104,8 @@ const (
 	DefaultDrain   = 3 * time.Second
 	DefaultPairs   = 12
 	DefaultTunnels = 4
+
+	DefaultEquivalence = 0.03
 )
 
 // Options are the surroundings of a run; the zero value works.
@@ -124,8 +128,9 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
-	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}}
-	var reasons []string
+	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}, Equivalence: plan.Equivalence}
+	gates := plan.preflight()
+	why := reasons(gates)
 	var errs []error
 	names := map[string]int{}
 	for i := range plan.Workloads {
@@ -140,20 +145,22 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		}
 		r := newRun(&plan, i, label, opt)
 		err := r.measure(ctx)
-		out.Workloads = append(out.Workloads, r.result())
-		reasons = append(reasons, r.invalid()...)
+		measured := r.result()
+		out.Workloads = append(out.Workloads, measured)
+		found := r.gates(&measured)
+		gates, why = append(gates, found...), append(why, r.invalid(found)...)
 		if err != nil && ctx.Err() == nil {
 			errs = append(errs, fmt.Errorf("bench %s: %w", label, err))
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		reasons = append(reasons, "the run was stopped before its end: "+context.Cause(ctx).Error())
+		why = append(why, "the run was stopped before its end: "+context.Cause(ctx).Error())
 		errs = append(errs, err)
 	}
 	for _, l := range limits {
 		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
 	}
-	out.Validity = result.Validity{OK: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
+	out.Validity = result.Validity{OK: len(why) == 0, Reasons: append([]string{}, why...), Gates: gates}
 	return out, errors.Join(errs...)
 }
 
@@ -164,11 +171,14 @@ func (p *Plan) prepare() ([]*limit, error) {
 	setDefault(&p.Guard, DefaultGuard)
 	setDefault(&p.Drain, DefaultDrain)
 	setDefault(&p.Pairs, DefaultPairs)
+	setDefault(&p.Equivalence, DefaultEquivalence)
 	setDefault(&p.maxLag, maxLag)
 	setDefault(&p.lagShare, maxLagShare)
 	switch {
 	case p.Window < 0, p.Guard < 0, p.Drain < 0, p.Pairs < 0:
 		return nil, errors.New("window, guard, drain and pairs must not be negative")
+	case !(p.Equivalence > 0 && p.Equivalence < 1):
+		return nil, errors.New("equivalence must be between 0 and 1, such as 0.03 for 3 per cent")
 	case len(p.Workloads) == 0:
 		return nil, errors.New("workloads: there is none")
 	}

@@ -38,6 +38,7 @@ type run struct {
 	excluded               int
 	worstLag, worstAllowed time.Duration
 	reasons                []string // that make the measurement invalid, besides the gates
+	machine                machine
 }
 
 // armState is one path under measurement.
@@ -94,6 +95,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 			return nil
 		}
 	}
+	defer r.machine.watch()()
 	return r.blocks(ctx, log)
 }
 

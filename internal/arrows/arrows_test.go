@@ -95,6 +95,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/urfave/cli"},
 	},
 	"internal/peers": {ours: []string{"internal/certs", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
+	"internal/aa":    {ours: []string{"bench", "internal/certs", "internal/witness", "internal/result"}},
 	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
@@ -105,7 +106,7 @@ var never = map[string][]string{
 }
 
 // listeners are the commands: they alone listen to signals.
-var listeners = []string{"", "internal/peers"}
+var listeners = []string{"", "internal/peers", "internal/aa"}
 
 type pkg struct {
 	ImportPath                         string

@@ -17,7 +17,7 @@ import (
 func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 	b := l.scenario.Bench
 	plan := bench.Plan{
-		Window: time.Duration(b.Window), Guard: time.Duration(b.Guard), Pairs: b.Pairs, Seed: seed, Limits: l.scenario.Limits,
+		Window: time.Duration(b.Window), Guard: time.Duration(b.Guard), Pairs: b.Pairs, Seed: seed, Limits: l.scenario.Limits, Equivalence: b.Equivalence,
 	}
 	for _, w := range b.Workloads {
 		route, ok := l.route(w.Route)

@@ -121,6 +121,8 @@ type Bench struct {
 	// interval.
 	Pairs     int        `json:"pairs,omitempty" jsonschema:"minimum=5,maximum=10000"`
 	Workloads []Workload `json:"workloads,omitempty"`
+	// Equivalence is δ: a ratio of two arms is called equivalent only when its 95 per cent interval lies inside 1 ± δ. Default 0.03.
+	Equivalence float64 `json:"equivalence,omitempty" jsonschema:"exclusiveMinimum=0,maximum=0.5"`
 }
 
 // Workload is one kind of load over one route.
