@@ -87,7 +87,10 @@ var rules = map[string]rule{
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "golang.org/x/sys"},
 	},
-	"reports": {ours: []string{"internal/result", "internal/near"}, tests: []string{"github.com/chromedp", "golang.org/x/net", "github.com/santhosh-tekuri/jsonschema"}},
+	"reports": {
+		ours:  []string{"internal/result", "internal/near"},
+		tests: []string{"github.com/chromedp", "golang.org/x/net", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/perf", "github.com/prometheus/common"},
+	},
 
 	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
 	"internal/cli": {
