@@ -39,7 +39,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
 	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
-	"short": func(s string) string { return s[:min(len(s), 12)] },
+	"short": func(s string) string { return s[:min(len(s), 12)] }, "figure": figure, "figurename": figureName,
 }).ParseFS(templates, "templates/*.gohtml"))
 
 func mustRead(name string) template.CSS {
