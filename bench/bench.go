@@ -114,7 +114,10 @@ type Options struct {
 	Log func(name string) (io.WriteCloser, error)
 	// Progress is called after each window with the windows done and planned, from the goroutine that called Run.
 	Progress func(workload string, done, total int)
-	Logger   *slog.Logger // nil discards
+	// Partial is called between windows, at most once a second, with what a workload has so far: without comparisons, and its own from
+	// then on. The label tells workloads of one name apart.
+	Partial func(label string, w result.Workload)
+	Logger  *slog.Logger // nil discards
 }
 
 // Run measures the plan, one workload after the other. The error is about the plan, about a log that could not be written,

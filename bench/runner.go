@@ -33,7 +33,8 @@ type run struct {
 	opt     Options
 	arms    []*armState
 	logName string
-	windows int // whole pairs
+	windows int       // whole pairs
+	shown   time.Time // when Partial was last called
 	// excluded counts the pairs that were left out; worstLag is the lateness of the latest of their windows, by late.
 	excluded               int
 	worstLag, worstAllowed time.Duration
@@ -121,6 +122,7 @@ func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 			}
 			order = order[len(r.arms):]
 			r.keep(pair, windows, log)
+			r.partial()
 			if i := slices.IndexFunc(r.arms, func(a *armState) bool { return a.silent >= silentWindows }); i >= 0 {
 				r.reasons = append(r.reasons, fmt.Sprintf("%s: given up after %d of %d pairs: arm %s gave no right answer in %d windows in a row",
 					r.label, r.windows, r.plan.Pairs, r.arms[i].Path, r.arms[i].silent))

@@ -81,13 +81,16 @@ type view struct {
 	CertNote string // how a captured client certificate was seen
 	TLSCount string
 	Hops     []hopCost
+	Refresh  int // seconds after which the page of a run under way asks for itself again; 0 for a run that is over
 }
 
 // tile is one figure of the verdict, large.
 type tile struct{ Figure, Unit, Caption, Class string }
 
 // writeHTML writes the page: one file that needs nothing else and works without scripts, offline and printed.
-func writeHTML(w io.Writer, run *result.Run) error {
+func writeHTML(w io.Writer, run *result.Run) error { return newView(run).write(w) }
+
+func newView(run *result.Run) view {
 	v := view{
 		Run: run, CSS: style, Headline: headline(run), Next: nextSteps(run), Tiles: tiles(run), Paths: pathViews(run),
 		Groups: groupViews(run), Totals: shares(run), Command: shellCommand(run.Run.Command), Took: took(run), CertNote: certNote(run), TLSCount: tlsCounts(run), Hops: hopCosts(run),
@@ -101,6 +104,10 @@ func writeHTML(w io.Writer, run *result.Run) error {
 			v.Bench = append(v.Bench, newWorkloadView(i, wl))
 		}
 	}
+	return v
+}
+
+func (v view) write(w io.Writer) error {
 	var buf bytes.Buffer // rendered whole first: half a page is worse than an error
 	if err := page.Execute(&buf, v); err != nil {
 		return fmt.Errorf("render report.html: %w", err)

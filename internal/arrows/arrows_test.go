@@ -92,6 +92,8 @@ var rules = map[string]rule{
 		tests: []string{"github.com/chromedp", "golang.org/x/net", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/perf", "github.com/prometheus/common"},
 	},
 
+	"internal/reportserver": {ours: []string{"internal/result", "reports"}},
+
 	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
