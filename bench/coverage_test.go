@@ -37,8 +37,9 @@ func bca(x []float64, b int, rng *rand.Rand) estimate {
 	}
 	var squares, cubes float64
 	for _, v := range left {
-		squares += math.Pow(mean-v, 2)
-		cubes += math.Pow(mean-v, 3)
+		d := mean - v
+		squares += d * d
+		cubes += d * d * d
 	}
 	a := 0.0
 	if squares > 0 {

@@ -37,13 +37,17 @@ func (m *machine) watch() (stop func()) {
 func (m *machine) gates(label string) []result.Gate {
 	var out []result.Gate
 	if m.hasCPU {
-		out = append(out, atMost(result.Gate{Name: "generator_cpu", Workload: label, Unit: "ratio",
+		out = append(out, atMost(result.Gate{
+			Name: "generator_cpu", Workload: label, Unit: "ratio",
 			Detail: fmt.Sprintf("the process used %.0f %% of its %d processors, with all of the topology that runs inside it; %.0f %% leaves room",
-				100*m.cpu, runtime.GOMAXPROCS(0), 100*quietCPU)}, m.cpu, quietCPU, never))
+				100*m.cpu, runtime.GOMAXPROCS(0), 100*quietCPU),
+		}, m.cpu, quietCPU, never))
 	}
 	if m.hasSteal {
-		out = append(out, atMost(result.Gate{Name: "cpu_steal", Workload: label, Unit: "ratio",
-			Detail: fmt.Sprintf("%.1f %% of the machine's time went to its host's other guests; %.0f %% is quiet", 100*m.steal, 100*quietSteal)}, m.steal, quietSteal, never))
+		out = append(out, atMost(result.Gate{
+			Name: "cpu_steal", Workload: label, Unit: "ratio",
+			Detail: fmt.Sprintf("%.1f %% of the machine's time went to its host's other guests; %.0f %% is quiet", 100*m.steal, 100*quietSteal),
+		}, m.steal, quietSteal, never))
 	}
 	return out
 }
@@ -93,14 +97,18 @@ func (p *Plan) preflight() []result.Gate {
 	}
 	var out []result.Gate
 	if n, ok := openFiles(); ok {
-		out = append(out, atLeast(result.Gate{Name: "nofile", Unit: "count",
-			Detail: fmt.Sprintf("%.0f descriptors may be open, the load alone needs %.0f: raise ulimit -n", float64(n), descriptors)}, float64(n), descriptors, descriptors))
+		out = append(out, atLeast(result.Gate{
+			Name: "nofile", Unit: "count",
+			Detail: fmt.Sprintf("%.0f descriptors may be open, the load alone needs %.0f: raise ulimit -n", float64(n), descriptors),
+		}, float64(n), descriptors, descriptors))
 	}
 	if f := strings.Fields(readLine("/proc/sys/net/ipv4/ip_local_port_range")); len(f) == 2 {
 		lo, _ := strconv.Atoi(f[0])
 		hi, _ := strconv.Atoi(f[1])
-		out = append(out, atLeast(result.Gate{Name: "port_range", Unit: "count",
-			Detail: fmt.Sprintf("%d ports to dial from, a minute of new tunnels takes %.0f", hi-lo+1, ports)}, float64(hi-lo+1), ports, -never))
+		out = append(out, atLeast(result.Gate{
+			Name: "port_range", Unit: "count",
+			Detail: fmt.Sprintf("%d ports to dial from, a minute of new tunnels takes %.0f", hi-lo+1, ports),
+		}, float64(hi-lo+1), ports, -never))
 	}
 	const readings = 1000
 	began := time.Now()
@@ -109,14 +117,20 @@ func (p *Plan) preflight() []result.Gate {
 	}
 	clock := time.Since(began) / readings
 	source := readLine("/sys/devices/system/clocksource/clocksource0/current_clocksource")
-	out = append(out, atMost(result.Gate{Name: "clock", Unit: "ns",
-		Detail: strings.TrimSpace(fmt.Sprintf("reading the clock takes %d ns; clocksource %s", clock.Nanoseconds(), source))}, float64(clock), 500, never),
-		atLeast(result.Gate{Name: "gomaxprocs", Unit: "count",
-			Detail: fmt.Sprintf("GOMAXPROCS is %d: pacing and answers want one processor each", runtime.GOMAXPROCS(0))}, float64(runtime.GOMAXPROCS(0)), 2, -never))
+	out = append(out, atMost(result.Gate{
+		Name: "clock", Unit: "ns",
+		Detail: strings.TrimSpace(fmt.Sprintf("reading the clock takes %d ns; clocksource %s", clock.Nanoseconds(), source)),
+	}, float64(clock), 500, never),
+		atLeast(result.Gate{
+			Name: "gomaxprocs", Unit: "count",
+			Detail: fmt.Sprintf("GOMAXPROCS is %d: pacing and answers want one processor each", runtime.GOMAXPROCS(0)),
+		}, float64(runtime.GOMAXPROCS(0)), 2, -never))
 	if pages, err := strconv.Atoi(readLine("/proc/sys/fs/pipe-user-pages-soft")); err == nil && pages > 0 {
 		need := tunnels * 2 * 16 // a pipe of 64 KiB each way
-		out = append(out, atLeast(result.Gate{Name: "pipe_pages", Unit: "count",
-			Detail: fmt.Sprintf("a user without privileges may have %d pages in pipes, splicing every tunnel takes %.0f: beyond, a pipe is one or two pages and splicing slow", pages, need)},
+		out = append(out, atLeast(result.Gate{
+			Name: "pipe_pages", Unit: "count",
+			Detail: fmt.Sprintf("a user without privileges may have %d pages in pipes, splicing every tunnel takes %.0f: beyond, a pipe is one or two pages and splicing slow", pages, need),
+		},
 			float64(pages), need, -never))
 	}
 	return out

@@ -23,9 +23,13 @@ func (r *run) soFar() result.Workload {
 	out := result.Workload{
 		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: []result.Comparison{},
 		Windows: r.windows, WindowNS: int64(r.plan.Window), RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival,
+		Load: r.load, WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, Shape: r.w.shape(),
+	}
+	if r.w.requests() {
+		out.Tunnels, out.Active = r.w.Tunnels, r.w.active()
 	}
 	for _, a := range r.arms {
-		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.soFar()}
+		arm := result.Arm{Path: a.Path, Peer: a.Peer, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.soFar()}
 		if s := float64(a.measured) * r.plan.Window.Seconds(); s > 0 {
 			arm.ThroughputPerS = float64(a.total.done) / s
 		}
@@ -34,6 +38,7 @@ func (r *run) soFar() result.Workload {
 		}
 		out.Arms = append(out.Arms, arm)
 	}
+	r.series(out.Arms)
 	return out
 }
 

@@ -18,9 +18,9 @@ import (
 )
 
 // planned is what the schedule of a plan holds in its measured parts, by kind.
-func planned(p *Plan, label string, w *WorkloadPlan) (requests, connects int64) {
+func planned(p *Plan, w *WorkloadPlan) (requests, connects int64) {
 	for i := range p.Pairs {
-		s := newSchedule(p.Seed, label, w, i, p.Guard+p.Window)
+		s := newSchedule(p.Seed, w.Name, w, i, p.Guard+p.Window)
 		for a, ok := s.next(); ok; a, ok = s.next() {
 			switch {
 			case a.at < p.Guard:
@@ -69,7 +69,7 @@ func TestKnownDelayOfOneArmIsFoundWithItsInterval(t *testing.T) {
 		}
 	}
 	w := b.Workloads[0]
-	requests, connects := planned(&plan, "echo", &plan.Workloads[0])
+	requests, connects := planned(&plan, &plan.Workloads[0])
 	for i, want := range []string{"direct", "detour"} {
 		a := w.Arms[i]
 		if a.Path != want || a.Errors != 0 || a.Requests != requests+connects {
@@ -193,11 +193,13 @@ func TestTunnelWithAnExpiredDeadlineIsNotTakenIntoTheNextWindow(t *testing.T) {
 		arm: &armState{rec: rec}, run: &run{plan: &Plan{}}, start: time.Now(), ctx: ctx,
 		steady: rec.phase(result.PhaseSteady), service: rec.phase(result.PhaseService),
 	}
-	queue := make(chan arrival, 1)
-	queue <- arrival{}
-	close(queue)
-	s := slot{&tunnel{conn: client, sess: lastMoment{end: cancel}}}
-	w.serve(&s, queue)
+	slots := make([]slot, 1)
+	s := &slots[0]
+	stop := watch(ctx, slots)
+	s.tunnel = &tunnel{conn: client, sess: lastMoment{end: func() { cancel(); stop() }}} // stop waits until the deadline is set
+	s.push(arrival{}, 1)
+	w.serve(s, s.waiting())
+	s.settle()
 	if w.tally.errors != 0 || w.tally.done != 1 {
 		t.Errorf("%d errors, %d right answers", w.tally.errors, w.tally.done)
 	}
@@ -230,7 +232,7 @@ func TestFrozenTargetShowsInResponseTimeAndDoesNotSlowTheSchedule(t *testing.T) 
 		t.Fatal(err)
 	}
 	a := b.Workloads[0].Arms[0]
-	requests, _ := planned(&plan, "echo", w)
+	requests, _ := planned(&plan, w)
 	if a.Requests != requests || a.Phases[result.PhaseSteady].Count != requests || a.Errors != 0 {
 		t.Fatalf("%d requests, %d answers, %d errors; planned were %d", a.Requests, a.Phases[result.PhaseSteady].Count, a.Errors, requests)
 	}
@@ -386,7 +388,7 @@ func TestBlockedDialsAreDroppedCountedAndNeverHoldTheScheduleUp(t *testing.T) {
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("took %v for a window of 0.32 s and a drain of 0.05", d)
 	}
-	_, connects := planned(&plan, "echo", w)
+	_, connects := planned(&plan, w)
 	a := b.Workloads[0].Arms[0]
 	if a.Requests < connects || a.Errors != a.Requests {
 		t.Errorf("%d requests, %d errors; planned were %d", a.Requests, a.Errors, connects)
@@ -467,7 +469,7 @@ func TestPlanFaultsNameTheField(t *testing.T) {
 		want   string
 	}{
 		"no workload":      {func(p *Plan) { p.Workloads = nil }, "workloads: there is none"},
-		"unknown workload": {func(p *Plan) { p.Workloads[0].Name = "echoo" }, `workloads[0]: name: no workload "echoo"; there are echo, mysql, postgres, ssh`},
+		"unknown workload": {func(p *Plan) { p.Workloads[0].Name = "echoo" }, `workloads[0]: name: no workload is called "echoo"; there are bulk (direction down`},
 		"no rate":          {func(p *Plan) { p.Workloads[0].Rate, p.Workloads[0].ConnectRate = 0, 0 }, "both 0"},
 		"negative rate":    {func(p *Plan) { p.Workloads[0].Rate = -1 }, "rate and connect_rate must"},
 		"arrival":          {func(p *Plan) { p.Workloads[0].Arrival = "bursty" }, `arrival: "bursty"`},

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -31,10 +32,19 @@ type run struct {
 	w       *WorkloadPlan
 	label   string // names the schedule's seed, the log and the reasons
 	opt     Options
+	mix     mix
 	arms    []*armState
 	logName string
-	windows int       // whole pairs
+	windows int // whole pairs
+	began   time.Time
 	shown   time.Time // when Partial was last called
+	// place is where in the steps of the workload the pair under way is (profile.go).
+	place         int
+	load          *result.Load
+	unsearched    bool // the search for its rate failed: there is nothing to measure
+	warmupWindows int
+	warmupSteady  bool
+	stoppedBy     string
 	// excluded counts the pairs that were left out; worstLag is the lateness of the latest of their windows, by late.
 	excluded               int
 	worstLag, worstAllowed time.Duration
@@ -45,27 +55,51 @@ type run struct {
 // armState is one path under measurement.
 type armState struct {
 	Arm
-	access   Access
+	shares   []Share // the routes, of which there is one without a mix
+	dials    []Dial  // of each
 	workload workload
+	tls      []*negotiated // of each
+	idle     string        // what became of the idle tunnels
 	rec      *armRecorder
 	tunnels  []slot
 	total    tally
+	gauges   []*gauge
 	pairs    []map[string]windowStat // by pair index; nil when the pair was left out
-	measured int                     // windows
-	silent   int                     // windows in a row without an answer
+	rows     []windowRow
+	notes    []string
+	measured int // windows
+	silent   int // windows in a row without an answer
 }
 
-// slot is the place of a lasting tunnel; the tunnel is nil while it is broken. It belongs to one worker while a window runs.
-type slot struct{ tunnel *tunnel }
-
 func newRun(plan *Plan, index int, label string, opt Options) *run {
-	w := &plan.Workloads[index]
-	wl, _ := lookup(w.Name) // prepare has looked already
-	r := &run{plan: plan, w: w, label: label, opt: opt}
+	return newRunOf(plan, &plan.Workloads[index], label, opt)
+}
+
+func newRunOf(plan *Plan, w *WorkloadPlan, label string, opt Options) *run {
+	k, _ := lookup(w.Name) // prepare has looked already
+	r := &run{plan: plan, w: w, label: label, opt: opt, began: time.Now(), mix: newMix(plan.Seed, label, w.Mix)}
+	if w.Mode == ModeClosed || len(w.Steps) > 0 {
+		r.load = &result.Load{Model: w.Mode}
+		for _, s := range w.Steps {
+			r.load.Steps = append(r.load.Steps, result.RateStep{FromPerS: s.From, ToPerS: s.To, NS: int64(s.For)})
+		}
+	}
 	for _, a := range w.Arms {
-		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), pairs: make([]map[string]windowStat, stretch*plan.Pairs)}
-		if w.Rate > 0 {
+		st := &armState{
+			Arm: a, shares: []Share{{Weight: 1, Access: w.Access}}, dials: []Dial{a.Dial}, workload: k.make(w.Shape),
+			rec: newArmRecorder(), gauges: newGauges(a.Components),
+		}
+		if len(w.Mix) > 0 {
+			st.shares, st.dials = w.Mix, a.Mix
+		}
+		for range st.dials {
+			st.tls = append(st.tls, &negotiated{want: w.Shape.TLS})
+		}
+		if w.requests() {
 			st.tunnels = make([]slot, w.Tunnels)
+			for i := range st.tunnels {
+				st.tunnels[i].route = r.mix.route(lasting, i)
+			}
 		}
 		r.arms = append(r.arms, st)
 	}
@@ -74,6 +108,9 @@ func newRun(plan *Plan, index int, label string, opt Options) *run {
 
 // measure opens the lasting tunnels of every arm, runs all windows and closes the tunnels. Its error is ctx's or the log's.
 func (r *run) measure(ctx context.Context) (err error) {
+	if r.unsearched {
+		return nil
+	}
 	var log *intervalLog
 	if r.opt.Log != nil {
 		name := r.label + ".hlog"
@@ -88,7 +125,17 @@ func (r *run) measure(ctx context.Context) (err error) {
 	}
 	defer r.closeTunnels()
 	for _, a := range r.arms {
-		if err := a.ensure(ctx, openTimeout); err != nil {
+		err := a.prime(ctx)
+		if err == nil {
+			err = r.metered(ctx, a, func() error {
+				return a.ensure(ctx, openTimeout, func(open, total int) {
+					if r.opt.Opening != nil {
+						r.opt.Opening(r.label, a.Path, open, total)
+					}
+				})
+			})
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
@@ -96,52 +143,92 @@ func (r *run) measure(ctx context.Context) (err error) {
 			return nil
 		}
 	}
+	if err := r.warm(ctx, log); err != nil || len(r.reasons) > 0 {
+		return err
+	}
+	defer r.holdAtLast() // while the tunnels are open
 	defer r.machine.watch()()
-	return r.blocks(ctx, log)
+	if err := r.blocks(ctx, log); err != nil {
+		return err
+	}
+	return r.askIdle(ctx)
 }
 
 // blocks runs the windows: arms in turns, each pair index once per arm. A pair that had to be left out is made up for by
 // another at the end, for what disturbed the generator says nothing about the target; the number of tries is bounded.
 func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 	rng := stream(r.plan.Seed, "%s/order", r.label)
-	total, done := r.plan.Pairs*len(r.arms), 0
-	more := func(pair int) bool { return r.windows-r.excluded < r.plan.Pairs && pair < stretch*r.plan.Pairs }
-	for pair := 0; more(pair); {
-		order := blockOrder(len(r.arms), rng)
-		for ; len(order) > 0 && more(pair); pair++ {
-			windows := make([]*window, len(r.arms))
-			for _, i := range order[:len(r.arms)] {
-				var err error
-				if windows[i], err = r.one(ctx, r.arms[i], pair); err != nil {
-					return err
-				}
-				done++
-				if r.opt.Progress != nil {
-					r.opt.Progress(r.label, done, max(done, total))
-				}
-			}
-			order = order[len(r.arms):]
-			r.keep(pair, windows, log)
-			r.partial()
-			if i := slices.IndexFunc(r.arms, func(a *armState) bool { return a.silent >= silentWindows }); i >= 0 {
-				r.reasons = append(r.reasons, fmt.Sprintf("%s: given up after %d of %d pairs: arm %s gave no right answer in %d windows in a row",
-					r.label, r.windows, r.plan.Pairs, r.arms[i].Path, r.arms[i].silent))
-				return nil
+	began, done := time.Now(), 0
+	var order, places []int
+	for pair := 0; ; pair++ {
+		if r.stoppedBy = r.stop(len(order) == 0, time.Since(began)); r.stoppedBy != "" {
+			return nil
+		}
+		if len(order) == 0 {
+			order = blockOrder(len(r.arms), rng)
+		}
+		if len(places) == 0 {
+			for i := range r.w.places(r.plan.Window) {
+				places = append(places, i)
 			}
 		}
+		r.place, places = places[0], places[1:]
+		windows := make([]*window, len(r.arms))
+		for _, i := range order[:len(r.arms)] {
+			var err error
+			if windows[i], err = r.one(ctx, r.arms[i], pair); err != nil {
+				return err
+			}
+			done++
+			r.progress(done)
+		}
+		order = order[len(r.arms):]
+		if !r.keep(pair, windows, log) {
+			places = append(places, r.place)
+		}
+		r.partial()
+		if r.gaveUp() {
+			return nil
+		}
 	}
-	return nil
+}
+
+func (r *run) progress(done int) {
+	if r.opt.Progress != nil {
+		r.opt.Progress(r.label, done, max(done, r.pairsWanted()*len(r.arms)))
+	}
+}
+
+// gaveUp says, and gives as a reason, that an arm does not answer at all.
+func (r *run) gaveUp() bool {
+	i := slices.IndexFunc(r.arms, func(a *armState) bool { return a.silent >= silentWindows })
+	if i < 0 {
+		return false
+	}
+	r.reasons = append(r.reasons, fmt.Sprintf("%s: given up after %d of %d pairs: arm %s gave no right answer in %d windows in a row",
+		r.label, r.windows, r.pairsWanted(), r.arms[i].Path, r.arms[i].silent))
+	return true
+}
+
+// listen counts the windows in a row without an answer.
+func (r *run) listen(a *armState, w *window) {
+	if w.tally.planned > 0 && w.tally.done == 0 {
+		a.silent++
+	} else {
+		a.silent = 0
+	}
 }
 
 // one runs a window of one arm. When ctx ended within it, that is the error, and what the pair had is forgotten.
 func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 	// What broke in the window before is mended outside of the measurement; what cannot be is tried again by the arrivals.
-	if err := a.ensure(ctx, r.plan.Drain); err != nil && ctx.Err() == nil {
+	if err := a.ensure(ctx, r.plan.Drain, func(int, int) {}); err != nil && ctx.Err() == nil {
 		r.opt.Logger.Warn("tunnel not opened again", slog.String("workload", r.label), slog.String("path", a.Path), slog.Any("err", err))
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	a.beforeWindow()
 	w := r.runWindow(ctx, a, pair)
 	r.opt.Logger.Debug("window", slog.String("workload", r.label), slog.String("path", a.Path), slog.Int("pair", pair),
 		slog.Int64("requests", w.tally.planned), slog.Int64("errors", w.tally.errors))
@@ -150,8 +237,8 @@ func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 
 // keep takes the windows of a pair, one an arm, into the totals. When the generator was late in one of them, or dropped
 // arrivals, the whole pair is left out of the distributions and comparisons, on every arm, so that they stay of equal
-// load; its requests and errors count, and the log has it under tags of its own.
-func (r *run) keep(pair int, windows []*window, log *intervalLog) {
+// load; its requests and errors count, and the log has it under tags of its own. It says whether the pair is in.
+func (r *run) keep(pair int, windows []*window, log *intervalLog) bool {
 	good := true
 	for _, w := range windows {
 		late, lag, allowed := w.late()
@@ -163,33 +250,73 @@ func (r *run) keep(pair int, windows []*window, log *intervalLog) {
 	// The log is read in order of time, and the arms take turns at going first.
 	for _, w := range slices.SortedFunc(slices.Values(windows), func(a, b *window) int { return a.start.Compare(b.start) }) {
 		a := w.arm
-		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), good, log)
+		prefix := excludedTag
+		if good {
+			prefix = ""
+		}
+		r.observe(w, pair, false, !good)
+		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), prefix, log)
 		w.tally.overflow = overflow
 		a.total.add(&w.tally)
+		w.spend()
 		a.measured++
-		if good {
-			a.pairs[pair] = stats
+		switch {
+		case !good:
+			stats = nil
+		case w.tally.moved.transfers > 0:
+			stats[metricBytes] = w.tally.moved.stat()
 		}
-		if w.tally.planned > 0 && w.tally.done == 0 {
-			a.silent++
-		} else {
-			a.silent = 0
-		}
+		a.pairs = append(a.pairs, stats)
+		r.listen(a, w)
 	}
 	r.windows++
 	if !good {
 		r.excluded++
 		r.opt.Logger.Warn("pair of windows left out", slog.String("workload", r.label), slog.Int("pair", pair))
 	}
+	return good
 }
 
-func (a *armState) open(ctx context.Context, observe func(string, time.Duration), ready func()) (*tunnel, error) {
-	return openTunnel(ctx, a.Arm, a.workload, a.access, observe, ready)
+func (a *armState) open(ctx context.Context, route int, observe func(string, time.Duration), ready func()) (*tunnel, error) {
+	return a.openOver(ctx, a.dials[route], route, observe, ready)
+}
+
+// openParting opens a tunnel whose end is seen.
+func (a *armState) openParting(ctx context.Context, route int, observe func(string, time.Duration), ready func()) (*tunnel, error) {
+	return a.openOver(ctx, partingDial(a.dials[route]), route, observe, ready)
+}
+
+func (a *armState) openOver(ctx context.Context, dial Dial, route int, observe func(string, time.Duration), ready func()) (*tunnel, error) {
+	return openTunnel(ctx, dial, a.workload, a.shares[route].Access, observe, func(conn net.Conn) error {
+		ready()
+		if p, ok := conn.(*parting); ok {
+			conn = p.Conn
+		}
+		return a.tls[route].see(conn)
+	})
+}
+
+// prime opens one tunnel on each route where sessions are to be resumed, for the ticket, and closes it.
+func (a *armState) prime(ctx context.Context) error {
+	for route, n := range a.tls {
+		if !n.want.Resume {
+			continue
+		}
+		octx, cancel := context.WithTimeout(ctx, openTimeout)
+		t, err := a.openVerified(octx, route)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("fetch a session ticket: %w", err)
+		}
+		t.close()
+		n.prime()
+	}
+	return nil
 }
 
 // ensure opens the lasting tunnels that are not open, and lets each verify itself. When all are through, the first error
 // is returned, and counted unless ctx ended.
-func (a *armState) ensure(ctx context.Context, timeout time.Duration) error {
+func (a *armState) ensure(ctx context.Context, timeout time.Duration, progress func(open, total int)) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(a.tunnels))
 	atOnce := make(chan struct{}, openAtOnce)
@@ -198,13 +325,18 @@ func (a *armState) ensure(ctx context.Context, timeout time.Duration) error {
 		if a.tunnels[i].tunnel != nil {
 			continue
 		}
-		broken = append(broken, i)
+		if ctx.Err() != nil {
+			break
+		}
+		if broken = append(broken, i); i%100 == 0 {
+			progress(i, len(a.tunnels))
+		}
 		atOnce <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-atOnce }()
 			octx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			a.tunnels[i].tunnel, errs[i] = a.openVerified(octx)
+			a.tunnels[i].tunnel, errs[i] = a.openVerified(octx, a.tunnels[i].route)
 		})
 	}
 	wg.Wait()
@@ -228,8 +360,8 @@ func (a *armState) ensure(ctx context.Context, timeout time.Duration) error {
 }
 
 // openVerified opens a tunnel, lets the session check itself where it can, and makes a first request.
-func (a *armState) openVerified(ctx context.Context) (*tunnel, error) {
-	t, err := a.open(ctx, func(string, time.Duration) {}, func() {})
+func (a *armState) openVerified(ctx context.Context, route int) (*tunnel, error) {
+	t, err := a.open(ctx, route, func(string, time.Duration) {}, func() {})
 	if err != nil {
 		return nil, err
 	}
@@ -269,14 +401,29 @@ func (r *run) result() result.Workload {
 		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(), Steps: r.steps(),
 		Windows: r.windows, WindowNS: int64(r.plan.Window),
 		RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival, Log: r.logName,
+		Load: r.load, WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, StoppedBy: r.stoppedBy,
+		Shape: r.w.shape(),
+	}
+	if r.w.requests() {
+		out.Tunnels, out.Active = r.w.Tunnels, r.w.active()
 	}
 	for _, a := range r.arms {
-		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples}
+		arm := result.Arm{
+			Path: a.Path, Peer: a.Peer, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
+			Late: a.total.planned - a.total.achieved, Dropped: a.total.dropped, Censored: a.total.censored, Notes: a.notes,
+		}
+		if r.w.Mode == ModeClosed {
+			arm.Notes = append(arm.Notes, "closed loop: nothing waits for its turn, so steady_rtt is the time of service alone")
+		}
 		if s := float64(a.measured) * r.plan.Window.Seconds(); s > 0 {
 			arm.ThroughputPerS = float64(a.total.done) / s
 		}
 		if a.Upgrade != nil {
 			arm.Upgrade = a.Upgrade()
+		}
+		arm.Bytes, arm.BytesPerS, arm.TLS = a.total.moved.bytes, a.total.moved.perSecond(), tlsWords(a.tls)
+		if a.idle != "" {
+			arm.Notes = append(arm.Notes, a.idle)
 		}
 		if n := a.total.reopened; n > 0 {
 			arm.Notes = append(arm.Notes, plural(n, "tunnel that broke was opened again", "tunnels that broke were opened again"))
@@ -287,6 +434,7 @@ func (r *run) result() result.Workload {
 		}
 		out.Arms = append(out.Arms, arm)
 	}
+	r.series(out.Arms)
 	return out
 }
 

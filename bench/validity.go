@@ -142,9 +142,9 @@ func (r *run) pairGates() []result.Gate {
 	var out []result.Gate
 	for _, k := range []struct {
 		phase string
-		rate  float64
-	}{{result.PhaseSteady, r.w.Rate}, {result.PhaseConnect, r.w.ConnectRate}} {
-		if k.rate == 0 {
+		sent  bool
+	}{{result.PhaseSteady, r.w.requests()}, {result.PhaseConnect, r.w.ConnectRate > 0}} {
+		if !k.sent {
 			continue
 		}
 		for _, cand := range r.arms[1:] {
@@ -192,20 +192,26 @@ func errorGates(label string, w *result.Workload) []result.Gate {
 		}
 		share := float64(a.Errors) / float64(a.Requests)
 		least, most = min(least, share), max(most, share)
-		out = append(out, atMost(result.Gate{Name: "errors", Workload: label, Path: a.Path, Unit: "ratio",
-			Detail: fmt.Sprintf("%d of %d requests failed: the latencies are those of the others", a.Errors, a.Requests)}, share, quietErrors, never))
+		out = append(out, atMost(result.Gate{
+			Name: "errors", Workload: label, Path: a.Path, Unit: "ratio",
+			Detail: fmt.Sprintf("%d of %d requests failed: the latencies are those of the others", a.Errors, a.Requests),
+		}, share, quietErrors, never))
 	}
 	if most >= least && len(w.Arms) > 1 {
-		out = append(out, atMost(result.Gate{Name: "errors_differ", Workload: label, Unit: "ratio",
-			Detail: fmt.Sprintf("the arms' shares of errors are up to %.2f %% apart", 100*(most-least))}, most-least, quietErrors, never))
+		out = append(out, atMost(result.Gate{
+			Name: "errors_differ", Workload: label, Unit: "ratio",
+			Detail: fmt.Sprintf("the arms' shares of errors are up to %.2f %% apart", 100*(most-least)),
+		}, most-least, quietErrors, never))
 	}
 	if len(curves) > 0 && len(w.Arms) > 1 {
 		wrong := never // requests on open tunnels do not care
 		if w.ConnectRatePerS > 0 {
 			wrong = 1
 		}
-		out = append(out, atMost(result.Gate{Name: "same_curve", Workload: label, Unit: "count",
-			Detail: fmt.Sprintf("%d key exchanges were negotiated: handshakes of unlike ones are compared; pin the curve", len(curves))}, float64(len(curves)), 1, wrong))
+		out = append(out, atMost(result.Gate{
+			Name: "same_curve", Workload: label, Unit: "count",
+			Detail: fmt.Sprintf("%d key exchanges were negotiated: handshakes of unlike ones are compared; pin the curve", len(curves)),
+		}, float64(len(curves)), 1, wrong))
 	}
 	return out
 }

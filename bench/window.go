@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -32,11 +34,13 @@ type tally struct {
 	planned  int64      // arrivals of the measured part, and failures of the guard
 	achieved int64      // of them, gone off in time
 	done     int64      // of them, answered and right
+	connects int64      // of those done, new tunnels
 	errors   int64
 	censored int64 // of the errors, not answered within the drain time
 	dropped  int64 // of the errors, never sent by us
 	reopened int64 // tunnels that had to be opened again
 	overflow int64
+	moved    moved
 	samples  []string
 }
 
@@ -54,11 +58,13 @@ func (t *tally) add(o *tally) {
 	t.planned += o.planned
 	t.achieved += o.achieved
 	t.done += o.done
+	t.connects += o.connects
 	t.errors += o.errors
 	t.censored += o.censored
 	t.dropped += o.dropped
 	t.reopened += o.reopened
 	t.overflow += o.overflow
+	t.moved.add(o.moved)
 	for _, s := range o.samples {
 		t.sample(errors.New(s))
 	}
@@ -68,6 +74,7 @@ func (t *tally) add(o *tally) {
 type window struct {
 	arm     *armState
 	run     *run
+	index   int // of its pair
 	start   time.Time
 	ctx     context.Context //nolint:containedctx // a window is a scope, not an object that lives on: it ends with the drain time
 	tally   tally
@@ -76,6 +83,8 @@ type window struct {
 	service *phaseRecorder
 	steady  *phaseRecorder
 	lag     *phaseRecorder
+	turned  atomic.Int64 // closed.go
+	used    []use
 }
 
 // runWindow sends the schedule of pair index to one arm, drains, and returns the counts. Everything it started is over then.
@@ -83,21 +92,24 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	runtime.GC() // between windows, so that all begin with the same heap
 	length := r.plan.Guard + r.plan.Window
 	w := &window{
-		arm: arm, run: r, guard: r.plan.Guard, length: length, start: time.Now().Add(startDelay),
+		arm: arm, run: r, index: index, guard: r.plan.Guard, length: length, start: time.Now().Add(startDelay),
 		service: arm.rec.phase(result.PhaseService), steady: arm.rec.phase(result.PhaseSteady), lag: arm.rec.phase(result.PhaseLag),
 	}
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
 	defer cancel()
 	w.ctx = wctx
+	defer w.meter(ctx)()
+	defer watch(wctx, arm.tunnels)()
+	if r.w.Mode == ModeClosed {
+		w.runClosed()
+		return w
+	}
 
 	// Round robin is fixed by the schedule, so a tunnel that is stuck keeps its own arrivals waiting, as a client would.
-	depth := min(queueDepth, ceilDiv(2*r.w.Rate*length.Seconds(), len(arm.tunnels)+1)+16)
-	var tunnels, connects sync.WaitGroup
-	queues := make([]chan arrival, len(arm.tunnels))
-	for i := range queues {
-		queues[i] = make(chan arrival, depth)
-		tunnels.Go(func() { w.serve(&arm.tunnels[i], queues[i]) })
-	}
+	active := min(r.w.active(), len(arm.tunnels)) // the others are idle
+	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), active+1)+16)
+	workers := newCrew(func(t *slot) { w.serve(t, t.waiting()); t.settle() })
+	var connects sync.WaitGroup
 	slots := make(chan struct{}, maxConnects)
 	fire := func(a arrival, now time.Duration) {
 		w.wentOff(a, now)
@@ -110,22 +122,21 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 			}
 			return
 		}
-		select {
-		case queues[a.seq%len(queues)] <- a:
-		default:
+		t := &arm.tunnels[a.seq%len(arm.tunnels)]
+		switch idle, full := t.push(a, depth); {
+		case full:
 			w.drop(a)
+		case idle:
+			workers.send(t)
 		}
 	}
 	paced := make(chan struct{})
 	go func() {
 		defer close(paced)
-		pace(ctx, w.start, newSchedule(r.plan.Seed, r.label, r.w, index, length), fire)
+		pace(ctx, w.start, newScheduleAt(r.plan.Seed, r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length), fire)
 	}()
 	<-paced
-	for _, q := range queues {
-		close(q)
-	}
-	tunnels.Wait()
+	workers.end()
 	connects.Wait()
 	return w
 }
@@ -187,7 +198,7 @@ func (w *window) failed(a arrival, err error, censored bool) {
 
 // finish takes the outcome of an arrival that was sent, or not sent at all (sent < 0), and records it from its intended
 // time under response and, where it was sent, from then under service.
-func (w *window) finish(a arrival, sent time.Duration, err error, response, service *phaseRecorder) {
+func (w *window) finish(a arrival, sent time.Duration, err error, sess session, response, service *phaseRecorder) {
 	now := w.now()
 	censored := err != nil && w.ctx.Err() != nil
 	if censored {
@@ -207,70 +218,70 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 		service.record(now - sent)
 	}
 	if err == nil {
-		w.count(func(t *tally) { t.done++ })
+		var m moved
+		if s, ok := sess.(mover); ok && s.Moved() > 0 {
+			m = moved{1, s.Moved(), now - sent}
+		}
+		w.count(func(t *tally) {
+			t.done++
+			if a.connect {
+				t.connects++
+			}
+			t.moved.add(m)
+		})
 	}
 }
 
 // serve works off the arrivals of one tunnel in order.
-func (w *window) serve(t *slot, queue <-chan arrival) {
-	unwatched := func() bool { return false }
-	stop := unwatched
-	if t.tunnel != nil {
-		stop = unblock(w.ctx, t.tunnel.conn)
-	}
-	defer func() {
-		if stop() { // or its next window would begin with an error that is ours
-			t.tunnel.abort()
-			t.tunnel = nil
-		}
-	}()
+func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
 	for a := range queue {
 		if err := w.ctx.Err(); err != nil {
-			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), w.steady, w.service)
+			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), nil, w.steady, w.service)
 			continue
 		}
 		if t.tunnel == nil {
 			// In the schedule, so that the arrivals behind it bear the wait: a client would.
-			fresh, err := w.arm.open(w.ctx, w.observeNothing, func() {})
+			fresh, err := w.arm.open(w.ctx, t.route, w.observeNothing, func() {})
 			if err != nil {
-				w.finish(a, -1, fmt.Errorf("open the tunnel again: %w", err), w.steady, w.service)
+				w.finish(a, -1, fmt.Errorf("open the tunnel again: %w", err), nil, w.steady, w.service)
 				continue
 			}
 			w.count(func(t *tally) { t.reopened++ })
-			t.tunnel = fresh
-			stop = unblock(w.ctx, fresh.conn)
+			t.put(w.ctx, fresh)
 		}
 		sent := w.now()
 		err := t.tunnel.sess.Do(w.ctx)
-		w.finish(a, sent, err, w.steady, w.service)
+		w.finish(a, sent, err, t.tunnel.sess, w.steady, w.service)
 		if err != nil {
-			stop()
-			stop = unwatched
-			t.tunnel.abort()
-			t.tunnel = nil
+			t.abort()
 		}
 	}
 }
 
-// connect opens a new tunnel, logs in, makes one request and closes again.
-func (w *window) connect(a arrival) {
+// connect opens a new tunnel, logs in, makes one request and closes again. It says whether the answer was right.
+func (w *window) connect(a arrival) bool {
 	observe := w.observeNothing
 	if w.measured(a) {
 		observe = func(phase string, d time.Duration) { w.arm.rec.phase(phase).record(d) }
 	}
 	ready := time.Duration(-1)
-	t, err := w.arm.open(w.ctx, observe, func() { ready = w.now() })
+	t, err := w.arm.openParting(w.ctx, w.run.mix.route(w.index, a.seq), observe, func() { ready = w.now() })
+	var sess session
 	if err == nil {
+		sess = t.sess
 		stop := unblock(w.ctx, t.conn)
 		err = t.sess.Do(w.ctx)
 		stop()
 	}
-	w.finish(a, ready, err, w.arm.rec.phase(result.PhaseConnect), w.arm.rec.phase(result.PhaseFirstByte))
+	w.finish(a, ready, err, sess, w.arm.rec.phase(result.PhaseConnect), w.arm.rec.phase(result.PhaseFirstByte))
 	switch {
 	case t == nil:
 	case err != nil:
 		t.abort()
 	default:
-		t.close()
+		if took, ok := t.part(w.ctx); ok {
+			observe(result.PhaseClose, took)
+		}
 	}
+	return err == nil
 }

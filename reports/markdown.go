@@ -185,6 +185,7 @@ func (m *markdown) bench(run *result.Run) {
 		m.list(rows, "row")
 		m.printf("\n%s\n\n", md(hopReading, 0))
 	}
+	m.costs(run)
 	var limits []string
 	for _, l := range run.Bench.Limits {
 		mark := "✅"

@@ -234,6 +234,7 @@ func (t *text) bench(run *result.Run) {
 		t.printf("  %s\n", t.paint(ansiDim, againstReading(a)))
 	}
 	t.hops(run)
+	t.costs(run)
 }
 
 func (t *text) hops(run *result.Run) {

@@ -120,7 +120,7 @@ func (o *runner) measure(ctx context.Context, l *lab.Lab, r *result.Growing, dir
 	}
 	total := 0
 	for _, w := range plan.Workloads {
-		total += len(w.Arms) * plan.Pairs
+		total += len(w.Arms) * plan.Pairs * max(1, len(plan.Levels))
 	}
 	step := p.Step("bench", total)
 	shown := benchSoFar{run: r, step: step}
@@ -132,6 +132,7 @@ func (o *runner) measure(ctx context.Context, l *lab.Lab, r *result.Growing, dir
 			return os.Create(filepath.Join(dir, name))
 		},
 		Progress: shown.progress,
+		Opening:  shown.opening,
 		Partial:  shown.partial,
 	})
 	if measured != nil && o.earlier != nil {

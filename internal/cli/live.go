@@ -73,9 +73,15 @@ func (b *benchSoFar) progress(workload string, done, _ int) {
 		b.step.Figures("")
 		b.step.Note(workload)
 	}
-	if done > 0 {
+	if done > 0 { // else search or warm-up
 		b.step.Add(1)
 	}
+}
+
+func (b *benchSoFar) opening(workload, path string, open, total int) {
+	b.name = "" // that of the workload comes back with its first window
+	b.step.Figures("")
+	b.step.Note(fmt.Sprintf("%s: %s: %d of %d tunnels open", workload, path, open, total))
 }
 
 func (b *benchSoFar) partial(label string, w result.Workload) {

@@ -11,18 +11,22 @@ type Cost struct {
 	Path      string `json:"path"`
 	// Process is false where the component runs inside the load generator's process: then nothing below is known of it alone.
 	Process bool `json:"process"`
-	// CPUNS is processor time, of which SystemNS in the kernel; Per… divide it by what the arm did: payload in GiB, new tunnels, requests.
+	// CPUNS is processor time in the measured windows of the arm, each from the end of its guard to the end of its drain, of which SystemNS in
+	// the kernel, in ticks of 10 ms; Per… divide it by what the arm did: payload in GiB, new tunnels, requests. Where windows had both new
+	// tunnels and requests nobody can tell whose it was, and neither is there.
 	CPUNS           int64   `json:"cpu_ns,omitempty"`
 	SystemNS        int64   `json:"system_ns,omitempty"`
 	CPUPerGiBNS     float64 `json:"cpu_per_gib_ns,omitempty"`
 	CPUPerConnectNS float64 `json:"cpu_per_connect_ns,omitempty"`
 	CPUPerRequestNS float64 `json:"cpu_per_request_ns,omitempty"`
-	// PSSBytes and Descriptors are of the whole process at the end of the arm; Per… of one more open tunnel.
+	// PSSBytes and Descriptors are of the whole process at the end of the workload; Per… of one more open tunnel, from before and after the
+	// opening of the workload's. Memory is told for 100 tunnels or more, and what an earlier workload left is used again.
 	PSSBytes             int64   `json:"pss_bytes,omitempty"`
 	Descriptors          int     `json:"descriptors,omitempty"`
 	BytesPerTunnel       float64 `json:"bytes_per_tunnel,omitempty"`
 	DescriptorsPerTunnel float64 `json:"descriptors_per_tunnel,omitempty"`
-	// SplicedBytes were moved inside the kernel, CopiedBytes through the process, where the component counts them.
+	// SplicedBytes were moved inside the kernel, CopiedBytes through the process, where the component counts them, over the windows
+	// with their guards.
 	SplicedBytes int64 `json:"spliced_bytes,omitempty"`
 	CopiedBytes  int64 `json:"copied_bytes,omitempty"`
 }

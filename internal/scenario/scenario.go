@@ -112,33 +112,131 @@ type Conformance struct {
 type Bench struct {
 	// Disabled turns the whole part off.
 	Disabled bool `json:"disabled,omitempty"`
-	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths.
+	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths, then topology.peers.
 	Arms []string `json:"arms,omitempty"`
+	// Again names arms that take the path of another, so that one path can be compared with itself: {direct-again: direct}.
+	Again map[string]string `json:"again,omitempty"`
 	// Window is the measured slice of time; Guard is run but not recorded before each. Defaults 500ms and 100ms.
 	Window Duration `json:"window,omitempty"`
 	Guard  Duration `json:"guard,omitempty"`
 	// Pairs is the number of windows per arm and workload, interleaved in ABBA blocks. Default 12; fewer than 5 give no
 	// interval.
-	Pairs     int        `json:"pairs,omitempty" jsonschema:"minimum=5,maximum=10000"`
+	Pairs int `json:"pairs,omitempty" jsonschema:"minimum=5,maximum=10000"`
+	// Levels are per cent, from 1 to 99, of the slowest arm's capacity, which is then searched for first, by a closed loop with the
+	// workload's tunnels: each workload is measured at each of them, with rate and connect_rate as its mix. Workloads of a closed
+	// loop, or with steps, are as they are. Empty, the default, sends at the workloads' own rates.
+	Levels []int `json:"levels,omitempty"`
+	// Warmup is sent before the measurement of each workload and level.
+	Warmup *Warmup `json:"warmup,omitempty"`
+	// Precision lets a measurement go on beyond pairs until the intervals are this narrow, or the budget is over.
+	Precision *Precision `json:"precision,omitempty"`
+	// Budget is the time of one workload at one level, for precision; it never cuts pairs short. Default 1m.
+	Budget    Duration   `json:"budget,omitempty"`
 	Workloads []Workload `json:"workloads,omitempty"`
 	// Equivalence is δ: a ratio of two arms is called equivalent only when its 95 per cent interval lies inside 1 ± δ. Default 0.03.
 	Equivalence float64 `json:"equivalence,omitempty" jsonschema:"exclusiveMinimum=0,maximum=0.5"`
 }
 
-// Workload is one kind of load over one route.
+// PathOf is the path that an arm takes: that of its name, unless it is one again.
+func (b *Bench) PathOf(arm string) string {
+	if path, ok := b.Again[arm]; ok {
+		return path
+	}
+	return arm
+}
+
+// Warmup bounds the time before a measurement: it ends when no arm's median drifts over its last five windows.
+type Warmup struct {
+	// Min defaults to 1s, or max if that is less.
+	Min Duration `json:"min,omitempty"`
+	// Max defaults to 10s; 0s is no warm-up.
+	Max *Duration `json:"max,omitempty"`
+}
+
+// Precision is half the width of the 95 per cent interval of the ratio to the baseline, of the workload's main phase: steady_rtt, or
+// connect where it has no requests on open tunnels.
+type Precision struct {
+	// P50 defaults to 2%, P99 to 5%.
+	P50 Percent `json:"p50,omitempty"`
+	P99 Percent `json:"p99,omitempty"`
+}
+
+// Percent is a share written as 2% or 0.5%.
+type Percent float64
+
+// Workload is one kind of load over one route, or over several. An option that it does not have is a fault.
 type Workload struct {
-	// Name is echo, postgres, mysql or ssh.
+	// Name is a workload: echo, handshake, bulk and so on.
 	Name string `json:"name" jsonschema:"required"`
 	// Route is the name of an entry of routes.
-	Route string `json:"route" jsonschema:"required"`
+	Route string `json:"route,omitempty"`
+	// Routes are several, in place of route: each new tunnel goes to one of them, chosen by weight and seed, the same in every arm.
+	Routes []RouteShare `json:"routes,omitempty"`
+	// Mode is open (the default): a schedule says when to send, and latency counts from then. Or closed: each tunnel sends its next
+	// request when it has its answer, latency is the time of service, and there are no rates.
+	Mode string `json:"mode,omitempty" jsonschema:"enum=open,enum=closed"`
 	// Rate is the planned number of requests a second on open tunnels, ConnectRate of new tunnels a second.
 	Rate        float64 `json:"rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
 	ConnectRate float64 `json:"connect_rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
-	// Tunnels is the number of open tunnels that requests are spread over. Default 4.
-	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=5000"`
+	// Steps are the rate of requests where it changes, instead of rate. A second of them is a second of measured time in each arm, so
+	// that they take as many pairs of windows as they are long, whatever pairs says.
+	Steps []Step `json:"steps,omitempty"`
+	// Tunnels is the number of open tunnels that requests are spread over. Default 4. Each takes a descriptor here, and two or more in the
+	// components that run in this process.
+	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=100000"`
+	// Active is the percentage of the tunnels that carry requests; the others are idle, and asked once at the end. Default 100.
+	Active float64 `json:"active,omitempty" jsonschema:"minimum=0,maximum=100"`
+	// Arms of this workload alone; those of the bench when empty.
+	Arms []string `json:"arms,omitempty"`
 	// Arrival is poisson (the default) or constant.
 	Arrival string `json:"arrival,omitempty" jsonschema:"enum=poisson,enum=constant"`
+	// Burst is how many new tunnels are due at one instant; connect_rate counts tunnels. Storm has one burst a window without it.
+	Burst int `json:"burst,omitempty" jsonschema:"minimum=1,maximum=512"`
+	// Size is the payload of one round trip (echo).
+	Size Size `json:"size,omitempty"`
+	// Bytes is the payload of one transfer in each of its directions.
+	Bytes Size `json:"bytes,omitempty"`
+	// Direction of a transfer: up (from the client), down or duplex.
+	Direction string `json:"direction,omitempty"`
+	// ReadRate is how many bytes a second a slow reader takes, Queue how many the path may hold for it meanwhile.
+	ReadRate Size `json:"read_rate,omitempty"`
+	Queue    Size `json:"queue,omitempty"`
+	// Variant of the protocol, such as simple or prepared for a database.
+	Variant string `json:"variant,omitempty"`
+	// Streams is how many requests at once one tunnel carries, where the protocol can.
+	Streams int         `json:"streams,omitempty" jsonschema:"minimum=1,maximum=1000"`
+	TLS     WorkloadTLS `json:"tls,omitzero"`
 }
+
+// Step is a part of a changing rate.
+type Step struct {
+	// Rate is a second, To that at the end of the step, between them a straight line; rate when empty.
+	Rate float64 `json:"rate" jsonschema:"required,minimum=0,maximum=1000000"`
+	To   float64 `json:"to,omitempty" jsonschema:"minimum=0,maximum=1000000"`
+	// For is how long the step takes.
+	For Duration `json:"for" jsonschema:"required"`
+}
+
+// RouteShare is one of several routes of a workload.
+type RouteShare struct {
+	// Route is the name of an entry of routes.
+	Route string `json:"route" jsonschema:"required"`
+	// Weight is its share of the sum of all weights. Default 1.
+	Weight int `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
+}
+
+// WorkloadTLS is what the innermost TLS session of each tunnel is to be. The report has what it was; where it was another, that is an error.
+type WorkloadTLS struct {
+	// Curve is the one key exchange group that is offered: X25519, P-256, P-384, P-521 or X25519MLKEM768.
+	Curve string `json:"curve,omitempty"`
+	// Resume takes up an earlier session by its ticket.
+	Resume bool `json:"resume,omitempty"`
+	// Mutual says that a certificate is shown: the route has client_auth: require.
+	Mutual bool `json:"mutual,omitempty"`
+}
+
+// Size is a number of bytes, written with a unit: 512B, 64KiB, 64MiB, 1GiB.
+type Size int64
 
 // Duration is a time written as in Go: 500ms, 30s, 1m30s.
 type Duration time.Duration
