@@ -123,7 +123,7 @@ func (o *runner) measure(ctx context.Context, l *lab.Lab, r *result.Growing, dir
 		total += len(w.Arms) * plan.Pairs * max(1, len(plan.Levels))
 	}
 	step := p.Step("bench", total)
-	shown := benchSoFar{run: r, step: step}
+	shown := benchSoFar{run: r, step: step, total: total}
 	faults := l.PlayFaults(ctx, o.checks.Seed)
 	measured, err := bench.Run(ctx, plan, bench.Options{
 		Logger: o.log,

@@ -62,12 +62,22 @@ func (l *live) close() error {
 type benchSoFar struct {
 	run    *result.Growing
 	step   *progress.Step
+	total  int    // windows of the step, as far as is known
 	name   string // of the workload that was named last
+	wanted map[string]int
 	labels []string
 	list   []result.Workload
 }
 
-func (b *benchSoFar) progress(workload string, done, _ int) {
+func (b *benchSoFar) progress(workload string, done, total int) {
+	if b.wanted == nil {
+		b.wanted = map[string]int{}
+	}
+	if before, ok := b.wanted[workload]; ok && total != before { // windows that had to be left out are made up for
+		b.total += total - before
+		b.step.Total(b.total)
+	}
+	b.wanted[workload] = total
 	if workload != b.name {
 		b.name = workload
 		b.step.Figures("")
