@@ -31,8 +31,8 @@ func TestShapeFaultsNameTheOption(t *testing.T) {
 		"streams of h1":    {"http", Shape{Streams: 2}, 1, "streams", "HTTP/1.1 has no streams"},
 		"slow and long":    {"slow-reader", Shape{ReadRate: 1 << 20}, 1, "read_rate", "take longer than 2s"},
 		"endless queue":    {"slow-reader", Shape{Queue: 1 << 30}, 1, "queue", "nothing would be checked"},
-		"bytes of a query": {"postgres", Shape{Bytes: 5}, 1, "bytes", "are of mode copy"},
-		"bytes of an exec": {"ssh", Shape{Bytes: 5}, 1, "variant", "are of mode copy"},
+		"bytes of a query": {"postgres", Shape{Bytes: 5}, 1, "bytes", "are of variant copy"},
+		"bytes of an exec": {"ssh", Shape{Bytes: 5}, 1, "variant", "are of variant copy"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := CheckShape(c.workload, c.shape, c.rate, 0, true)

@@ -14,7 +14,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-// The statements of mode copy: a table of the session alone, its rows in, what the server makes of them, and its rows out again.
+// The statements of variant copy: a table of the session alone, its rows in, what the server makes of them, and its rows out again.
 const (
 	copyTable = "CREATE TEMPORARY TABLE bench_copy (n int, t text)"
 	copyEmpty = "TRUNCATE bench_copy"

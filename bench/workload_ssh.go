@@ -38,7 +38,7 @@ func init() {
 				return errors.Join(between("bytes", s.Bytes, 1, maxSSHCopy), oneOf("direction", s.Direction, Up, Duplex))
 			}
 			if s.Bytes != 0 || s.Direction != "" {
-				return optionErrorf("variant", "bytes and direction are of mode copy")
+				return optionErrorf("variant", "bytes and direction are of variant copy")
 			}
 			return oneOf("variant", s.Variant, "exec", "copy")
 		},

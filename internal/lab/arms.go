@@ -82,20 +82,15 @@ func (l *Lab) workload(w scenario.Workload) (bench.WorkloadPlan, error) {
 		}
 	}
 	p.Backend = strings.Join(backends, ", ")
-	descriptors := 0
 	for _, name := range l.scenario.Arms(w) {
 		a, err := l.arm(name, routes, w.TLS)
 		if err != nil {
 			return p, err
 		}
-		if c, ok := l.chain(l.scenario.Bench.PathOf(name)); ok {
-			descriptors += c.descriptors()
-		}
 		p.Arms = append(p.Arms, a)
 	}
-	if limit := descriptorLimit(); w.Rate > 0 && limit > 0 && w.Tunnels*descriptors > limit-reservedDescriptors {
-		return p, fmt.Errorf("%d tunnels on each path take %d descriptors here, for the components that run in this process too, and it may have %d: %d tunnels fit",
-			w.Tunnels, w.Tunnels*descriptors, limit, max(0, limit-reservedDescriptors)/descriptors)
+	if w.Rate > 0 || len(w.Steps) > 0 || w.Mode == bench.ModeClosed {
+		return p, l.roomFor(w.Tunnels, l.scenario.Arms(w))
 	}
 	return p, nil
 }
@@ -146,21 +141,6 @@ func negotiate(d *client.Dialer, t scenario.WorkloadTLS) {
 	if t.Resume {
 		d.Sessions = tls.NewLRUClientSessionCache(0)
 	}
-}
-
-// reservedDescriptors are for all that is no tunnel: listeners, files, new tunnels.
-const reservedDescriptors = 500
-
-// descriptors is what one tunnel over the chain takes in this process: the client's own, and two in each simulator and in the router, and
-// the backend's, which may be another process.
-func (c *chain) descriptors() int {
-	n := 1 + 2 + 1
-	for _, node := range c.nodes {
-		if node.Real == "" {
-			n += 2
-		}
-	}
-	return n
 }
 
 // arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm: a direct one
