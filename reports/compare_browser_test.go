@@ -3,110 +3,51 @@
 package reports
 
 import (
-	"context"
+	"bytes"
 	"fmt"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/chromedp/cdproto/cdp"
-	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/log"
-	"github.com/chromedp/cdproto/network"
-	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 )
 
-// TestCompareInABrowser puts to compare.html what TestReportInABrowser puts to report.html.
-func TestCompareInABrowser(t *testing.T) {
-	dir := os.Getenv("TLSROUTE_SCREENSHOTS")
-	if dir == "" {
-		dir = t.ArtifactDir()
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+// TestOtherPagesInABrowser puts to the comparison, the list of runs and the page of a run under way what TestReportInABrowser puts to
+// report.html.
+func TestOtherPagesInABrowser(t *testing.T) {
+	b := newBrowser(t)
+	var live, list bytes.Buffer
+	if err := WriteLivePage(&live, golden(t), golden(t).Run.Finished, time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "compare.html")
-	if err := os.WriteFile(file, []byte(renderCompared(t, "html", compared(t))), 0o644); err != nil {
+	items := []ListItem{NewListItem("alb-20261122-141500", golden(t)), NewListItem("several/alb", golden(t)), {Dir: "broken", Fault: "read report: unexpected end of JSON input"}}
+	if err := WriteList(&list, items, true); err != nil {
 		t.Fatal(err)
 	}
-	address := (&url.URL{Scheme: "file", Path: file}).String()
-	alloc, stop := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU)...)
-	defer stop()
-	browser, closeBrowser := chromedp.NewContext(alloc)
-	defer closeBrowser()
-	if err := chromedp.Do(browser); err != nil { // starts it, without a limit of time: see chromedp.Run
-		t.Fatal(err)
-	}
-	for i := range 6 {
-		scheme, width := []string{"light", "dark"}[i%2], []int64{360, 900, 1400}[i/2]
-		t.Run(fmt.Sprintf("%s-%d", scheme, width), func(t *testing.T) {
-			tab, closeTab := chromedp.NewContext(browser)
-			defer closeTab()
-			var mu sync.Mutex // guards faults: events come on the browser's goroutine
-			var faults []string
-			fault := func(format string, args ...any) {
-				mu.Lock()
-				defer mu.Unlock()
-				faults = append(faults, fmt.Sprintf(format, args...))
-			}
-			err := chromedp.Listen(tab, func(ev any) {
-				switch ev := ev.(type) {
-				case *runtime.EventConsoleAPICalled:
-					fault("the console says %s", ev.Type)
-				case *runtime.EventExceptionThrown:
-					fault("exception %s", ev.ExceptionDetails.Text)
-				case *log.EventEntryAdded:
-					fault("the log says %s", ev.Entry.Text)
-				case *network.EventRequestWillBeSent:
-					if ev.Request.URL != address && !strings.HasPrefix(ev.Request.URL, "data:") {
-						fault("a request to %s", ev.Request.URL)
+	for page, data := range map[string][]byte{"compare": []byte(renderCompared(t, "html", compared(t))), "live": live.Bytes(), "list": list.Bytes()} {
+		if err := os.WriteFile(filepath.Join(b.folder, page+".html"), data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 6 {
+			scheme, width := []string{"light", "dark"}[i%2], []int64{360, 900, 1400}[i/2]
+			name := fmt.Sprintf("%s-%s-%d", page, scheme, width)
+			t.Run(name, func(t *testing.T) {
+				tab := b.open(t, page, scheme, width)
+				for _, script := range []string{wider, unnamed, faint, broken} {
+					for _, f := range tab.faults(t, script) {
+						t.Error(f)
 					}
 				}
+				want, least := `document.querySelectorAll('figure.curve polyline').length`, 6 // three runs over each other
+				if page == "list" {
+					want, least = `[...document.querySelectorAll('input[type=checkbox]')].filter(e => e.ariaLabel).length`, 2
+				}
+				if n, err := chromedp.Run(tab.ctx, chromedp.Evaluate[int](want)); err != nil || n < least {
+					t.Errorf("%s is %d (%v), want %d", want, n, err, least)
+				}
+				tab.keep(t, name)
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			tab, cancel := context.WithTimeout(tab, time.Minute)
-			defer cancel()
-			call(t, tab, network.Enable, network.EnableParams{})
-			call(t, tab, log.Enable, cdp.Empty{})
-			call(t, tab, runtime.Enable, cdp.Empty{})
-			call(t, tab, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 500})
-			call(t, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
-			call(t, tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-			if err := chromedp.Do(tab, chromedp.Navigate(address)); err != nil {
-				t.Fatal(err)
-			}
-			for _, script := range []string{wider, unnamed, faint, broken} {
-				found, err := chromedp.Run(tab, chromedp.Evaluate[[]string](script))
-				if err != nil {
-					t.Fatal(err)
-				}
-				for _, f := range found {
-					fault("%s", f)
-				}
-			}
-			charts, err := chromedp.Run(tab, chromedp.Evaluate[int](`document.querySelectorAll('figure.curve polyline').length`))
-			if err != nil || charts < 6 {
-				t.Errorf("%d curves (%v), want three runs over each other", charts, err)
-			}
-			shot, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := os.WriteFile(filepath.Join(dir, fmt.Sprintf("compare-%s-%d.png", scheme, width)), shot, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			for _, f := range faults {
-				t.Error(f)
-			}
-		})
+		}
 	}
 }

@@ -55,9 +55,7 @@ func (c *Compared) groups() []compareGroup {
 		slices.SortStableFunc(g.Rows, func(a, b RunChange) int { return metricRank(a.Metric) - metricRank(b.Metric) })
 		overlaid := c.overlaid(g.Workload, g.Path)
 		for j, phase := range []string{result.PhaseSteady, result.PhaseConnect} {
-			if chart := newCurveChart(fmt.Sprintf("%s-curve%d", g.ID, j), overlaid, phase); chart != nil {
-				g.Curves = append(g.Curves, chart)
-			}
+			g.Curves = append(g.Curves, newCurveCharts(fmt.Sprintf("%s-curve%d", g.ID, j), overlaid, phase)...)
 		}
 	}
 	return out
