@@ -115,7 +115,7 @@ func (n workloadName) Text() string {
 	if n.Load == "" {
 		return n.Name
 	}
-	return n.Name + " at " + n.Load
+	return n.Name + "-at-" + strings.TrimSuffix(n.Load, "%")
 }
 
 // workloadNames are the names of workloads in their order, each once: one that is measured at several levels of load has them beside

@@ -150,7 +150,7 @@ func TestEstimatesAreNotGivenToTheWrongLevel(t *testing.T) {
 		}
 		want := map[string]float64{}
 		if len(list) == 2 {
-			want = map[string]float64{"echo at 30%": 1.5, "echo at 70%": 1.7}
+			want = map[string]float64{"echo-at-30": 1.5, "echo-at-70": 1.7}
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Errorf("%d estimates:\n%s", len(list), diff)

@@ -105,7 +105,7 @@ func TestWorkloadsOfOneNameAreToldApart(t *testing.T) {
 	for _, n := range workloadNames(list) {
 		got = append(got, n.Text())
 	}
-	if want := "echo at 30%, echo at 50%, echo, echo-2, echo-3"; strings.Join(got, ", ") != want {
+	if want := "echo-at-30, echo-at-50, echo, echo-2, echo-3"; strings.Join(got, ", ") != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }
