@@ -359,6 +359,7 @@ type CompareFormat struct {
 // CompareFormats are all there are.
 var CompareFormats = []CompareFormat{
 	{"text", "", writeCompareText}, {"markdown", "compare.md", writeCompareMarkdown}, {"json", "compare.json", writeCompareJSON}, {"html", "compare.html", writeCompareHTML},
+	{"schema", "compare.schema.json", func(w io.Writer, _ *Compared) error { return writeAll(w, compareSchema, "compare.schema.json") }},
 }
 
 // changeHead and cells are the table of changes for a person; the run's name is left out between two.

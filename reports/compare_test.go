@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
@@ -83,6 +84,38 @@ func TestEveryComparisonMatchesItsGoldenFile(t *testing.T) {
 				t.Errorf("differs from %s (-want +got), look at it and use -update:\n%s", name, diff)
 			}
 		})
+	}
+}
+
+func TestComparisonIsValidByItsSchema(t *testing.T) {
+	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(compareSchema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := jsonschema.NewCompiler()
+	c.AssertFormat()
+	if err := c.AddResource("compare.json", doc); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := c.Compile("compare.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	value, err := jsonschema.UnmarshalJSON(strings.NewReader(renderCompared(t, "json", compared(t))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := schema.Validate(value); err != nil {
+		t.Error(err)
+	}
+	for _, field := range []string{"schema", "runs", "changes", "checks"} { // the control
+		object := value.(map[string]any)
+		kept := object[field]
+		delete(object, field)
+		if schema.Validate(value) == nil {
+			t.Errorf("valid without %q", field)
+		}
+		object[field] = kept
 	}
 }
 

@@ -26,7 +26,7 @@ func compareCommand(env Env) *cli.Command {
 		ArgsUsage: "REPORT REPORT...",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Value: "text", Usage: strings.Join(names, ", ")},
-			&cli.StringFlag{Name: "out", Usage: "leave compare.html, compare.md and compare.json in `DIR` as well"},
+			&cli.StringFlag{Name: "out", Usage: "leave compare.html, compare.md and compare.json with its schema in `DIR` as well"},
 		},
 		Action: func(c *cli.Context) error {
 			format, err := compareFormat(c.String("format"), names)

@@ -20,7 +20,7 @@ func serveReportsCommand(env Env) *cli.Command {
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:0", Usage: "listen on `ADDR`; there is no login, so leave it on this machine"},
 		},
-		Action: func(c *cli.Context) error {
+		Action: func(c *cli.Context) (err error) {
 			if c.NArg() != 1 {
 				return usagef("report serve takes one folder, such as reports/out")
 			}
@@ -28,7 +28,7 @@ func serveReportsCommand(env Env) *cli.Command {
 			if err != nil {
 				return withStatus(result.ExitUsage, err)
 			}
-			defer folder.Close()
+			defer func() { err = errors.Join(err, folder.Close()) }()
 			l, names, err := listenForPages(c.String("listen"))
 			if err != nil {
 				return usagef("--listen: %w", err)

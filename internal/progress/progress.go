@@ -88,12 +88,8 @@ func (p *Progress) silent(now time.Time, every time.Duration) []string {
 		} else if s.done > 0 {
 			text += fmt.Sprintf(", %d done", s.done)
 		}
-		for _, part := range []string{s.note, s.going(now)} {
-			if part != "" {
-				text += ", " + part
-			}
-		}
-		lines = append(lines, text)
+		parts := []string{text, s.note, s.going(now)}
+		lines = append(lines, strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", "))
 	}
 	return lines
 }
