@@ -36,3 +36,22 @@ func TestPartialShowsWhatIsThereAndChangesNothing(t *testing.T) {
 		}
 	}
 }
+
+// BenchmarkSoFar is what a look at a measurement under way costs the generator, at most once a second and between windows: two arms of
+// nine phases, some 10,000 samples each.
+func BenchmarkSoFar(b *testing.B) {
+	r := &run{plan: &Plan{}, w: &WorkloadPlan{}}
+	for range 2 {
+		a := &armState{rec: newArmRecorder()}
+		for _, phase := range result.Phases[:9] {
+			total := a.rec.phase(phase).total
+			for i := range int64(10_000) {
+				_ = total.RecordValue(50_000 + i*i%3_000_000)
+			}
+		}
+		r.arms = append(r.arms, a)
+	}
+	for b.Loop() {
+		r.soFar()
+	}
+}

@@ -125,7 +125,7 @@ func (o *runner) measure(ctx context.Context, l *lab.Lab, r *result.Growing, dir
 	step := p.Step("bench", total)
 	shown := benchSoFar{run: r, step: step, total: total}
 	faults := l.PlayFaults(ctx, o.checks.Seed)
-	measured, err := bench.Run(ctx, plan, bench.Options{
+	opt := bench.Options{
 		Logger: o.log,
 		Log: func(name string) (io.WriteCloser, error) {
 			r.Change(func(r *result.Run) { r.Artifacts = append(r.Artifacts, name) })
@@ -133,8 +133,11 @@ func (o *runner) measure(ctx context.Context, l *lab.Lab, r *result.Growing, dir
 		},
 		Progress: shown.progress,
 		Opening:  shown.opening,
-		Partial:  shown.partial,
-	})
+	}
+	if !o.quiet || o.live != nil { // else nobody looks
+		opt.Partial = shown.partial
+	}
+	measured, err := bench.Run(ctx, plan, opt)
 	if measured != nil && o.earlier != nil {
 		measured.Against = bench.Against(measured, r.Copy().Run.Host, o.earlier)
 	}

@@ -25,6 +25,8 @@ const (
 	maxRuns     = 500
 	maxEntries  = 20_000
 	maxCompared = 6
+	// maxReport bounds a report that is read for a page, in bytes: that of a run of ten minutes is under 3 MiB.
+	maxReport = 64 << 20
 	reportFile  = "report.json"
 )
 
@@ -135,6 +137,15 @@ func (f *Folder) read(dir string) (*result.Run, error) {
 		return nil, err
 	}
 	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, fmt.Errorf("%s: it is no file", reportFile)
+	case info.Size() > maxReport:
+		return nil, fmt.Errorf("%s: it is larger than %d MiB", reportFile, maxReport>>20)
+	}
 	return reports.Read(file)
 }
 

@@ -213,6 +213,26 @@ func TestServerOnlyReadsAndKnowsItsName(t *testing.T) {
 	}
 }
 
+func TestFolderShowsNoReportWithoutBounds(t *testing.T) {
+	s, dir := serve(t, none)
+	file(t, filepath.Join(dir, "huge", reportFile), "{}")
+	if err := os.Truncate(filepath.Join(dir, "huge", reportFile), maxReport+1); err != nil { // a hole: it takes no room
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "odd", reportFile), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if status, page, _ := ask(t, s, "GET", "/runs/huge/report.html", ""); status != 422 || !strings.Contains(page, "64 MiB") {
+		t.Errorf("%d %s", status, page)
+	}
+	if status, _, _ := ask(t, s, "GET", "/runs/odd/report.html", ""); status != 422 {
+		t.Errorf("a folder for a report: %d", status)
+	}
+	if status, page, _ := ask(t, s, "GET", "/", ""); status != 200 || strings.Contains(page, `value="huge"`) || strings.Contains(page, `"odd"`) {
+		t.Errorf("%d, or it can be picked", status)
+	}
+}
+
 func TestFolderThatIsNotThere(t *testing.T) {
 	if _, err := OpenFolder(filepath.Join(t.TempDir(), "nowhere"), none); err == nil {
 		t.Error("no error")
