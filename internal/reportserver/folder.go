@@ -26,8 +26,8 @@ const (
 	maxEntries  = 20_000
 	maxCompared = 6
 	// maxReport bounds a report that is read for a page, in bytes: that of a run of ten minutes is under 3 MiB.
-	maxReport = 64 << 20
-	reportFile  = "report.json"
+	maxReport  = 64 << 20
+	reportFile = "report.json"
 )
 
 // Compare gives the statistics of each later run against the first one.
