@@ -358,7 +358,10 @@ type CompareFormat struct {
 
 // CompareFormats are all there are.
 var CompareFormats = []CompareFormat{
-	{"text", "", writeCompareText}, {"markdown", "compare.md", writeCompareMarkdown}, {"json", "compare.json", writeCompareJSON}, {"html", "compare.html", writeCompareHTML},
+	{"text", "", writeCompareText},
+	{"markdown", "compare.md", writeCompareMarkdown},
+	{"json", "compare.json", writeCompareJSON},
+	{"html", "compare.html", writeCompareHTML},
 	{"schema", "compare.schema.json", func(w io.Writer, _ *Compared) error { return writeAll(w, compareSchema, "compare.schema.json") }},
 }
 
