@@ -66,7 +66,7 @@ func TestReportInABrowser(t *testing.T) {
 
 // browser is a Chromium and the pages it is shown.
 type browser struct {
-	ctx    context.Context
+	ctx    context.Context //nolint:containedctx // a context of chromedp is the browser itself
 	folder string
 	shots  string
 	pages  map[string]*result.Run
@@ -105,7 +105,7 @@ func (b *browser) write(t *testing.T, page string, run *result.Run) {
 
 // tab is a page that is open.
 type tab struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // a context of chromedp is the tab itself
 	shots string
 }
 

@@ -145,8 +145,10 @@ func full(f *fixture) *result.Run {
 	at := time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
 	r := &result.Run{
 		Schema: result.Schema,
-		Run: result.Info{ID: "20261120-090000-3", Started: at, Finished: at.Add(95 * time.Second), Seed: 3, Version: "0.2.0", Commit: "0123456789abcdef", Host: result.Host{Name: "bench-1", OS: "linux", Arch: "amd64", Kernel: "6.1.0", CPU: "AMD EPYC 7R13", CPUs: 2, Memory: 8 << 30, Go: "go1.26"},
-			Command: []string{"tlsroute-bench", "run", "scenarios/peers.yaml", "--seed", "3"}},
+		Run: result.Info{
+			ID: "20261120-090000-3", Started: at, Finished: at.Add(95 * time.Second), Seed: 3, Version: "0.2.0", Commit: "0123456789abcdef", Host: result.Host{Name: "bench-1", OS: "linux", Arch: "amd64", Kernel: "6.1.0", CPU: "AMD EPYC 7R13", CPUs: 2, Memory: 8 << 30, Go: "go1.26"},
+			Command: []string{"tlsroute-bench", "run", "scenarios/peers.yaml", "--seed", "3"},
+		},
 		Scenario: result.Scenario{Name: "peers", File: "scenarios/peers.yaml", SHA256: strings.Repeat("cd", 32), Description: "Our router among its peers: what does each cost?"},
 		Backends: []result.Backend{{Name: "witness", Kind: "witness", Driver: "embedded", Product: "tlsroute-bench witness", Version: "0.2.0"}},
 		Topology: []result.Path{

@@ -40,7 +40,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
 	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
-	"upper": upperFirst, "rate": rateText, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
+	"upper": upperFirst, "rate": rateText, "inc": func(i int) int { return i + 1 }, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
 	"coststitle": func() string { return costsTitle }, "costsreading": func() string { return costsReading }, "againsttitle": againstTitle, "againstreading": againstReading,
 	"short": func(s string) string { return s[:min(len(s), 12)] }, "figure": figure, "figurename": figureName,
 }).ParseFS(templates, "templates/*.gohtml"))

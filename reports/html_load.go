@@ -35,7 +35,7 @@ type loadFact struct{ Name, Value string }
 func newLoadView(id string, w result.Workload) *loadView {
 	v := &loadView{Facts: loadFacts(w)}
 	if l := w.Load; l != nil {
-		v.Sentence = loadSentence(w, l)
+		v.Sentence = loadSentence(l)
 		var most float64
 		for _, c := range l.CapacityPerS {
 			most = max(most, c)
@@ -53,7 +53,7 @@ func newLoadView(id string, w result.Workload) *loadView {
 	return v
 }
 
-func loadSentence(w result.Workload, l *result.Load) string {
+func loadSentence(l *result.Load) string {
 	if l.Model == "closed" {
 		return "Closed loop: each tunnel sends again when it has its answer, and latency is that of service. A slow path slows its own load, so that rates are compared here, and latencies only with care."
 	}

@@ -1,7 +1,10 @@
 package reports
 
 import (
+	"math"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -208,7 +211,7 @@ func TestGatesThatAreAdviceAreShownOnceEach(t *testing.T) {
 // With more arms than one chart bears, each is beside the baseline on the same axes, and none has the look of it.
 func TestManyArmsHaveAChartEach(t *testing.T) {
 	var paths []string
-	for _, p := range strings.Split("abcdefghi", "") {
+	for p := range strings.SplitSeq("abcdefghi", "") {
 		paths = append(paths, "path-"+p)
 	}
 	w := newFixture(4).workload("many", paths, 500, 0)
@@ -253,5 +256,40 @@ func TestPlacingIsInTheOrderOfTheMedian(t *testing.T) {
 	}
 	if want := []string{"direct ", "haproxy HAProxy", "nginx "}; !cmp.Equal(got, want) {
 		t.Errorf("%q", got)
+	}
+}
+
+// The steps of the ramp differ by lightness, each from the next and all in one direction, in both schemes: what tells them apart is no hue.
+func TestHeatRampIsOfOneDirection(t *testing.T) {
+	ramps := regexp.MustCompile(`--h[1-5]: #[0-9a-f]{6}`).FindAllString(string(style), -1)
+	if len(ramps) != 10 {
+		t.Fatalf("%d colours of ramps", len(ramps))
+	}
+	luminance := func(css string) float64 {
+		v, err := strconv.ParseUint(css[len(css)-6:], 16, 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sum := 0.0
+		for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+			c := float64(v>>(16-8*i)&0xff) / 255
+			if c <= 0.03928 {
+				c /= 12.92
+			} else {
+				c = math.Pow((c+0.055)/1.055, 2.4)
+			}
+			sum += weight * c
+		}
+		return sum
+	}
+	for i := range 8 {
+		a, b := ramps[i/4*5+i%4], ramps[i/4*5+i%4+1] // four steps in each scheme
+		x, y := luminance(a), luminance(b)
+		if i >= 4 {
+			x, y = y, x // dark: more is lighter
+		}
+		if (x+0.05)/(y+0.05) < 1.3 {
+			t.Errorf("%s and %s are too much alike, or the wrong way round", a, b)
+		}
 	}
 }

@@ -27,9 +27,11 @@ type waterfallBar struct {
 	Whole string
 }
 
+// waterfallPart has the number of its row under it, where there is room: colour is not the only sign.
 type waterfallPart struct {
 	Index           int
 	X, Width, Label string
+	Middle, Number  string
 }
 
 type waterfallRow struct {
@@ -67,7 +69,12 @@ func newWaterfall(id string, w result.Workload) *waterfall {
 				continue
 			}
 			label := phaseName(ph) + " " + duration(p.P50NS)
-			bar.Parts = append(bar.Parts, waterfallPart{i, percent(float64(at) / float64(widest)), percent(float64(p.P50NS) / float64(widest)), a.Path + ": " + label})
+			share := float64(p.P50NS) / float64(widest)
+			part := waterfallPart{Index: i, X: percent(float64(at) / float64(widest)), Width: percent(share), Label: a.Path + ": " + label}
+			if share > 0.035 {
+				part.Middle, part.Number = percent(float64(at)/float64(widest)+share/2), strconv.Itoa(i+1)
+			}
+			bar.Parts = append(bar.Parts, part)
 			said = append(said, label)
 			at += p.P50NS
 		}
