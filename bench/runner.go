@@ -37,6 +37,7 @@ type run struct {
 	logName string
 	windows int // whole pairs
 	began   time.Time
+	shown   time.Time // when Partial was last called
 	// place is where in the steps of the workload the pair under way is (profile.go).
 	place         int
 	load          *result.Load
@@ -185,6 +186,7 @@ func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 		if !r.keep(pair, windows, log) {
 			places = append(places, r.place)
 		}
+		r.partial()
 		if r.gaveUp() {
 			return nil
 		}
