@@ -73,12 +73,19 @@ type WorkloadPlan struct {
 	Backend string
 	Access  Access
 	Arms    []Arm
-	// Rate is the planned number of requests a second on open tunnels, ConnectRate of new tunnels; either may be 0, not both.
+	// Mode is ModeOpen, also when empty, or ModeClosed, which has no rates and is not affected by Plan.Levels.
+	Mode string
+	// Rate is the planned number of requests a second on open tunnels, ConnectRate of new tunnels; either may be 0, not both. With
+	// Plan.Levels they are the mix, and both 0 is requests alone.
 	Rate, ConnectRate float64
+	// Steps are the rate of requests where it changes; Rate is then left 0. See steps.go for how they go over the windows.
+	Steps []RateStep
 	// Tunnels is the number of open tunnels that requests go round; 0 means 4.
 	Tunnels int
 	// Arrival is ArrivalPoisson, also when empty, or ArrivalConstant.
 	Arrival string
+
+	closedConnects bool // in a closed loop, clients open new tunnels; for the search (saturate.go)
 }
 
 // Plan is everything that is to be measured. Zero durations and counts mean the defaults below.
@@ -90,6 +97,13 @@ type Plan struct {
 	Pairs     int           // windows per arm and workload, DefaultPairs
 	Seed      int64
 	Limits    []string
+	// Levels are per cent of the slowest arm's capacity, which is then searched for first (saturate.go): each workload is measured
+	// at each of them. Empty keeps the workloads' own rates.
+	Levels []int
+	// Warmup bounds what is sent before the measurement; nil means DefaultWarmupMin and DefaultWarmupMax.
+	Warmup *Warmup
+	// Precision lets a measurement go on beyond Pairs until it is precise enough; nil ends it with Pairs.
+	Precision *Precision
 
 	maxLag   time.Duration // see validity.go; tests set it
 	lagShare float64       // the same
@@ -108,7 +122,8 @@ const (
 type Options struct {
 	// Log opens the interval log of that name ("<workload>.hlog"); nil writes none.
 	Log func(name string) (io.WriteCloser, error)
-	// Progress is called after each window with the windows done and planned, from the goroutine that called Run.
+	// Progress is called after each window with the windows done and planned, from the goroutine that called Run. Done is 0 during
+	// search and warm-up.
 	Progress func(workload string, done, total int)
 	Logger   *slog.Logger // nil discards
 }
@@ -124,6 +139,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
+	began := time.Now()
 	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}}
 	var reasons []string
 	var errs []error
@@ -138,12 +154,20 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		if n := names[w.Name]; n > 1 {
 			label = fmt.Sprintf("%s-%d", w.Name, n)
 		}
-		r := newRun(&plan, i, label, opt)
-		err := r.measure(ctx)
-		out.Workloads = append(out.Workloads, r.result())
-		reasons = append(reasons, r.invalid()...)
-		if err != nil && ctx.Err() == nil {
-			errs = append(errs, fmt.Errorf("bench %s: %w", label, err))
+		runs := []*run{newRun(&plan, i, label, opt)}
+		if plan.leveled(w) {
+			var failed []string
+			runs, failed = plan.search(ctx, w, label, opt)
+			reasons = append(reasons, failed...)
+		}
+		for _, r := range runs {
+			r.began = began
+			err := r.measure(ctx)
+			out.Workloads = append(out.Workloads, r.result())
+			reasons = append(reasons, r.invalid()...)
+			if err != nil && ctx.Err() == nil {
+				errs = append(errs, fmt.Errorf("bench %s: %w", r.label, err))
+			}
 		}
 	}
 	if err := ctx.Err(); err != nil {
@@ -172,10 +196,13 @@ func (p *Plan) prepare() ([]*limit, error) {
 	case len(p.Workloads) == 0:
 		return nil, errors.New("workloads: there is none")
 	}
+	if err := errors.Join(p.prepareLevels(), p.prepareWarmup(), p.preparePrecision()); err != nil {
+		return nil, err
+	}
 	var arms []string
 	for i := range p.Workloads {
 		w := &p.Workloads[i]
-		if err := w.prepare(); err != nil {
+		if err := w.prepare(len(p.Levels) > 0); err != nil {
 			return nil, fmt.Errorf("workloads[%d]: %w", i, err)
 		}
 		for _, a := range w.Arms {
@@ -187,9 +214,10 @@ func (p *Plan) prepare() ([]*limit, error) {
 	return parseLimits(p.Limits, arms)
 }
 
-func (w *WorkloadPlan) prepare() error {
+func (w *WorkloadPlan) prepare(leveled bool) error {
 	setDefault(&w.Tunnels, DefaultTunnels)
 	setDefault(&w.Arrival, ArrivalPoisson)
+	setDefault(&w.Mode, ModeOpen)
 	if _, err := lookup(w.Name); err != nil {
 		return err
 	}
@@ -198,12 +226,21 @@ func (w *WorkloadPlan) prepare() error {
 		return fmt.Errorf("arrival: %q is neither %s nor %s", w.Arrival, ArrivalPoisson, ArrivalConstant)
 	case !(w.Rate >= 0) || !(w.ConnectRate >= 0) || w.Rate > maxRate || w.ConnectRate > maxRate:
 		return fmt.Errorf("rate and connect_rate must be between 0 and %g a second", float64(maxRate))
-	case w.Rate == 0 && w.ConnectRate == 0:
+	case w.Mode != ModeOpen && w.Mode != ModeClosed:
+		return fmt.Errorf("mode: %q is neither %s nor %s", w.Mode, ModeOpen, ModeClosed)
+	case w.Mode == ModeClosed && (w.Rate > 0 || w.ConnectRate > 0 || len(w.Steps) > 0):
+		return errors.New("mode: a closed loop has no rate, connect_rate or steps: the answers make the rate")
+	case w.Rate > 0 && len(w.Steps) > 0:
+		return errors.New("rate and steps are both given: steps are the rate")
+	case w.Mode == ModeOpen && w.Rate == 0 && w.ConnectRate == 0 && len(w.Steps) == 0 && !leveled:
 		return errors.New("rate and connect_rate are both 0: there is nothing to send")
 	case w.Tunnels < 0:
 		return errors.New("tunnels must not be negative")
 	case len(w.Arms) == 0:
 		return errors.New("arms: there is none")
+	}
+	if err := w.prepareSteps(); err != nil {
+		return err
 	}
 	for i, a := range w.Arms {
 		if a.Path == "" || strings.ContainsAny(a.Path, ", \r\n.") {

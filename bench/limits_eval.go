@@ -205,7 +205,7 @@ func (t *term) applies(w *result.Workload) bool {
 		case result.PhaseLag:
 			return true
 		case result.PhaseSteady, result.PhaseService:
-			return w.RatePerS > 0
+			return w.RatePerS > 0 || w.Load != nil && w.Load.Model == ModeClosed
 		}
 		return w.ConnectRatePerS > 0
 	}

@@ -112,7 +112,7 @@ func (s *target) dial(ctx context.Context, observe func(string, time.Duration)) 
 func echoPlan(arms ...Arm) Plan {
 	return Plan{
 		Workloads: []WorkloadPlan{{Name: "echo", Backend: "stub", Arms: arms, Rate: 200, ConnectRate: 20, Tunnels: 2, Arrival: ArrivalPoisson}},
-		Window:    100 * time.Millisecond, Guard: 20 * time.Millisecond, Drain: time.Second, Pairs: 6, Seed: 1,
+		Window:    100 * time.Millisecond, Guard: 20 * time.Millisecond, Drain: time.Second, Pairs: 6, Seed: 1, Warmup: &Warmup{},
 		maxLag: time.Minute, // the tests run on machines that are busy with other tests
 	}
 }

@@ -92,12 +92,16 @@ func (a *armRecorder) windowCount(phase string) int64 {
 	return p.window.TotalCount()
 }
 
-// excludedTag goes before the tag of a window that is in the log but not in the totals.
-const excludedTag = "excluded."
+// What goes before the tag of a window that is not in the totals.
+const (
+	excludedTag = "excluded."
+	warmupTag   = "warmup."
+	searchTag   = "search."
+)
 
-// endWindow closes the current window: into the log under the tag arm.phase, out as quantiles, and into the totals if it is
-// to be kept. It returns the number of values that overflowed.
-func (a *armRecorder) endWindow(arm string, from, to time.Time, keep bool, log *intervalLog) (map[string]windowStat, int64) {
+// endWindow closes the current window: into the log under the tag arm.phase behind prefix, out as quantiles, and into the totals if
+// there is no prefix. It returns the number of values that overflowed.
+func (a *armRecorder) endWindow(arm string, from, to time.Time, prefix string, log *intervalLog) (map[string]windowStat, int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	out := map[string]windowStat{}
@@ -114,15 +118,11 @@ func (a *armRecorder) endWindow(arm string, from, to time.Time, keep bool, log *
 				st.q[i] = float64(p.window.ValueAtQuantile(q * 100))
 			}
 			out[name] = st
-			tag := arm + "." + name
-			if !keep {
-				tag = excludedTag + tag
-			}
-			p.window.SetTag(tag)
+			p.window.SetTag(prefix + arm + "." + name)
 			p.window.SetStartTimeMs(from.UnixMilli())
 			p.window.SetEndTimeMs(to.UnixMilli())
 			log.write(p.window)
-			if keep {
+			if prefix == "" {
 				p.total.Merge(p.window)
 			}
 			overflow += p.overflow

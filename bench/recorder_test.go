@@ -13,18 +13,18 @@ func TestRecorderMergesWindowsAndLeavesTheExcludedOut(t *testing.T) {
 	for i := range 100 {
 		p.record(time.Duration(i+1) * time.Millisecond)
 	}
-	st, over := a.endWindow("x", time.Now(), time.Now(), true, nil)
+	st, over := a.endWindow("x", time.Now(), time.Now(), "", nil)
 	if s := st[result.PhaseSteady]; s.n != 100 || over != 0 || time.Duration(s.q[0]).Round(time.Millisecond) != 50*time.Millisecond ||
 		time.Duration(s.q[2]).Round(time.Millisecond) != 99*time.Millisecond {
 		t.Errorf("window %+v, overflow %d", st, over)
 	}
 	p.record(time.Hour)
-	if st, _ := a.endWindow("x", time.Now(), time.Now(), false, nil); st[result.PhaseSteady].n != 1 {
+	if st, _ := a.endWindow("x", time.Now(), time.Now(), excludedTag, nil); st[result.PhaseSteady].n != 1 {
 		t.Errorf("excluded window %+v", st)
 	}
 	p.record(-5) // a clock that stepped: at least one nanosecond, never an error
 	p.record(2 * time.Minute)
-	st, over = a.endWindow("x", time.Now(), time.Now(), true, nil)
+	st, over = a.endWindow("x", time.Now(), time.Now(), "", nil)
 	if st[result.PhaseSteady].n != 2 || over != 1 {
 		t.Errorf("second window %+v, overflow %d, want 2 samples and 1", st, over)
 	}

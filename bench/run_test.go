@@ -195,7 +195,7 @@ func TestTunnelWithAnExpiredDeadlineIsNotTakenIntoTheNextWindow(t *testing.T) {
 	queue <- arrival{}
 	close(queue)
 	s := slot{&tunnel{conn: client, sess: lastMoment{end: cancel}}}
-	w.serve(&s, queue)
+	w.serve(&s, each(queue))
 	if w.tally.errors != 0 || w.tally.done != 1 {
 		t.Errorf("%d errors, %d right answers", w.tally.errors, w.tally.done)
 	}

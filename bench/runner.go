@@ -34,6 +34,14 @@ type run struct {
 	arms    []*armState
 	logName string
 	windows int // whole pairs
+	began   time.Time
+	// place is where in the steps of the workload the pair under way is (profile.go).
+	place         int
+	load          *result.Load
+	unsearched    bool // the search for its rate failed: there is nothing to measure
+	warmupWindows int
+	warmupSteady  bool
+	stoppedBy     string
 	// excluded counts the pairs that were left out; worstLag is the lateness of the latest of their windows, by late.
 	excluded               int
 	worstLag, worstAllowed time.Duration
@@ -49,20 +57,31 @@ type armState struct {
 	tunnels  []slot
 	total    tally
 	pairs    []map[string]windowStat // by pair index; nil when the pair was left out
-	measured int                     // windows
-	silent   int                     // windows in a row without an answer
+	rows     []windowRow
+	notes    []string
+	measured int // windows
+	silent   int // windows in a row without an answer
 }
 
 // slot is the place of a lasting tunnel; the tunnel is nil while it is broken. It belongs to one worker while a window runs.
 type slot struct{ tunnel *tunnel }
 
 func newRun(plan *Plan, index int, label string, opt Options) *run {
-	w := &plan.Workloads[index]
+	return newRunOf(plan, &plan.Workloads[index], label, opt)
+}
+
+func newRunOf(plan *Plan, w *WorkloadPlan, label string, opt Options) *run {
 	wl, _ := lookup(w.Name) // prepare has looked already
-	r := &run{plan: plan, w: w, label: label, opt: opt}
+	r := &run{plan: plan, w: w, label: label, opt: opt, began: time.Now()}
+	if w.Mode == ModeClosed || len(w.Steps) > 0 {
+		r.load = &result.Load{Model: w.Mode}
+		for _, s := range w.Steps {
+			r.load.Steps = append(r.load.Steps, result.RateStep{FromPerS: s.From, ToPerS: s.To, NS: int64(s.For)})
+		}
+	}
 	for _, a := range w.Arms {
-		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), pairs: make([]map[string]windowStat, stretch*plan.Pairs)}
-		if w.Rate > 0 {
+		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder()}
+		if w.requests() {
 			st.tunnels = make([]slot, w.Tunnels)
 		}
 		r.arms = append(r.arms, st)
@@ -72,6 +91,9 @@ func newRun(plan *Plan, index int, label string, opt Options) *run {
 
 // measure opens the lasting tunnels of every arm, runs all windows and closes the tunnels. Its error is ctx's or the log's.
 func (r *run) measure(ctx context.Context) (err error) {
+	if r.unsearched {
+		return nil
+	}
 	var log *intervalLog
 	if r.opt.Log != nil {
 		name := r.label + ".hlog"
@@ -94,6 +116,9 @@ func (r *run) measure(ctx context.Context) (err error) {
 			return nil
 		}
 	}
+	if err := r.warm(ctx, log); err != nil || len(r.reasons) > 0 {
+		return err
+	}
 	return r.blocks(ctx, log)
 }
 
@@ -101,32 +126,64 @@ func (r *run) measure(ctx context.Context) (err error) {
 // another at the end, for what disturbed the generator says nothing about the target; the number of tries is bounded.
 func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 	rng := stream(r.plan.Seed, "%s/order", r.label)
-	total, done := r.plan.Pairs*len(r.arms), 0
-	more := func(pair int) bool { return r.windows-r.excluded < r.plan.Pairs && pair < stretch*r.plan.Pairs }
-	for pair := 0; more(pair); {
-		order := blockOrder(len(r.arms), rng)
-		for ; len(order) > 0 && more(pair); pair++ {
-			windows := make([]*window, len(r.arms))
-			for _, i := range order[:len(r.arms)] {
-				var err error
-				if windows[i], err = r.one(ctx, r.arms[i], pair); err != nil {
-					return err
-				}
-				done++
-				if r.opt.Progress != nil {
-					r.opt.Progress(r.label, done, max(done, total))
-				}
-			}
-			order = order[len(r.arms):]
-			r.keep(pair, windows, log)
-			if i := slices.IndexFunc(r.arms, func(a *armState) bool { return a.silent >= silentWindows }); i >= 0 {
-				r.reasons = append(r.reasons, fmt.Sprintf("%s: given up after %d of %d pairs: arm %s gave no right answer in %d windows in a row",
-					r.label, r.windows, r.plan.Pairs, r.arms[i].Path, r.arms[i].silent))
-				return nil
+	began, done := time.Now(), 0
+	var order, places []int
+	for pair := 0; ; pair++ {
+		if r.stoppedBy = r.stop(len(order) == 0, time.Since(began)); r.stoppedBy != "" {
+			return nil
+		}
+		if len(order) == 0 {
+			order = blockOrder(len(r.arms), rng)
+		}
+		if len(places) == 0 {
+			for i := range r.w.places(r.plan.Window) {
+				places = append(places, i)
 			}
 		}
+		r.place, places = places[0], places[1:]
+		windows := make([]*window, len(r.arms))
+		for _, i := range order[:len(r.arms)] {
+			var err error
+			if windows[i], err = r.one(ctx, r.arms[i], pair); err != nil {
+				return err
+			}
+			done++
+			r.progress(done)
+		}
+		order = order[len(r.arms):]
+		if !r.keep(pair, windows, log) {
+			places = append(places, r.place)
+		}
+		if r.gaveUp() {
+			return nil
+		}
 	}
-	return nil
+}
+
+func (r *run) progress(done int) {
+	if r.opt.Progress != nil {
+		r.opt.Progress(r.label, done, max(done, r.pairsWanted()*len(r.arms)))
+	}
+}
+
+// gaveUp says, and gives as a reason, that an arm does not answer at all.
+func (r *run) gaveUp() bool {
+	i := slices.IndexFunc(r.arms, func(a *armState) bool { return a.silent >= silentWindows })
+	if i < 0 {
+		return false
+	}
+	r.reasons = append(r.reasons, fmt.Sprintf("%s: given up after %d of %d pairs: arm %s gave no right answer in %d windows in a row",
+		r.label, r.windows, r.pairsWanted(), r.arms[i].Path, r.arms[i].silent))
+	return true
+}
+
+// listen counts the windows in a row without an answer.
+func (r *run) listen(a *armState, w *window) {
+	if w.tally.planned > 0 && w.tally.done == 0 {
+		a.silent++
+	} else {
+		a.silent = 0
+	}
 }
 
 // one runs a window of one arm. When ctx ended within it, that is the error, and what the pair had is forgotten.
@@ -146,8 +203,8 @@ func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 
 // keep takes the windows of a pair, one an arm, into the totals. When the generator was late in one of them, or dropped
 // arrivals, the whole pair is left out of the distributions and comparisons, on every arm, so that they stay of equal
-// load; its requests and errors count, and the log has it under tags of its own.
-func (r *run) keep(pair int, windows []*window, log *intervalLog) {
+// load; its requests and errors count, and the log has it under tags of its own. It says whether the pair is in.
+func (r *run) keep(pair int, windows []*window, log *intervalLog) bool {
 	good := true
 	for _, w := range windows {
 		late, lag, allowed := w.late()
@@ -159,24 +216,27 @@ func (r *run) keep(pair int, windows []*window, log *intervalLog) {
 	// The log is read in order of time, and the arms take turns at going first.
 	for _, w := range slices.SortedFunc(slices.Values(windows), func(a, b *window) int { return a.start.Compare(b.start) }) {
 		a := w.arm
-		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), good, log)
+		prefix := excludedTag
+		if good {
+			prefix = ""
+		}
+		r.observe(w, pair, false, !good)
+		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), prefix, log)
 		w.tally.overflow = overflow
 		a.total.add(&w.tally)
 		a.measured++
-		if good {
-			a.pairs[pair] = stats
+		if !good {
+			stats = nil
 		}
-		if w.tally.planned > 0 && w.tally.done == 0 {
-			a.silent++
-		} else {
-			a.silent = 0
-		}
+		a.pairs = append(a.pairs, stats)
+		r.listen(a, w)
 	}
 	r.windows++
 	if !good {
 		r.excluded++
 		r.opt.Logger.Warn("pair of windows left out", slog.String("workload", r.label), slog.Int("pair", pair))
 	}
+	return good
 }
 
 func (a *armState) open(ctx context.Context, observe func(string, time.Duration), ready func()) (*tunnel, error) {
@@ -265,9 +325,14 @@ func (r *run) result() result.Workload {
 		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(), Steps: r.steps(),
 		Windows: r.windows, WindowNS: int64(r.plan.Window),
 		RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival, Log: r.logName,
+		Load: r.load, Tunnels: len(r.arms[0].tunnels), WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, StoppedBy: r.stoppedBy,
 	}
 	for _, a := range r.arms {
-		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples}
+		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
+			Late: a.total.planned - a.total.achieved, Dropped: a.total.dropped, Censored: a.total.censored, Notes: a.notes}
+		if r.w.Mode == ModeClosed {
+			arm.Notes = append(arm.Notes, "closed loop: nothing waits for its turn, so steady_rtt is the time of service alone")
+		}
 		if s := float64(a.measured) * r.plan.Window.Seconds(); s > 0 {
 			arm.ThroughputPerS = float64(a.total.done) / s
 		}
@@ -283,6 +348,7 @@ func (r *run) result() result.Workload {
 		}
 		out.Arms = append(out.Arms, arm)
 	}
+	r.series(out.Arms)
 	return out
 }
 

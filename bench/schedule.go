@@ -30,40 +30,36 @@ func stream(seed int64, format string, args ...any) *rand.Rand {
 // process is one arrival process over [0, end).
 type process struct {
 	rng  *rand.Rand // nil for constant
-	gap  float64    // mean, ns
-	at   float64
-	end  float64
+	rate profile
+	mass float64 // arrivals that were to be expected until now
 	none bool
 }
 
-func newProcess(rate float64, arrival string, length time.Duration, rng *rand.Rand) process {
-	if rate <= 0 {
-		return process{none: true}
-	}
-	p := process{gap: 1e9 / rate, end: float64(length)}
+func newProcess(rate profile, arrival string, rng *rand.Rand) process {
+	p := process{rate: rate, none: rate.total() <= 0}
 	if arrival == ArrivalConstant {
-		p.at = -p.gap / 2 // half a gap at either end: windows put side by side keep the rate
+		p.mass = -0.5 // half a gap at either end: windows put side by side keep the rate
 		return p
 	}
 	p.rng = rng
 	return p
 }
 
-// next is the following instant, false when the time is over.
+// next is the following instant, false when the time is over. A process of changing rate is one of rate 1 in the time that counts
+// expected arrivals, read off the clock by the inverse of the rate's integral (E. Çinlar, Introduction to Stochastic Processes,
+// 1975, section 4.7): no arrival is thrown away, and the constant process bends the same way.
 func (p *process) next() (time.Duration, bool) {
 	if p.none {
 		return 0, false
 	}
 	if p.rng == nil {
-		p.at += p.gap
+		p.mass++
 	} else {
-		p.at += p.rng.ExpFloat64() * p.gap
+		p.mass += p.rng.ExpFloat64()
 	}
-	if p.at >= p.end {
-		p.none = true
-		return 0, false
-	}
-	return time.Duration(p.at), true
+	at, ok := p.rate.inverse(p.mass)
+	p.none = !ok
+	return at, ok
 }
 
 // arrival is one thing to do, at its intended offset from the start of the guard.
@@ -83,9 +79,14 @@ type schedule struct {
 }
 
 func newSchedule(seed int64, label string, w *WorkloadPlan, index int, length time.Duration) *schedule {
+	return newScheduleAt(seed, label, w, index, steadyRate(w.Rate, length), length)
+}
+
+// newScheduleAt has a rate of requests of its own.
+func newScheduleAt(seed int64, label string, w *WorkloadPlan, index int, requests profile, length time.Duration) *schedule {
 	s := &schedule{
-		req: newProcess(w.Rate, w.Arrival, length, stream(seed, "%s/%d/request", label, index)),
-		con: newProcess(w.ConnectRate, w.Arrival, length, stream(seed, "%s/%d/connect", label, index)),
+		req: newProcess(requests, w.Arrival, stream(seed, "%s/%d/request", label, index)),
+		con: newProcess(steadyRate(w.ConnectRate, length), w.Arrival, stream(seed, "%s/%d/connect", label, index)),
 	}
 	s.reqAt, s.reqOK = s.req.next()
 	s.conAt, s.conOK = s.con.next()

@@ -57,9 +57,9 @@ func (r *run) gatePairs(add func(string, ...any)) {
 	}
 	for _, k := range []struct {
 		phase string
-		rate  float64
-	}{{result.PhaseSteady, r.w.Rate}, {result.PhaseConnect, r.w.ConnectRate}} {
-		if k.rate == 0 {
+		sent  bool
+	}{{result.PhaseSteady, r.w.requests()}, {result.PhaseConnect, r.w.ConnectRate > 0}} {
+		if !k.sent {
 			continue
 		}
 		for _, cand := range r.arms[1:] {

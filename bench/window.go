@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -76,6 +78,7 @@ type window struct {
 	service *phaseRecorder
 	steady  *phaseRecorder
 	lag     *phaseRecorder
+	turned  atomic.Int64 // closed.go
 }
 
 // runWindow sends the schedule of pair index to one arm, drains, and returns the counts. Everything it started is over then.
@@ -89,14 +92,18 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
 	defer cancel()
 	w.ctx = wctx
+	if r.w.Mode == ModeClosed {
+		w.runClosed()
+		return w
+	}
 
 	// Round robin is fixed by the schedule, so a tunnel that is stuck keeps its own arrivals waiting, as a client would.
-	depth := min(queueDepth, ceilDiv(2*r.w.Rate*length.Seconds(), len(arm.tunnels)+1)+16)
+	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), len(arm.tunnels)+1)+16)
 	var tunnels, connects sync.WaitGroup
 	queues := make([]chan arrival, len(arm.tunnels))
 	for i := range queues {
 		queues[i] = make(chan arrival, depth)
-		tunnels.Go(func() { w.serve(&arm.tunnels[i], queues[i]) })
+		tunnels.Go(func() { w.serve(&arm.tunnels[i], each(queues[i])) })
 	}
 	slots := make(chan struct{}, maxConnects)
 	fire := func(a arrival, now time.Duration) {
@@ -119,7 +126,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	paced := make(chan struct{})
 	go func() {
 		defer close(paced)
-		pace(ctx, w.start, newSchedule(r.plan.Seed, r.label, r.w, index, length), fire)
+		pace(ctx, w.start, newScheduleAt(r.plan.Seed, r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length), fire)
 	}()
 	<-paced
 	for _, q := range queues {
@@ -212,7 +219,7 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 }
 
 // serve works off the arrivals of one tunnel in order.
-func (w *window) serve(t *slot, queue <-chan arrival) {
+func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
 	unwatched := func() bool { return false }
 	stop := unwatched
 	if t.tunnel != nil {
@@ -252,8 +259,8 @@ func (w *window) serve(t *slot, queue <-chan arrival) {
 	}
 }
 
-// connect opens a new tunnel, logs in, makes one request and closes again.
-func (w *window) connect(a arrival) {
+// connect opens a new tunnel, logs in, makes one request and closes again. It says whether the answer was right.
+func (w *window) connect(a arrival) bool {
 	observe := w.observeNothing
 	if w.measured(a) {
 		observe = func(phase string, d time.Duration) { w.arm.rec.phase(phase).record(d) }
@@ -273,4 +280,5 @@ func (w *window) connect(a arrival) {
 	default:
 		t.close()
 	}
+	return err == nil
 }

@@ -104,7 +104,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		}
 		total := 0
 		for _, w := range plan.Workloads {
-			total += len(w.Arms) * plan.Pairs
+			total += len(w.Arms) * plan.Pairs * max(1, len(plan.Levels))
 		}
 		step = p.Step("bench", total)
 		last := ""
@@ -115,12 +115,14 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 				r.Artifacts = append(r.Artifacts, name)
 				return os.Create(filepath.Join(dir, name))
 			},
-			Progress: func(workload string, _, _ int) {
+			Progress: func(workload string, done, _ int) {
 				if workload != last {
 					last = workload
 					step.Note(workload)
 				}
-				step.Add(1)
+				if done > 0 { // else search or warm-up
+					step.Add(1)
+				}
 			},
 		})
 		r.Faults = faults.Stop()

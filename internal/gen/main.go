@@ -157,6 +157,8 @@ func mapper(t reflect.Type) *jsonschema.Schema {
 	switch {
 	case t.Name() == "Duration" && strings.HasPrefix(t.PkgPath(), module):
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Examples: []any{"500ms", "30s"}}
+	case t == reflect.TypeFor[scenario.Percent]():
+		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]+(\.[0-9]+)?%$`, Examples: []any{"2%", "0.5%"}}
 	case t == reflect.TypeFor[result.CheckVerdict]():
 		values := make([]any, len(result.CheckVerdicts))
 		for i, v := range result.CheckVerdicts {

@@ -18,6 +18,13 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 	b := l.scenario.Bench
 	plan := bench.Plan{
 		Window: time.Duration(b.Window), Guard: time.Duration(b.Guard), Pairs: b.Pairs, Seed: seed, Limits: l.scenario.Limits,
+		Levels: b.Levels,
+	}
+	if w := b.Warmup; w != nil && w.Max != nil {
+		plan.Warmup = &bench.Warmup{Min: time.Duration(w.Min), Max: time.Duration(*w.Max)}
+	}
+	if p := b.Precision; p != nil {
+		plan.Precision = &bench.Precision{P50: float64(p.P50), P99: float64(p.P99), Budget: time.Duration(b.Budget)}
 	}
 	for _, w := range b.Workloads {
 		route, ok := l.route(w.Route)
@@ -31,6 +38,10 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 				User: running.Access.User, Password: running.Access.Password, Database: running.Access.Database,
 				SSHKey: running.Access.ClientKey, HostKey: running.Access.HostKey,
 			},
+		}
+		p.Mode = w.Mode
+		for _, s := range w.Steps {
+			p.Steps = append(p.Steps, bench.RateStep{From: s.Rate, To: s.To, For: time.Duration(s.For)})
 		}
 		for _, path := range b.Arms {
 			d, err := l.Dialer(path, w.Route)

@@ -74,6 +74,11 @@ const (
 	DefaultGuard       = Duration(100 * time.Millisecond)
 	DefaultPairs       = 12
 	DefaultTunnels     = 4
+	DefaultWarmupMin   = Duration(time.Second)
+	DefaultWarmupMax   = Duration(10 * time.Second)
+	DefaultBudget      = Duration(time.Minute)
+	DefaultP50         = Percent(0.02)
+	DefaultP99         = Percent(0.05)
 )
 
 func (s *Scenario) fill() {
@@ -92,6 +97,7 @@ func (s *Scenario) fill() {
 	setDefault(&s.Bench.Window, DefaultWindow)
 	setDefault(&s.Bench.Guard, DefaultGuard)
 	setDefault(&s.Bench.Pairs, DefaultPairs)
+	s.Bench.fillEnd()
 	if len(s.Bench.Arms) == 0 {
 		s.Bench.Arms = s.Topology.Paths
 	}
@@ -99,6 +105,54 @@ func (s *Scenario) fill() {
 		w := &s.Bench.Workloads[i]
 		setDefault(&w.Tunnels, DefaultTunnels)
 		setDefault(&w.Arrival, "poisson")
+		setDefault(&w.Mode, "open")
+	}
+}
+
+// fillEnd fills in what comes before and ends a measurement.
+func (b *Bench) fillEnd() {
+	if b.Warmup == nil {
+		b.Warmup = &Warmup{}
+	}
+	if b.Warmup.Max == nil {
+		longest := max(DefaultWarmupMax, b.Warmup.Min)
+		b.Warmup.Max = &longest
+	}
+	setDefault(&b.Warmup.Min, min(DefaultWarmupMin, *b.Warmup.Max))
+	if b.Precision != nil {
+		setDefault(&b.Precision.P50, DefaultP50)
+		setDefault(&b.Precision.P99, DefaultP99)
+		setDefault(&b.Budget, DefaultBudget)
+	}
+}
+
+// checkLoad says what of the load contradicts itself.
+func (b *Bench) checkLoad(fault func(path []any, format string, args ...any)) {
+	if w := b.Warmup; *w.Max > 0 && w.Min > *w.Max || w.Min < 0 || *w.Max < 0 {
+		fault([]any{"bench", "warmup", "min"}, "min %v is more than max %v", time.Duration(w.Min), time.Duration(*w.Max))
+	}
+	if b.Budget != 0 && b.Precision == nil {
+		fault([]any{"bench", "budget"}, "a budget is for precision, and there is none: pairs is when to stop")
+	}
+	for i, l := range b.Levels {
+		if l < 1 || l > 99 || slices.Contains(b.Levels[:i], l) {
+			fault([]any{"bench", "levels", i}, "%d must be from 1 to 99 per cent and given once: at 100 latency is that of a queue without end", l)
+		}
+	}
+	for i, w := range b.Workloads {
+		switch closed := w.Mode == "closed"; {
+		case closed && (w.Rate > 0 || w.ConnectRate > 0 || len(w.Steps) > 0):
+			fault([]any{"bench", "workloads", i, "mode"}, "a closed loop has no rate, connect_rate or steps: the answers make the rate")
+		case w.Rate > 0 && len(w.Steps) > 0:
+			fault([]any{"bench", "workloads", i, "rate"}, "rate and steps are both given: steps are the rate")
+		case !closed && w.Rate == 0 && w.ConnectRate == 0 && len(w.Steps) == 0 && len(b.Levels) == 0:
+			fault([]any{"bench", "workloads", i}, "workload %q sends nothing: give rate, connect_rate or both", w.Name)
+		}
+		for k, s := range w.Steps {
+			if s.For <= 0 {
+				fault([]any{"bench", "workloads", i, "steps", k, "for"}, "a step takes more than no time")
+			}
+		}
 	}
 }
 
@@ -179,10 +233,8 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 		if w.Route != "" && !routes[""] && len(routes) > 0 && !routes[w.Route] {
 			d.Faultf(at("bench", "workloads", i, "route"), "no route is called %q (there are %s)", w.Route, names(s.Routes, func(r Route) string { return r.Name }))
 		}
-		if w.Rate == 0 && w.ConnectRate == 0 {
-			d.Faultf(at("bench", "workloads", i), "workload %q sends nothing: give rate, connect_rate or both", w.Name)
-		}
 	}
+	s.Bench.checkLoad(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) })
 	for i, expr := range s.Limits {
 		if v.Limit == nil {
 			break

@@ -119,9 +119,38 @@ type Bench struct {
 	Guard  Duration `json:"guard,omitempty"`
 	// Pairs is the number of windows per arm and workload, interleaved in ABBA blocks. Default 12; fewer than 5 give no
 	// interval.
-	Pairs     int        `json:"pairs,omitempty" jsonschema:"minimum=5,maximum=10000"`
+	Pairs int `json:"pairs,omitempty" jsonschema:"minimum=5,maximum=10000"`
+	// Levels are per cent, from 1 to 99, of the slowest arm's capacity, which is then searched for first, by a closed loop with the
+	// workload's tunnels: each workload is measured at each of them, with rate and connect_rate as its mix. Workloads of a closed
+	// loop, or with steps, are as they are. Empty, the default, sends at the workloads' own rates.
+	Levels []int `json:"levels,omitempty"`
+	// Warmup is sent before the measurement of each workload and level.
+	Warmup *Warmup `json:"warmup,omitempty"`
+	// Precision lets a measurement go on beyond pairs until the intervals are this narrow, or the budget is over.
+	Precision *Precision `json:"precision,omitempty"`
+	// Budget is the time of one workload at one level, for precision; it never cuts pairs short. Default 1m.
+	Budget    Duration   `json:"budget,omitempty"`
 	Workloads []Workload `json:"workloads,omitempty"`
 }
+
+// Warmup bounds the time before a measurement: it ends when no arm's median drifts over its last five windows.
+type Warmup struct {
+	// Min defaults to 1s, or max if that is less.
+	Min Duration `json:"min,omitempty"`
+	// Max defaults to 10s; 0s is no warm-up.
+	Max *Duration `json:"max,omitempty"`
+}
+
+// Precision is half the width of the 95 per cent interval of the ratio to the baseline, of the workload's main phase: steady_rtt, or
+// connect where it has no requests on open tunnels.
+type Precision struct {
+	// P50 defaults to 2%, P99 to 5%.
+	P50 Percent `json:"p50,omitempty"`
+	P99 Percent `json:"p99,omitempty"`
+}
+
+// Percent is a share written as 2% or 0.5%.
+type Percent float64
 
 // Workload is one kind of load over one route.
 type Workload struct {
@@ -129,13 +158,28 @@ type Workload struct {
 	Name string `json:"name" jsonschema:"required"`
 	// Route is the name of an entry of routes.
 	Route string `json:"route" jsonschema:"required"`
+	// Mode is open (the default): a schedule says when to send, and latency counts from then. Or closed: each tunnel sends its next
+	// request when it has its answer, latency is the time of service, and there are no rates.
+	Mode string `json:"mode,omitempty" jsonschema:"enum=open,enum=closed"`
 	// Rate is the planned number of requests a second on open tunnels, ConnectRate of new tunnels a second.
 	Rate        float64 `json:"rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
 	ConnectRate float64 `json:"connect_rate,omitempty" jsonschema:"minimum=0,maximum=1000000"`
+	// Steps are the rate of requests where it changes, instead of rate. A second of them is a second of measured time in each arm, so
+	// that they take as many pairs of windows as they are long, whatever pairs says.
+	Steps []Step `json:"steps,omitempty"`
 	// Tunnels is the number of open tunnels that requests are spread over. Default 4.
 	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=5000"`
 	// Arrival is poisson (the default) or constant.
 	Arrival string `json:"arrival,omitempty" jsonschema:"enum=poisson,enum=constant"`
+}
+
+// Step is a part of a changing rate.
+type Step struct {
+	// Rate is a second, To that at the end of the step, between them a straight line; rate when empty.
+	Rate float64 `json:"rate" jsonschema:"required,minimum=0,maximum=1000000"`
+	To   float64 `json:"to,omitempty" jsonschema:"minimum=0,maximum=1000000"`
+	// For is how long the step takes.
+	For Duration `json:"for" jsonschema:"required"`
 }
 
 // Duration is a time written as in Go: 500ms, 30s, 1m30s.
