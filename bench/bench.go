@@ -85,7 +85,8 @@ type WorkloadPlan struct {
 	// Arrival is ArrivalPoisson, also when empty, or ArrivalConstant.
 	Arrival string
 
-	closedConnects bool // in a closed loop, clients open new tunnels; for the search (saturate.go)
+	closedConnects bool    // in a closed loop, clients open new tunnels; for the search (saturate.go)
+	shift          float64 // of constant arrivals, in gaps (together.go)
 }
 
 // Plan is everything that is to be measured. Zero durations and counts mean the defaults below.
@@ -104,6 +105,8 @@ type Plan struct {
 	Warmup *Warmup
 	// Precision lets a measurement go on beyond Pairs until it is precise enough; nil ends it with Pairs.
 	Precision *Precision
+	// Shard of Shards is the part that this process sends; 0 of 0 is all of it. See together.go and Options.Barrier.
+	Shard, Shards int
 
 	maxLag   time.Duration // see validity.go; tests set it
 	lagShare float64       // the same
@@ -126,6 +129,8 @@ type Options struct {
 	// search and warm-up.
 	Progress func(workload string, done, total int)
 	Logger   *slog.Logger // nil discards
+	// Barrier is how processes that send parts of one plan keep together; nil for one alone.
+	Barrier Barrier
 }
 
 // Run measures the plan, one workload after the other. The error is about the plan, about a log that could not be written,
@@ -143,6 +148,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}}
 	var reasons []string
 	var errs []error
+	spoiled := 0
 	names := map[string]int{}
 	for i := range plan.Workloads {
 		if ctx.Err() != nil {
@@ -165,6 +171,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 			err := r.measure(ctx)
 			out.Workloads = append(out.Workloads, r.result())
 			reasons = append(reasons, r.invalid()...)
+			spoiled += r.spoiled
 			if err != nil && ctx.Err() == nil {
 				errs = append(errs, fmt.Errorf("bench %s: %w", r.label, err))
 			}
@@ -173,6 +180,9 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 	if err := ctx.Err(); err != nil {
 		reasons = append(reasons, "the run was stopped before its end: "+context.Cause(ctx).Error())
 		errs = append(errs, err)
+	}
+	if plan.Shards > 1 {
+		out.Shards = []result.Shard{{Index: plan.Shard, Excluded: spoiled}}
 	}
 	for _, l := range limits {
 		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
@@ -193,6 +203,8 @@ func (p *Plan) prepare() ([]*limit, error) {
 	switch {
 	case p.Window < 0, p.Guard < 0, p.Drain < 0, p.Pairs < 0:
 		return nil, errors.New("window, guard, drain and pairs must not be negative")
+	case p.Shards < 0, p.Shard < 0, p.Shard > 0 && p.Shard >= p.Shards:
+		return nil, fmt.Errorf("shard %d of %d: there is no such part", p.Shard, p.Shards)
 	case len(p.Workloads) == 0:
 		return nil, errors.New("workloads: there is none")
 	}
@@ -205,6 +217,7 @@ func (p *Plan) prepare() ([]*limit, error) {
 		if err := w.prepare(len(p.Levels) > 0); err != nil {
 			return nil, fmt.Errorf("workloads[%d]: %w", i, err)
 		}
+		w.share(p.Shard, p.Shards)
 		for _, a := range w.Arms {
 			if !slices.Contains(arms, a.Path) {
 				arms = append(arms, a.Path)

@@ -52,6 +52,7 @@ var rules = map[string]rule{
 	"internal/netx":      {},
 	"internal/near":      {},
 	"internal/process":   {},
+	"internal/shard":     {ours: []string{"internal/result"}},
 	"internal/nodes":     {foreign: []string{"golang.org/x/net"}},
 	"internal/realproxy": {ours: []string{"internal/certs", "internal/process"}},
 	"internal/arrows":    {},

@@ -19,7 +19,7 @@ func reportCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:  "report",
 		Usage: "work with the report of an earlier run",
-		Subcommands: []*cli.Command{{
+		Subcommands: []*cli.Command{reportMergeCommand(env), {
 			Name:      "show",
 			Usage:     "print a stored report in any format",
 			ArgsUsage: "report.json|DIR",
