@@ -1,13 +1,13 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq procps python3 haproxy nginx libnginx-mod-stream caddy apache2
+PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-alb: build ## the load balancer simulator against HAProxy and nginx as loa
 	@./tools/packages.sh haproxy nginx-full
 	$(GO) build -trimpath -o bin/peers ./internal/peers
 	bin/peers -alb -router bin/tlsroute-bench $(PEERS)
+
+bench-aa: ## the bench on the same path as both arms, 20 times, and with 200 µs added to one (eight minutes; AA takes flags, such as AA='-runs 5')
+	$(GO) run ./internal/aa $(AA)
 
 lint: ## the pinned linters (the first run builds them)
 	$(TOOL) golangci-lint run ./...

@@ -9,22 +9,34 @@
 // pair have the same arrival instants. A guard, run but not recorded, goes before each window; work in flight is drained
 // at its end. Comparisons pair the windows of one index (stats.go).
 //
+// In a closed loop (closed.go) each tunnel sends its next request when it has its answer. Windows, pairs and guards are the same,
+// latency is that of service, and a slow target is asked less often: its freezes hide. result.Load says which of the two it was.
+//
+// The rate is given; or given in steps and ramps, of which the windows put side by side are the whole (profile.go); or a share of
+// the slowest arm's capacity, which a closed loop with the same tunnels finds first (saturate.go), each level a measurement.
+//
+// Before the first pair the workload is sent until no arm's median drifts (warmup.go), and the measurement ends with its pairs, or
+// when its intervals are narrow enough or its budget is over (precision.go). All windows, warm-up and those left out as well, are
+// in the arm's series and heat map (series.go).
+//
 // # Phases
 //
-// The names are result.Phase…. tcp, outer_tls, upgrade and inner_tls are reported by the arm's [Dial]. first_byte runs from
+// The names are result.Phase…. dns, tcp, outer_tls, upgrade and inner_tls are reported by the arm's [Dial]; dns only where the address
+// is a name. first_byte runs from
 // the ready tunnel to the end of the first checked exchange, the protocol's login included, so that the phases of a new
 // tunnel and the wait for the generator add up to connect, which runs from the intended start to that same end. steady_rtt
-// and service are one request on an open tunnel, from intended and from really sent. sched_lag is how late the generator was.
+// and service are one request on an open tunnel, from intended and from really sent. close is of the tunnels that were opened and
+// answered, from the goodbye to the peer's end (parting.go). sched_lag is how late the generator was.
 //
 // # What counts
 //
-// Requests are all arrivals of the measured windows, of both kinds, whatever became of them; a guard's failures are added to
-// Requests and Errors, for a failure is never hidden. A wrong answer is an error. What was not answered when the drain time
+// Requests are all arrivals of the measured windows, of both kinds, whatever became of them; failures in a guard, a warm-up or a
+// search are added to Requests and Errors, for a failure is never hidden. A wrong answer is an error. What was not answered when the drain time
 // was over is an error too, and recorded (censored) at the time it had waited. Other failures are not in the histograms.
 //
 // A pair of windows in which the generator itself was late or dropped arrivals is left out of the distributions and the
 // comparisons on every arm; what happened to its requests counts, the arm's error samples say so, and the log has it
-// under tags that begin with "excluded.". When too many are left out, the measurement is not valid (validity.go).
+// under tags that begin with "excluded.", as it has the warm-up under "warmup.". When too many are left out, the measurement is not valid (validity.go).
 //
 // Sources: facts/performance.md sections 2 and 5; G. Tene on coordinated omission (wrk2); Kalibera and Jones, ISMM 2013.
 package bench
@@ -47,7 +59,7 @@ import (
 
 // Dial opens one tunnel of an arm: TCP, outer TLS, upgrade and inner TLS, as far as the path has them. What it returns
 // carries the service's plain bytes and honours deadlines. It calls observe for each phase that it went through, with the
-// names result.PhaseTCP to result.PhaseInnerTLS, and no longer once it returned; observe is never nil. The context bounds
+// names result.PhaseDNS to result.PhaseInnerTLS, and no longer once it returned; observe is never nil. The context bounds
 // the dialling only, not the life of the connection.
 type Dial func(ctx context.Context, observe func(phase string, d time.Duration)) (net.Conn, error)
 
@@ -57,6 +69,10 @@ type Arm struct {
 	Dial Dial
 	// Upgrade tells, after the run, which upgrade type the dialer chose; nil or "" for none.
 	Upgrade func() string
+	// Peer says what the router of this arm is when it is not ours; see result.Arm.
+	Peer string
+	// Components are what the path goes through, for their costs.
+	Components []Component
 }
 
 // Access is what a backend wants of a client.
@@ -105,6 +121,8 @@ type Plan struct {
 	Warmup *Warmup
 	// Precision lets a measurement go on beyond Pairs until it is precise enough; nil ends it with Pairs.
 	Precision *Precision
+	// Equivalence is δ: a ratio whose interval lies inside 1 ± δ is called equivalent. DefaultEquivalence.
+	Equivalence float64
 	// Shard of Shards is the part that this process sends; 0 of 0 is all of it. See together.go and Options.Barrier.
 	Shard, Shards int
 
@@ -119,6 +137,8 @@ const (
 	DefaultDrain   = 3 * time.Second
 	DefaultPairs   = 12
 	DefaultTunnels = 4
+
+	DefaultEquivalence = 0.03
 )
 
 // Options are the surroundings of a run; the zero value works.
@@ -145,8 +165,9 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		opt.Logger = slog.New(slog.DiscardHandler)
 	}
 	began := time.Now()
-	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}}
-	var reasons []string
+	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}, Equivalence: plan.Equivalence}
+	gates := plan.preflight()
+	why := reasons(gates)
 	var errs []error
 	spoiled := 0
 	names := map[string]int{}
@@ -164,13 +185,16 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		if plan.leveled(w) {
 			var failed []string
 			runs, failed = plan.search(ctx, w, label, opt)
-			reasons = append(reasons, failed...)
+			why = append(why, failed...)
 		}
 		for _, r := range runs {
 			r.began = began
 			err := r.measure(ctx)
-			out.Workloads = append(out.Workloads, r.result())
-			reasons = append(reasons, r.invalid()...)
+			measured := r.result()
+			out.Workloads = append(out.Workloads, measured)
+			out.Costs = append(out.Costs, r.costs(measured.Arms)...)
+			found := r.gates(&measured)
+			gates, why = append(gates, found...), append(why, r.invalid(found)...)
 			spoiled += r.spoiled
 			if err != nil && ctx.Err() == nil {
 				errs = append(errs, fmt.Errorf("bench %s: %w", r.label, err))
@@ -178,7 +202,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		}
 	}
 	if err := ctx.Err(); err != nil {
-		reasons = append(reasons, "the run was stopped before its end: "+context.Cause(ctx).Error())
+		why = append(why, "the run was stopped before its end: "+context.Cause(ctx).Error())
 		errs = append(errs, err)
 	}
 	if plan.Shards > 1 {
@@ -187,7 +211,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 	for _, l := range limits {
 		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
 	}
-	out.Validity = result.Validity{OK: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
+	out.Validity = result.Validity{OK: len(why) == 0, Reasons: append([]string{}, why...), Gates: gates}
 	return out, errors.Join(errs...)
 }
 
@@ -198,6 +222,7 @@ func (p *Plan) prepare() ([]*limit, error) {
 	setDefault(&p.Guard, DefaultGuard)
 	setDefault(&p.Drain, DefaultDrain)
 	setDefault(&p.Pairs, DefaultPairs)
+	setDefault(&p.Equivalence, DefaultEquivalence)
 	setDefault(&p.maxLag, maxLag)
 	setDefault(&p.lagShare, maxLagShare)
 	switch {
@@ -205,6 +230,8 @@ func (p *Plan) prepare() ([]*limit, error) {
 		return nil, errors.New("window, guard, drain and pairs must not be negative")
 	case p.Shards < 0, p.Shard < 0, p.Shard > 0 && p.Shard >= p.Shards:
 		return nil, fmt.Errorf("shard %d of %d: there is no such part", p.Shard, p.Shards)
+	case !(p.Equivalence > 0 && p.Equivalence < 1):
+		return nil, errors.New("equivalence must be between 0 and 1, such as 0.03 for 3 per cent")
 	case len(p.Workloads) == 0:
 		return nil, errors.New("workloads: there is none")
 	}

@@ -34,7 +34,12 @@ func (w *window) runClosed() {
 			continue
 		}
 		t := &w.arm.tunnels[i]
-		clients.Go(func() { w.serve(t, w.turns(func() bool { return t.tunnel != nil })) })
+		clients.Go(func() {
+			t.hold()
+			w.serve(t, w.turns(func() bool { return t.tunnel != nil }))
+			t.release()
+			t.settle()
+		})
 	}
 	clients.Wait()
 }
@@ -63,17 +68,6 @@ func (w *window) turns(ok func() bool) iter.Seq[arrival] {
 			if w.measured(a) {
 				w.count(func(t *tally) { t.planned++; t.achieved++ })
 			}
-			if !yield(a) {
-				return
-			}
-		}
-	}
-}
-
-// each are the arrivals that come through a channel.
-func each(queue <-chan arrival) iter.Seq[arrival] {
-	return func(yield func(arrival) bool) {
-		for a := range queue {
 			if !yield(a) {
 				return
 			}

@@ -15,7 +15,7 @@ func enough(q float64) int64 { return int64(math.Ceil(math.Log(0.05) / math.Log(
 
 // compare pairs the windows of the baseline, the first arm, with those of each other arm: every phase that both went
 // through, every quantile that the sample supports. How late the generator was is not a property of an arm. All comparisons
-// of the workload are one family when it comes to a verdict (family.go).
+// of the workload are one family when it comes to a verdict (family.go); one with too few pairs for that says how many it needs.
 func (r *run) compare() []result.Comparison {
 	out := []result.Comparison{}
 	var family []float64
@@ -36,7 +36,8 @@ func (r *run) compare() []result.Comparison {
 	for i, p := range holm(family) {
 		c := &out[i]
 		c.PAdjusted = p
-		c.Verdict = verdict(c.CI95[0], c.CI95[1], c.Pairs, p)
+		c.Verdict = verdict(c.CI95[0], c.CI95[1], c.Pairs, p, r.plan.Equivalence)
+		c.NeedsPairs = max(0, pairsToTell(len(out))-c.Pairs)
 	}
 	return out
 }
@@ -64,5 +65,5 @@ func (r *run) compareOne(base, cand *armState, phase string, i int, q float64) (
 		Baseline: base.Path, Candidate: cand.Path, Metric: metric,
 		Ratio: math.Exp(e.value), CI95: [2]float64{math.Exp(e.lo), math.Exp(e.hi)},
 		DeltaNS: int64(delta), Pairs: len(logs),
-	}, pairedP(logs), true
+	}, signedRank(logs), true
 }

@@ -17,9 +17,13 @@ import (
 //	direct.connect.p50 < 50ms
 //	alb-https.steady_rtt.p99 / direct.steady_rtt.p99 < 1.5
 //
-// Terms are ARM.PHASE.QUANTILE (a time), errors and requests (totals of the run), numbers, and durations as Go writes them
+// Terms are ARM.PHASE.QUANTILE (a time), ARM.throughput and ARM.bytes_per_s (numbers, each a second), errors and requests (totals of
+// the run), numbers, and durations as Go writes them
 // (a time); operators + - * / and parentheses; comparisons < <= > >= == !=. Times and plain numbers do not mix: "< 50" against
 // a time is a fault and not 50 ns. A minus needs a space before it, for names may have hyphens.
+//
+// A side that is one percentile, or the ratio of the same one of two arms, is judged at the end of its 95 per cent interval that is the
+// harder to pass with. Anything else is judged by its value.
 
 // LimitError is a fault in a limit.
 type LimitError struct {
@@ -52,7 +56,7 @@ type term struct {
 	op          byte // + - * /, 'm' metric, 't' total, 'l' literal
 	left, right *term
 	value       float64 // literal
-	arm, phase  string  // metric
+	arm, phase  string  // metric; a rate has no phase
 	name        string  // quantile of a metric, name of a total
 	time        int     // dimension: 1 a time, 0 a number, -1 a rate
 }
@@ -264,19 +268,25 @@ func (p *limitParser) factor() (*term, error) {
 }
 
 // limitQuantiles are what a limit may name of a phase.
-var limitQuantiles = []string{"p50", "p90", "p99", "p999", "max"}
+var limitQuantiles = []string{"p50", "p90", "p99", "p999", "p9999", "max"}
+
+// limitRates are what a limit may name of an arm: right answers a second of the measured windows, and bytes of payload a second.
+var limitRates = []string{"throughput", "bytes_per_s"}
 
 func (p *limitParser) metric(t *term) error {
 	parts := strings.Split(p.token, ".")
-	if len(parts) != 3 {
-		return p.fail("%q is none of ARM.PHASE.QUANTILE, errors, requests", p.token)
+	switch {
+	case len(parts) == 2 && slices.Contains(limitRates, parts[1]):
+		t.op, t.arm, t.name = 'm', parts[0], parts[1]
+		return p.knowsArm(t.arm)
+	case len(parts) != 3:
+		return p.fail("%q is none of ARM.PHASE.QUANTILE, ARM.throughput, ARM.bytes_per_s, errors, requests", p.token)
 	}
 	t.op, t.arm, t.phase, t.name, t.time = 'm', parts[0], parts[1], parts[2], 1
+	if err := p.knowsArm(t.arm); err != nil {
+		return err
+	}
 	switch {
-	case t.arm == "":
-		return p.fail("%q has no arm before its first dot", p.token)
-	case p.arms != nil && !slices.Contains(p.arms, t.arm):
-		return p.fail("no arm %q; there are %s", t.arm, strings.Join(p.arms, ", "))
 	case !slices.Contains(result.Phases, t.phase):
 		return p.fail("no phase %q; there are %s", t.phase, strings.Join(result.Phases, ", "))
 	case !slices.Contains(limitQuantiles, t.name):
@@ -285,6 +295,16 @@ func (p *limitParser) metric(t *term) error {
 			more = " (a minus needs a space before it)"
 		}
 		return p.fail("no quantile %q; there are %s%s", t.name, strings.Join(limitQuantiles, ", "), more)
+	}
+	return nil
+}
+
+func (p *limitParser) knowsArm(arm string) error {
+	switch {
+	case arm == "":
+		return p.fail("%q has no arm before its first dot", p.token)
+	case p.arms != nil && !slices.Contains(p.arms, arm):
+		return p.fail("no arm %q; there are %s", arm, strings.Join(p.arms, ", "))
 	}
 	return nil
 }

@@ -104,7 +104,10 @@ func mirrored(op string) string {
 // side is the value of one side. A ratio of two arms that were compared is taken at the end of its interval that is the harder
 // to pass with: a limit is then met only when the measurement can tell, not when the noise was kind.
 func side(t *term, w *result.Workload, all []result.Workload, bound int) (float64, string, error) {
-	if !t.isRatio() {
+	switch {
+	case t.op == 'm' && t.phase != "":
+		return t.bounded(w, all, bound)
+	case !t.isRatio():
 		v, err := t.eval(w, all)
 		return v, "", err
 	}
@@ -138,9 +141,30 @@ func side(t *term, w *result.Workload, all []result.Workload, bound int) (float6
 	return point, "ratio of the totals; it was not compared by windows, so there is no interval", nil
 }
 
+// bounded is a percentile alone, taken at the end of its interval that is the harder to pass with, where it has one.
+func (t *term) bounded(w *result.Workload, all []result.Workload, bound int) (float64, string, error) {
+	v, err := t.eval(w, all)
+	if err != nil || bound == 0 {
+		return v, "", err
+	}
+	p := w.Arms[slices.IndexFunc(w.Arms, func(a result.Arm) bool { return a.Path == t.arm })].Phases[t.phase]
+	ci, ok := p.CI95NS[t.name]
+	switch {
+	case !ok && p.Needs[t.name] > 0:
+		return v, fmt.Sprintf("%v, without an interval: needs %d more samples for one", time.Duration(v), p.Needs[t.name]), nil
+	case !ok:
+		return v, "", nil
+	}
+	interval := fmt.Sprintf("bound of the 95 %% interval [%v, %v], estimate %v", time.Duration(ci[0]), time.Duration(ci[1]), time.Duration(v))
+	if bound > 0 {
+		return float64(ci[1]), "upper " + interval, nil
+	}
+	return float64(ci[0]), "lower " + interval, nil
+}
+
 // isRatio is ARM.PHASE.Q / BASE.PHASE.Q.
 func (t *term) isRatio() bool {
-	return t.op == '/' && t.left.op == 'm' && t.right.op == 'm' &&
+	return t.op == '/' && t.left.op == 'm' && t.right.op == 'm' && t.left.phase != "" &&
 		t.left.phase == t.right.phase && t.left.name == t.right.name && t.left.arm != t.right.arm
 }
 
@@ -163,11 +187,23 @@ func (t *term) eval(w *result.Workload, all []result.Workload) (float64, error) 
 		return float64(sum), nil
 	case 'm':
 		i := slices.IndexFunc(w.Arms, func(a result.Arm) bool { return a.Path == t.arm })
-		p, ok := w.Arms[i].Phases[t.phase] // applies has seen the arm
+		switch t.name { // applies has seen the arm
+		case "throughput":
+			return w.Arms[i].ThroughputPerS, nil
+		case "bytes_per_s":
+			if w.Arms[i].BytesPerS == 0 {
+				return 0, fmt.Errorf("%s moved no payload in workload %s", t.arm, w.Name)
+			}
+			return w.Arms[i].BytesPerS, nil
+		}
+		p, ok := w.Arms[i].Phases[t.phase]
 		if !ok || p.Count == 0 {
 			return 0, fmt.Errorf("%s.%s has no samples in workload %s", t.arm, t.phase, w.Name)
 		}
-		return float64(map[string]int64{"p50": p.P50NS, "p90": p.P90NS, "p99": p.P99NS, "p999": p.P999NS, "max": p.MaxNS}[t.name]), nil
+		if t.name == "p9999" && p.P9999NS == 0 {
+			return 0, fmt.Errorf("%s.%s.p9999 needs %d more samples in workload %s", t.arm, t.phase, p.Needs["p9999"], w.Name)
+		}
+		return float64(map[string]int64{"p50": p.P50NS, "p90": p.P90NS, "p99": p.P99NS, "p999": p.P999NS, "p9999": p.P9999NS, "max": p.MaxNS}[t.name]), nil
 	}
 	a, err := t.left.eval(w, all)
 	if err != nil {
@@ -202,6 +238,8 @@ func (t *term) applies(w *result.Workload) bool {
 			return false
 		}
 		switch t.phase {
+		case "":
+			return t.name == "throughput" || slices.ContainsFunc(w.Arms, func(a result.Arm) bool { return a.BytesPerS > 0 })
 		case result.PhaseLag:
 			return true
 		case result.PhaseSteady, result.PhaseService:

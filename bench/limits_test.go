@@ -82,6 +82,48 @@ func TestLimits(t *testing.T) {
 	}
 }
 
+func TestLimitsOnIntervalsRatesAndTheFarTail(t *testing.T) {
+	w := measured()
+	echo := &w[0].Arms[0]
+	p := echo.Phases[result.PhaseSteady]
+	p.CI95NS, p.Needs = map[string][2]int64{"p99": {5e6, 8e6}}, map[string]int64{"p999": 120, "p9999": 35_887}
+	echo.Phases = map[string]result.Phase{result.PhaseSteady: p}
+	echo.ThroughputPerS, echo.BytesPerS = 250, 1e9
+	w = w[:1]
+	for expr, want := range map[string]struct {
+		ok     bool
+		value  float64
+		detail string
+	}{
+		"direct.steady_rtt.p99 < 7ms":      {false, 8e6, "upper bound"},
+		"direct.steady_rtt.p99 <= 8ms":     {true, 8e6, "upper bound"},
+		"7ms > direct.steady_rtt.p99":      {false, 8e6, "upper bound"},
+		"direct.steady_rtt.p99 > 5.5ms":    {false, 5e6, "lower bound"},
+		"direct.steady_rtt.p99 == 6ms":     {true, 6e6, ""},
+		"direct.steady_rtt.p999 < 9ms":     {true, 8e6, "needs 120 more"},
+		"direct.steady_rtt.p9999 < 1s":     {false, 0, "needs 35887 more samples"},
+		"direct.throughput > 200":          {true, 250, ""},
+		"direct.throughput > 250":          {false, 250, ""},
+		"direct.bytes_per_s / 1e6 > 900":   {true, 1000, ""},
+		"alb-https.bytes_per_s > 1":        {false, 0, "moved no payload"},
+		"alb-https.throughput < 1":         {true, 0, ""},
+		"direct.throughput / requests < 1": {true, 0.25, ""},
+	} {
+		ls, err := parseLimits([]string{expr}, []string{"direct", "alb-https"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := ls[0].evaluate(w); got.OK != want.ok || got.Value != want.value || !strings.Contains(got.Detail, want.detail) {
+			t.Errorf("%s: got %+v, want ok %v, value %v, detail with %q", expr, got, want.ok, want.value, want.detail)
+		}
+	}
+	for _, expr := range []string{"direct.throughput < 5ms", "who.throughput > 1", "direct.speed > 1"} {
+		if err := CheckLimits([]string{expr}, "direct"); err == nil {
+			t.Errorf("%s is taken", expr)
+		}
+	}
+}
+
 func TestLimitOnWhatNoWorkloadMeasuredIsMissed(t *testing.T) {
 	ls, err := parseLimits([]string{"direct.connect.p50 < 1s"}, nil)
 	if err != nil {

@@ -53,21 +53,23 @@ func Merge(parts []Part, opt MergeOptions) (*result.Bench, error) {
 		}
 	}
 	aligned := ofOnePlan(parts)
-	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}}
-	var reasons []string
+	out := &result.Bench{Workloads: []result.Workload{}, Limits: []result.Limit{}, Equivalence: parts[0].Bench.Equivalence}
+	setDefault(&out.Equivalence, DefaultEquivalence)
+	var gates []result.Gate
 	for i := range parts[0].Bench.Workloads {
 		m := merging{parts: parts, index: i, aligned: aligned, opt: opt}
-		w, invalid, err := m.workload()
+		w, found, err := m.workload()
 		if err != nil {
 			return nil, fmt.Errorf("merge workload %d (%s): %w", i+1, parts[0].Bench.Workloads[i].Name, err)
 		}
 		out.Workloads = append(out.Workloads, w)
-		reasons = append(reasons, invalid...)
+		gates = append(gates, found...)
 	}
+	why := reasons(gates)
 	exprs := opt.Limits
 	for _, p := range parts {
 		for _, reason := range p.Bench.Validity.Reasons {
-			reasons = append(reasons, p.Name+": "+reason)
+			why = append(why, p.Name+": "+reason)
 		}
 		out.Costs = append(out.Costs, p.Bench.Costs...)
 		out.Shards = append(out.Shards, p.Bench.Shards...)
@@ -84,7 +86,7 @@ func Merge(parts []Part, opt MergeOptions) (*result.Bench, error) {
 	for _, l := range limits {
 		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
 	}
-	out.Validity = result.Validity{OK: len(reasons) == 0, Reasons: append([]string{}, reasons...)}
+	out.Validity = result.Validity{OK: len(why) == 0, Reasons: append([]string{}, why...), Gates: gates}
 	return out, nil
 }
 
@@ -101,6 +103,18 @@ func ofOnePlan(parts []Part) bool {
 	return true
 }
 
+// merge takes a window of another process or run into the total.
+func (p *phaseRecorder) merge(window *hdr.Histogram) error {
+	if window.TotalCount() == 0 {
+		return nil
+	}
+	if err := addExactly(p.total, window); err != nil {
+		return err
+	}
+	p.blocks = addBlock(p.blocks, window)
+	return nil
+}
+
 // merging is one workload under way.
 type merging struct {
 	parts   []Part
@@ -115,12 +129,13 @@ type merging struct {
 func (m *merging) of(part int) *result.Workload { return &m.parts[part].Bench.Workloads[m.index] }
 
 // workload rebuilds the run from the windows in the logs, so that what is computed of it is computed by the code of a run.
-func (m *merging) workload() (_ result.Workload, invalid []string, err error) {
+func (m *merging) workload() (_ result.Workload, gates []result.Gate, err error) {
 	if err := m.alike(); err != nil {
 		return result.Workload{}, nil, err
 	}
 	first := m.of(0)
-	plan := &Plan{Window: time.Duration(first.WindowNS), Pairs: first.Windows, Seed: m.opt.Seed, maxLag: maxLag, lagShare: maxLagShare}
+	plan := &Plan{Window: time.Duration(first.WindowNS), Pairs: first.Windows, Seed: m.opt.Seed, Equivalence: m.parts[0].Bench.Equivalence, maxLag: maxLag, lagShare: maxLagShare}
+	setDefault(&plan.Equivalence, DefaultEquivalence)
 	w := &WorkloadPlan{Name: first.Name, Backend: first.Backend, Tunnels: first.Tunnels, Arrival: first.Arrival, Mode: ModeOpen}
 	if first.Load != nil && first.Load.Model == ModeClosed {
 		w.Mode = ModeClosed
@@ -148,7 +163,7 @@ func (m *merging) workload() (_ result.Workload, invalid []string, err error) {
 	m.totals()
 	out := m.run.result()
 	m.rest(&out)
-	return out, m.run.invalid(), nil
+	return out, m.run.gates(&out), nil
 }
 
 // alike refuses to put unlike things together.
@@ -276,7 +291,7 @@ func (m *merging) take(w logWindow) error {
 		if prefix != "" {
 			continue
 		}
-		if err := addExactly(a.rec.phase(phase).total, iv.counts); err != nil {
+		if err := a.rec.phase(phase).merge(iv.counts); err != nil {
 			return fmt.Errorf("tag %s: %w", iv.tag, err)
 		}
 		if stats[k] == nil {
@@ -381,7 +396,7 @@ func (m *merging) rest(out *result.Workload) {
 // MergeLogs puts interval logs together without any report: all intervals in one log, their pairs counted on, and the distribution of
 // each tag over all of them.
 func MergeLogs(out io.Writer, logs []io.Reader) (map[string]result.Phase, error) {
-	sums := map[string]*hdr.Histogram{}
+	sums := map[string]*phaseRecorder{}
 	log, err := openLog(func(string) (io.WriteCloser, error) { return unclosed{out}, nil }, "", fmt.Sprintf("tlsroute-bench merged of %d logs", len(logs)), tagLegend)
 	if err != nil {
 		return nil, err
@@ -393,9 +408,9 @@ func MergeLogs(out io.Writer, logs []io.Reader) (map[string]result.Phase, error)
 				if len(sums) >= maxTags {
 					return fmt.Errorf("more than %d tags", maxTags)
 				}
-				sums[iv.tag] = newHistogram()
+				sums[iv.tag] = &phaseRecorder{total: newHistogram()}
 			}
-			if err := addExactly(sums[iv.tag], iv.counts); err != nil {
+			if err := sums[iv.tag].merge(iv.counts); err != nil {
 				return fmt.Errorf("tag %s: %w", iv.tag, err)
 			}
 			log.write(iv.counts)
@@ -406,9 +421,9 @@ func MergeLogs(out io.Writer, logs []io.Reader) (map[string]result.Phase, error)
 		return nil, err
 	}
 	phases := map[string]result.Phase{}
-	for tag, h := range sums {
-		if h.TotalCount() > 0 {
-			phases[tag] = summary(h)
+	for tag, p := range sums {
+		if p.total.TotalCount() > 0 {
+			phases[tag] = summary(p.total, p.blocks)
 		}
 	}
 	return phases, nil

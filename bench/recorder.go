@@ -3,7 +3,6 @@ package bench
 import (
 	"fmt"
 	"io"
-	"math"
 	"sync"
 	"time"
 
@@ -27,7 +26,8 @@ type phaseRecorder struct {
 	mu       sync.Mutex // guards all below
 	window   *hdr.Histogram
 	total    *hdr.Histogram
-	overflow int64 // beyond histMax in the current window
+	blocks   []block // of the total, for tail.go
+	overflow int64   // beyond histMax in the current window
 }
 
 // record takes one duration. What is beyond a minute is recorded as a minute and counted: dropping it would flatter the tail.
@@ -124,6 +124,7 @@ func (a *armRecorder) endWindow(arm string, from, to time.Time, prefix string, l
 			log.write(p.window)
 			if prefix == "" {
 				p.total.Merge(p.window)
+				p.blocks = addBlock(p.blocks, p.window)
 			}
 			overflow += p.overflow
 		}
@@ -145,41 +146,8 @@ func (a *armRecorder) totals() map[string]result.Phase {
 	out := map[string]result.Phase{}
 	for name, p := range a.phases {
 		if p.total.TotalCount() > 0 {
-			out[name] = summary(p.total)
+			out[name] = summary(p.total, p.blocks)
 		}
-	}
-	return out
-}
-
-func summary(h *hdr.Histogram) result.Phase {
-	return result.Phase{
-		Count:  h.TotalCount(),
-		P50NS:  h.ValueAtQuantile(50),
-		P90NS:  h.ValueAtQuantile(90),
-		P99NS:  h.ValueAtQuantile(99),
-		P999NS: h.ValueAtQuantile(99.9),
-		MaxNS:  h.Max(),
-		Curve:  curve(h),
-	}
-}
-
-// curvePoints are evenly spread on log(1/(1-q)), the axis of a percentile plot, from 0 to the last quantile that the
-// sample has an element for: 1-1/n. There is no point at 1, which that axis does not have.
-const curvePoints = 60
-
-func curve(h *hdr.Histogram) []result.Point {
-	n := h.TotalCount()
-	if n == 0 {
-		return nil
-	}
-	end := math.Log(float64(n))
-	out := make([]result.Point, 0, curvePoints)
-	for i := range curvePoints {
-		q := 1 - math.Exp(-end*float64(i)/(curvePoints-1))
-		if len(out) > 0 && q <= out[len(out)-1].Quantile {
-			continue // a single sample
-		}
-		out = append(out, result.Point{Quantile: q, NS: h.ValueAtQuantile(q * 100)})
 	}
 	return out
 }

@@ -43,7 +43,7 @@ func TestCurveAscendsToWhatTheSampleSupports(t *testing.T) {
 		for i := range n {
 			_ = h.RecordValue(1000 + i*10)
 		}
-		c := curve(h)
+		c := curve(h, newSample(h))
 		if len(c) == 0 || len(c) > curvePoints || c[0].Quantile != 0 {
 			t.Fatalf("n=%d: %d points from %+v", n, len(c), c)
 		}

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -19,9 +18,9 @@ import (
 )
 
 // planned is what the schedule of a plan holds in its measured parts, by kind.
-func planned(p *Plan, label string, w *WorkloadPlan) (requests, connects int64) {
+func planned(p *Plan, w *WorkloadPlan) (requests, connects int64) {
 	for i := range p.Pairs {
-		s := newSchedule(p.Seed, label, w, i, p.Guard+p.Window)
+		s := newSchedule(p.Seed, w.Name, w, i, p.Guard+p.Window)
 		for a, ok := s.next(); ok; a, ok = s.next() {
 			switch {
 			case a.at < p.Guard:
@@ -51,23 +50,26 @@ func TestKnownDelayOfOneArmIsFoundWithItsInterval(t *testing.T) {
 	plain := newTarget(t, nil)
 	slow := newTarget(t, func(int64, []byte) bool { time.Sleep(delay); return true })
 	plan := echoPlan(Arm{Path: "direct", Dial: plain.dial}, Arm{Path: "detour", Dial: slow.dial, Upgrade: func() string { return "websocket" }})
-	plan.Window, plan.Workloads[0].Rate, plan.Workloads[0].Tunnels = 150*time.Millisecond, 60, 4
+	plan.Window, plan.Workloads[0].Rate, plan.Workloads[0].Tunnels, plan.Pairs = 150*time.Millisecond, 60, 4, DefaultPairs
 	plan.Limits = []string{"errors == 0", "detour.steady_rtt.p50 / direct.steady_rtt.p50 < 1.5", "direct.steady_rtt.p50 < 1s"}
 	var progress []int
 	b, err := Run(t.Context(), plan, Options{Progress: func(_ string, done, total int) {
-		if total != 12 {
-			t.Errorf("progress total %d, want 12", total)
+		if total != 2*DefaultPairs {
+			t.Errorf("progress total %d, want %d", total, 2*DefaultPairs)
 		}
 		progress = append(progress, done)
 	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := []int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}; !slices.Equal(progress, want) {
-		t.Errorf("progress %v, want %v", progress, want)
+	for i, done := range progress {
+		if done != i+1 {
+			t.Errorf("progress %v, want it one by one", progress)
+			break
+		}
 	}
 	w := b.Workloads[0]
-	requests, connects := planned(&plan, "echo", &plan.Workloads[0])
+	requests, connects := planned(&plan, &plan.Workloads[0])
 	for i, want := range []string{"direct", "detour"} {
 		a := w.Arms[i]
 		if a.Path != want || a.Errors != 0 || a.Requests != requests+connects {
@@ -82,11 +84,11 @@ func TestKnownDelayOfOneArmIsFoundWithItsInterval(t *testing.T) {
 			}
 		}
 	}
-	if w.Arms[1].Upgrade != "websocket" || w.Windows != 6 {
+	if w.Arms[1].Upgrade != "websocket" || w.Windows != DefaultPairs {
 		t.Errorf("upgrade %q, windows %d", w.Arms[1].Upgrade, w.Windows)
 	}
 	c := comparison(t, b, "steady_rtt.p50")
-	if c.Verdict != "slower" || c.CI95[0] <= 1 || c.Pairs != 6 {
+	if c.Verdict != "slower" || c.CI95[0] <= 1 || c.Pairs != DefaultPairs || c.NeedsPairs != 0 {
 		t.Errorf("the delay was not found: %+v", c)
 	}
 	if d := time.Duration(c.DeltaNS); d < delay*8/10 || d > 4*delay {
@@ -191,11 +193,13 @@ func TestTunnelWithAnExpiredDeadlineIsNotTakenIntoTheNextWindow(t *testing.T) {
 		arm: &armState{rec: rec}, run: &run{plan: &Plan{}}, start: time.Now(), ctx: ctx,
 		steady: rec.phase(result.PhaseSteady), service: rec.phase(result.PhaseService),
 	}
-	queue := make(chan arrival, 1)
-	queue <- arrival{}
-	close(queue)
-	s := slot{&tunnel{conn: client, sess: lastMoment{end: cancel}}}
-	w.serve(&s, each(queue))
+	slots := make([]slot, 1)
+	s := &slots[0]
+	stop := watch(ctx, slots)
+	s.tunnel = &tunnel{conn: client, sess: lastMoment{end: func() { cancel(); stop() }}} // stop waits until the deadline is set
+	s.push(arrival{}, 1)
+	w.serve(s, s.waiting())
+	s.settle()
 	if w.tally.errors != 0 || w.tally.done != 1 {
 		t.Errorf("%d errors, %d right answers", w.tally.errors, w.tally.done)
 	}
@@ -228,7 +232,7 @@ func TestFrozenTargetShowsInResponseTimeAndDoesNotSlowTheSchedule(t *testing.T) 
 		t.Fatal(err)
 	}
 	a := b.Workloads[0].Arms[0]
-	requests, _ := planned(&plan, "echo", w)
+	requests, _ := planned(&plan, w)
 	if a.Requests != requests || a.Phases[result.PhaseSteady].Count != requests || a.Errors != 0 {
 		t.Fatalf("%d requests, %d answers, %d errors; planned were %d", a.Requests, a.Phases[result.PhaseSteady].Count, a.Errors, requests)
 	}
@@ -384,7 +388,7 @@ func TestBlockedDialsAreDroppedCountedAndNeverHoldTheScheduleUp(t *testing.T) {
 	if d := time.Since(began); d > 2*time.Second {
 		t.Errorf("took %v for a window of 0.32 s and a drain of 0.05", d)
 	}
-	_, connects := planned(&plan, "echo", w)
+	_, connects := planned(&plan, w)
 	a := b.Workloads[0].Arms[0]
 	if a.Requests < connects || a.Errors != a.Requests {
 		t.Errorf("%d requests, %d errors; planned were %d", a.Requests, a.Errors, connects)
@@ -536,7 +540,7 @@ func TestPairInWhichTheGeneratorWasLateIsLeftOutOnEveryArm(t *testing.T) {
 			if got := strings.Count(l["x.hlog"].String(), "Tag=excluded."); got != c.late*4 {
 				t.Errorf("%d excluded intervals in the log, want %d", got, c.late*4)
 			}
-			if reasons := r.invalid(); (len(reasons) == 0) != c.valid {
+			if reasons := r.invalid(r.gates(&res)); (len(reasons) == 0) != c.valid {
 				t.Errorf("reasons %q, want valid %v", reasons, c.valid)
 			}
 		})

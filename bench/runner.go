@@ -48,6 +48,7 @@ type run struct {
 	spoiled                int // of them, by this process
 	worstLag, worstAllowed time.Duration
 	reasons                []string // that make the measurement invalid, besides the gates
+	machine                machine
 }
 
 // armState is one path under measurement.
@@ -58,15 +59,13 @@ type armState struct {
 	rec      *armRecorder
 	tunnels  []slot
 	total    tally
+	gauges   []*gauge
 	pairs    []map[string]windowStat // by pair index; nil when the pair was left out
 	rows     []windowRow
 	notes    []string
 	measured int // windows
 	silent   int // windows in a row without an answer
 }
-
-// slot is the place of a lasting tunnel; the tunnel is nil while it is broken. It belongs to one worker while a window runs.
-type slot struct{ tunnel *tunnel }
 
 func newRun(plan *Plan, index int, label string, opt Options) *run {
 	return newRunOf(plan, &plan.Workloads[index], label, opt)
@@ -82,7 +81,7 @@ func newRunOf(plan *Plan, w *WorkloadPlan, label string, opt Options) *run {
 		}
 	}
 	for _, a := range w.Arms {
-		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder()}
+		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), gauges: newGauges(a.Components)}
 		if w.requests() {
 			st.tunnels = make([]slot, w.Tunnels)
 		}
@@ -115,13 +114,15 @@ func (r *run) measure(ctx context.Context) (err error) {
 	if err := r.warm(ctx, log); err != nil || len(r.reasons) > 0 {
 		return err
 	}
+	defer r.holdAtLast() // while the tunnels are open
+	defer r.machine.watch()()
 	return r.blocks(ctx, log)
 }
 
 // openAll opens the lasting tunnels of every arm; what cannot be opened, here or in another process, is a reason.
 func (r *run) openAll(ctx context.Context) (bool, error) {
 	for _, a := range r.arms {
-		if err := a.ensure(ctx, openTimeout); err != nil {
+		if err := r.metered(ctx, a, func() error { return a.ensure(ctx, openTimeout) }); err != nil {
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
@@ -219,6 +220,7 @@ func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	a.beforeWindow()
 	runtime.GC() // between windows, so that all begin with the same heap
 	start, _, err := r.meet(ctx, fmt.Sprintf("%s %d", a.Path, pair))
 	if err != nil {
@@ -262,6 +264,7 @@ func (r *run) keep(pair int, windows []*window, good bool, log *intervalLog) {
 		stats, overflow := a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), prefix, log)
 		w.tally.overflow = overflow
 		a.total.add(&w.tally)
+		w.spend()
 		a.measured++
 		if !good {
 			stats = nil
@@ -365,8 +368,10 @@ func (r *run) result() result.Workload {
 		Load: r.load, Tunnels: len(r.arms[0].tunnels), WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, StoppedBy: r.stoppedBy,
 	}
 	for _, a := range r.arms {
-		arm := result.Arm{Path: a.Path, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
-			Late: a.total.planned - a.total.achieved, Dropped: a.total.dropped, Censored: a.total.censored, Notes: a.notes}
+		arm := result.Arm{
+			Path: a.Path, Peer: a.Peer, Requests: a.total.planned, Errors: a.total.errors, Phases: a.rec.totals(), ErrorSamples: a.total.samples,
+			Late: a.total.planned - a.total.achieved, Dropped: a.total.dropped, Censored: a.total.censored, Notes: a.notes,
+		}
 		if r.w.Mode == ModeClosed {
 			arm.Notes = append(arm.Notes, "closed loop: nothing waits for its turn, so steady_rtt is the time of service alone")
 		}

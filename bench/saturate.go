@@ -127,12 +127,17 @@ func (r *run) inheritNotes(arms []found) {
 	}
 }
 
-// failures takes the errors of windows that are not measured, each as a request.
+// failures takes the errors of windows that are not measured, each as a request. What the generator dropped there is not the target's
+// doing and spoils nothing that is measured.
 func (t *tally) failures(o *tally) {
-	t.add(&tally{
-		planned: o.errors, achieved: o.errors, errors: o.errors, censored: o.censored, dropped: o.dropped, reopened: o.reopened,
-		samples: o.samples,
-	})
+	n := o.errors - o.dropped
+	out := &tally{planned: n, achieved: n, errors: n, censored: o.censored, reopened: o.reopened}
+	for _, s := range o.samples {
+		if s != errDropped.Error() {
+			out.samples = append(out.samples, s)
+		}
+	}
+	t.add(out)
 }
 
 // roundDown leaves three digits, which is more than the search knows.

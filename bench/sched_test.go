@@ -158,7 +158,7 @@ func TestWarmUpIsLoggedUnderItsOwnTagAndCountsNothing(t *testing.T) {
 	if n := strings.Count(l["echo.hlog"].String(), "Tag=warmup.a.steady_rtt,"); n != w.WarmupWindows {
 		t.Errorf("%d warm-up intervals in the log, %d windows", n, w.WarmupWindows)
 	}
-	requests, connects := planned(&plan, "echo", &plan.Workloads[0])
+	requests, connects := planned(&plan, &plan.Workloads[0])
 	for _, a := range w.Arms {
 		warm := 0
 		for i, row := range a.Series {
@@ -197,8 +197,10 @@ func TestMeasurementEndsByPrecisionOrBudgetAndNotBeforeItsPairs(t *testing.T) {
 			t.Errorf("stopped by %q after %d pairs, want %q after %d", w.StoppedBy, w.Windows, want, plan.Pairs)
 		}
 	}
-	r := &run{plan: &Plan{Pairs: 6, Precision: &Precision{P50: 1e-12, P99: 1e-12, Budget: time.Minute}}, w: &WorkloadPlan{Rate: 1},
-		arms: []*armState{{}, {}}, windows: 8}
+	r := &run{
+		plan: &Plan{Pairs: 6, Precision: &Precision{P50: 1e-12, P99: 1e-12, Budget: time.Minute}}, w: &WorkloadPlan{Rate: 1},
+		arms: []*armState{{}, {}}, windows: 8,
+	}
 	if got, _ := r.stop(t.Context(), true, time.Second); got != "" {
 		t.Errorf("imprecise, and the budget not over: stopped by %q", got)
 	}
@@ -208,8 +210,10 @@ func TestMeasurementEndsByPrecisionOrBudgetAndNotBeforeItsPairs(t *testing.T) {
 }
 
 func TestStepsAreTheRateOverTheWindowsSideBySide(t *testing.T) {
-	w := &WorkloadPlan{Name: "echo", Steps: []RateStep{{From: 0, To: 1000, For: 2 * time.Second}, {From: 1000, For: time.Second}, {From: 100, For: 500 * time.Millisecond}},
-		Arms: []Arm{{Path: "a", Dial: func(context.Context, func(string, time.Duration)) (net.Conn, error) { return nil, nil }}}}
+	w := &WorkloadPlan{
+		Name: "echo", Steps: []RateStep{{From: 0, To: 1000, For: 2 * time.Second}, {From: 1000, For: time.Second}, {From: 100, For: 500 * time.Millisecond}},
+		Arms: []Arm{{Path: "a", Dial: func(context.Context, func(string, time.Duration)) (net.Conn, error) { return nil, nil }}},
+	}
 	if err := w.prepare(false); err != nil {
 		t.Fatal(err)
 	}
@@ -291,5 +295,13 @@ func TestLongSeriesIsFoldedAndKeepsItsCounts(t *testing.T) {
 	}
 	if b := out[0].Heat.BoundsNS; len(b) > maxHeat || !slices.IsSorted(b) || b[len(b)-1] < out[0].Series[len(out[0].Series)-1].MaxNS {
 		t.Errorf("bounds %v", b)
+	}
+}
+
+func TestFailuresBesideTheMeasurementCountAndDropsDoNot(t *testing.T) {
+	var total tally
+	total.failures(&tally{planned: 100, achieved: 90, done: 90, errors: 10, dropped: 7, censored: 1, samples: []string{errDropped.Error(), "refused"}})
+	if total.planned != 3 || total.errors != 3 || total.achieved != 3 || total.dropped != 0 || total.done != 0 || !slices.Equal(total.samples, []string{"refused"}) {
+		t.Errorf("%d planned, %d errors, %d dropped, %q", total.planned, total.errors, total.dropped, total.samples)
 	}
 }

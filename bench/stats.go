@@ -15,8 +15,6 @@ const (
 	maxUnits = 64
 	// minPairs is what an interval can be made of. Below, nothing is claimed.
 	minPairs = 5
-	// equivalence is δ: an interval inside 1 ± δ is "equivalent".
-	equivalence = 0.03
 )
 
 // hodgesLehmann is the median of the Walsh averages (x[i]+x[j])/2, i <= j: nearly as sharp as the mean, and one wild window
@@ -84,6 +82,10 @@ type estimate struct{ value, lo, hi float64 }
 // sqrt((n-1)/n) and the normal quantile stands where Student's belongs, so the tails are cut at
 // Φ(-sqrt(n/(n-1))·t(0.975, n-1)) instead of 2.5 per cent (T. Hesterberg, What Teachers Should Know About the Bootstrap,
 // 2015, section 4.3). With 12 pairs that is 1.1 per cent; plain percentiles would cover some 91 per cent.
+//
+// Not BCa, which corrects bias and skewness, of which a Hodges-Lehmann estimate of log ratios has little, and leaves the narrowness
+// alone: over normal, wild and skewed noise BCa covers 92 to 93 per cent at 12 pairs and 84 to 88 at 6, this one 96 and 92 to 95
+// (coverage_test.go). Both corrections together cover what this one does and are no narrower.
 func bootstrap(x []float64, b int, rng *rand.Rand) estimate {
 	var scratch []float64
 	var e estimate
@@ -106,11 +108,13 @@ func bootstrap(x []float64, b int, rng *rand.Rand) estimate {
 		thetas[k], scratch = hodgesLehmann(sample, scratch)
 	}
 	slices.Sort(thetas)
-	f := float64(n)
-	alpha := normalCDF(-math.Sqrt(f/(f-1)) * studentQuantile975(f-1))
+	alpha := tailShare(float64(n))
 	e.lo, e.hi = sortedQuantile(thetas, alpha), sortedQuantile(thetas, 1-alpha)
 	return e
 }
+
+// tailShare is what an expanded percentile interval of n units leaves out at either end.
+func tailShare(n float64) float64 { return normalCDF(-math.Sqrt(n/(n-1)) * studentQuantile975(n-1)) }
 
 // fold puts neighbours together until at most limit units are left: their medians. Neighbours, because what they have in common
 // (a noisy minute) then stays inside a unit.
@@ -146,12 +150,14 @@ func studentQuantile975(df float64) float64 {
 }
 
 // verdict says what may be said of a ratio of latencies, candidate over baseline. A difference needs an interval without 1
-// and a p-value, adjusted for the family (family.go), below familyLevel.
-func verdict(lo, hi float64, pairs int, p float64) string {
+// and a p-value, adjusted for the family (family.go), below familyLevel. "Equivalent" needs an interval inside 1 ± delta: two
+// one-sided tests, at half the usual level each since the interval is of 95 per cent. Nothing else is ever called equal: an
+// interval over 1 that reaches beyond delta says only that nobody can tell.
+func verdict(lo, hi float64, pairs int, p, delta float64) string {
 	switch {
 	case pairs < minPairs:
 		return "inconclusive"
-	case lo > 1-equivalence && hi < 1+equivalence:
+	case lo > 1-delta && hi < 1+delta:
 		return "equivalent"
 	case lo > 1 && p < familyLevel:
 		return "slower"

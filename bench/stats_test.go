@@ -90,7 +90,7 @@ func TestIntervalCoversTheTruthAndFindsTheRealDifference(t *testing.T) {
 				if lo > 1 || hi < 1 {
 					excluded++
 				}
-				if v := verdict(lo, hi, pairs, 0); (c.truth > 1 && v == "faster") || (c.truth < 1 && v == "slower") {
+				if v := verdict(lo, hi, pairs, 0, DefaultEquivalence); (c.truth > 1 && v == "faster") || (c.truth < 1 && v == "slower") {
 					wrongSide++
 				}
 			}
@@ -137,7 +137,7 @@ func TestVerdict(t *testing.T) {
 		"equivalent by chance too": {0.98, 1.02, 12, 1, "equivalent"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := verdict(c.lo, c.hi, c.pairs, c.p); got != c.want {
+			if got := verdict(c.lo, c.hi, c.pairs, c.p, 0.03); got != c.want {
 				t.Errorf("got %s, want %s", got, c.want)
 			}
 		})

@@ -33,6 +33,7 @@ type tally struct {
 	planned  int64      // arrivals of the measured part, and failures of the guard
 	achieved int64      // of them, gone off in time
 	done     int64      // of them, answered and right
+	connects int64      // of those done, new tunnels
 	errors   int64
 	censored int64 // of the errors, not answered within the drain time
 	dropped  int64 // of the errors, never sent by us
@@ -55,6 +56,7 @@ func (t *tally) add(o *tally) {
 	t.planned += o.planned
 	t.achieved += o.achieved
 	t.done += o.done
+	t.connects += o.connects
 	t.errors += o.errors
 	t.censored += o.censored
 	t.dropped += o.dropped
@@ -78,6 +80,7 @@ type window struct {
 	steady  *phaseRecorder
 	lag     *phaseRecorder
 	turned  atomic.Int64 // closed.go
+	used    []use
 }
 
 // runWindow sends the schedule of pair index to one arm from start on, drains, and returns the counts. Everything it started is over then.
@@ -90,6 +93,8 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
 	defer cancel()
 	w.ctx = wctx
+	defer w.meter(ctx)()
+	defer watch(wctx, arm.tunnels)()
 	if r.w.Mode == ModeClosed {
 		w.runClosed()
 		return w
@@ -97,12 +102,8 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 
 	// Round robin is fixed by the schedule, so a tunnel that is stuck keeps its own arrivals waiting, as a client would.
 	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), len(arm.tunnels)+1)+16)
-	var tunnels, connects sync.WaitGroup
-	queues := make([]chan arrival, len(arm.tunnels))
-	for i := range queues {
-		queues[i] = make(chan arrival, depth)
-		tunnels.Go(func() { w.serve(&arm.tunnels[i], each(queues[i])) })
-	}
+	workers := newCrew(func(t *slot) { w.serve(t, t.waiting()); t.settle() })
+	var connects sync.WaitGroup
 	slots := make(chan struct{}, maxConnects)
 	fire := func(a arrival, now time.Duration) {
 		w.wentOff(a, now)
@@ -115,10 +116,12 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 			}
 			return
 		}
-		select {
-		case queues[a.seq%len(queues)] <- a:
-		default:
+		t := &arm.tunnels[a.seq%len(arm.tunnels)]
+		switch idle, full := t.push(a, depth); {
+		case full:
 			w.drop(a)
+		case idle:
+			workers.send(t)
 		}
 	}
 	paced := make(chan struct{})
@@ -127,10 +130,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 		pace(ctx, w.start, newScheduleAt(r.plan.Seed+int64(r.plan.Shard), r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length), fire)
 	}()
 	<-paced
-	for _, q := range queues {
-		close(q)
-	}
-	tunnels.Wait()
+	workers.end()
 	connects.Wait()
 	return w
 }
@@ -212,23 +212,17 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 		service.record(now - sent)
 	}
 	if err == nil {
-		w.count(func(t *tally) { t.done++ })
+		w.count(func(t *tally) {
+			t.done++
+			if a.connect {
+				t.connects++
+			}
+		})
 	}
 }
 
 // serve works off the arrivals of one tunnel in order.
 func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
-	unwatched := func() bool { return false }
-	stop := unwatched
-	if t.tunnel != nil {
-		stop = unblock(w.ctx, t.tunnel.conn)
-	}
-	defer func() {
-		if stop() { // or its next window would begin with an error that is ours
-			t.tunnel.abort()
-			t.tunnel = nil
-		}
-	}()
 	for a := range queue {
 		if err := w.ctx.Err(); err != nil {
 			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), w.steady, w.service)
@@ -242,17 +236,13 @@ func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
 				continue
 			}
 			w.count(func(t *tally) { t.reopened++ })
-			t.tunnel = fresh
-			stop = unblock(w.ctx, fresh.conn)
+			t.put(w.ctx, fresh)
 		}
 		sent := w.now()
 		err := t.tunnel.sess.Do(w.ctx)
 		w.finish(a, sent, err, w.steady, w.service)
 		if err != nil {
-			stop()
-			stop = unwatched
-			t.tunnel.abort()
-			t.tunnel = nil
+			t.abort()
 		}
 	}
 }
@@ -264,7 +254,9 @@ func (w *window) connect(a arrival) bool {
 		observe = func(phase string, d time.Duration) { w.arm.rec.phase(phase).record(d) }
 	}
 	ready := time.Duration(-1)
-	t, err := w.arm.open(w.ctx, observe, func() { ready = w.now() })
+	arm := w.arm.Arm
+	arm.Dial = partingDial(arm.Dial)
+	t, err := openTunnel(w.ctx, arm, w.arm.workload, w.arm.access, observe, func() { ready = w.now() })
 	if err == nil {
 		stop := unblock(w.ctx, t.conn)
 		err = t.sess.Do(w.ctx)
@@ -276,7 +268,9 @@ func (w *window) connect(a arrival) bool {
 	case err != nil:
 		t.abort()
 	default:
-		t.close()
+		if took, ok := t.part(w.ctx); ok {
+			observe(result.PhaseClose, took)
+		}
 	}
 	return err == nil
 }

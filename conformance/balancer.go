@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/tlsroute/tlsroute-bench/conformance/door"
 )
@@ -39,7 +40,8 @@ func (a AdaptedBalancer) Launch(ctx context.Context, doc door.Balancer) (string,
 }
 
 // Relaunch starts another instance of the load balancer under test, its document changed, and puts what follows in the check to that one:
-// Path is the instance's from here on. The instance is stopped when the check is over.
+// Path is the instance's from here on. The instance is stopped when the check is over. A field of the document that asks for a feature is
+// only for a check that asks for it too: the target has then claimed it.
 func (t *T) Relaunch(ctx context.Context, change func(doc *door.Balancer)) error {
 	if !t.Check.Relaunches {
 		return fmt.Errorf("check %s does not say that it relaunches", t.Check.ID)
@@ -50,6 +52,11 @@ func (t *T) Relaunch(ctx context.Context, change func(doc *door.Balancer)) error
 	}
 	doc := launcher.Document()
 	change(&doc)
+	for _, feature := range doc.Needs() {
+		if !slices.Contains(t.Check.Features, feature) {
+			return fmt.Errorf("a document with a field of feature %s, for which %s does not ask", feature, t.Check.ID)
+		}
+	}
 	starting, cancel := context.WithTimeout(ctx, launchTime)
 	defer cancel()
 	address, stop, err := launcher.Launch(starting, doc)

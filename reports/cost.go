@@ -26,6 +26,8 @@ func onlyByNumber(c result.Comparison) bool {
 // verdictWords says what the verdict of a comparison means that is one of n.
 func verdictWords(c result.Comparison, n int) string {
 	switch {
+	case c.Verdict == "inconclusive" && c.NeedsPairs > 0:
+		return fmt.Sprintf("needs %s of windows to tell anything among %s", plural(c.NeedsPairs, "more pair"), plural(n, "comparison"))
 	case onlyByNumber(c):
 		return fmt.Sprintf("not significant among %s (p = %s)", plural(n, "comparison"), significant(c.PAdjusted))
 	case c.Verdict == "inconclusive":
@@ -37,12 +39,19 @@ func verdictWords(c result.Comparison, n int) string {
 	}
 }
 
-// doubts explains each round trip of a workload that is called inconclusive although its interval excludes 1.
+// doubts explains each round trip of a workload that is called inconclusive although its interval excludes 1, or that had too few
+// pairs of windows to be called anything else.
 func doubts(w result.Workload) []remark {
 	var out []remark
 	for _, c := range w.Comparisons {
-		if c.Metric == result.PhaseSteady+".p50" && onlyByNumber(c) {
+		if c.Metric != result.PhaseSteady+".p50" {
+			continue
+		}
+		switch {
+		case onlyByNumber(c):
 			out = append(out, remark{Paths: []string{c.Candidate}, Text: "inconclusive although the interval excludes 1: " + verdictWords(c, len(w.Comparisons))})
+		case c.Verdict == "inconclusive" && c.NeedsPairs > 0:
+			out = append(out, remark{Paths: []string{c.Candidate}, Text: verdictWords(c, len(w.Comparisons))})
 		}
 	}
 	return out
@@ -109,7 +118,7 @@ const reading = "A round trip counts from the planned instant, service from when
 	"A path is called slower or faster only when the interval excludes 1 and the difference also holds against the number of comparisons made."
 
 // scarcity explains percentileText where it has no value to give.
-const scarcity = "“needs N more”: too few samples for this percentile to mean anything."
+const scarcity = "“needs N more”: too few samples for a 95 % interval of this percentile, so that it means nothing yet."
 
 // scarce says whether an arm lacks samples for any of these percentiles of the round trip, or for the median of another phase
 // beside them.

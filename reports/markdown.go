@@ -164,6 +164,18 @@ func (m *markdown) bench(run *result.Run) {
 	if len(notes) > 0 {
 		m.printf("\n")
 	}
+	if a := run.Bench.Against; a != nil {
+		m.printf("#### %s\n\n| %s |\n|---|---|---|---:|---|---|\n", md(againstTitle(a), 200), strings.Join(againstHead, " | "))
+		var rows []string
+		for _, r := range againstRows(a) {
+			for i := range r {
+				r[i] = md(r[i], 80)
+			}
+			rows = append(rows, "| "+strings.Join(r, " | ")+" |\n")
+		}
+		m.list(rows, "row")
+		m.printf("\n%s\n\n", md(againstReading(a), 0))
+	}
 	if list := hopCosts(run); len(list) > 0 {
 		m.printf("#### What each hop adds\n\n| workload | hop | from | to | adds to connect p50 | adds to round trip p50 |\n|---|---|---|---|---|---|\n")
 		var rows []string
@@ -173,6 +185,7 @@ func (m *markdown) bench(run *result.Run) {
 		m.list(rows, "row")
 		m.printf("\n%s\n\n", md(hopReading, 0))
 	}
+	m.costs(run)
 	var limits []string
 	for _, l := range run.Bench.Limits {
 		mark := "✅"

@@ -228,7 +228,13 @@ func (t *text) bench(run *result.Run) {
 		}
 		t.printf("  %s %s\n", mark, plainText(limitText(l)))
 	}
+	if a := run.Bench.Against; a != nil {
+		t.title(againstTitle(a))
+		t.table(append([][]string{againstHead}, againstRows(a)...))
+		t.printf("  %s\n", t.paint(ansiDim, againstReading(a)))
+	}
 	t.hops(run)
+	t.costs(run)
 }
 
 func (t *text) hops(run *result.Run) {

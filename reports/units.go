@@ -90,8 +90,9 @@ func took(run *result.Run) string {
 	return d.Round(time.Second).String()
 }
 
-// percentile is one value of a phase, and how many more samples it would need to mean something: a percentile q of fewer
-// than 1/(1-q) samples is only another name for the maximum.
+// percentile is one value of a phase, and how many more samples it would need to mean something, by the phase's own account. A
+// report of before there was one is judged by the least there can be: a percentile q of fewer than 1/(1-q) samples is only another
+// name for the maximum.
 func percentile(p result.Phase, name string) (ns, missing int64) {
 	var need int64
 	switch name {
@@ -103,8 +104,13 @@ func percentile(p result.Phase, name string) (ns, missing int64) {
 		ns, need = p.P99NS, 100
 	case "p999":
 		ns, need = p.P999NS, 1000
+	case "p9999":
+		ns, need = p.P9999NS, 10_000
 	default:
-		ns, need = p.MaxNS, 1
+		return p.MaxNS, max(0, 1-p.Count)
+	}
+	if len(p.CI95NS) > 0 || len(p.Needs) > 0 {
+		return ns, p.Needs[name]
 	}
 	return ns, max(0, need-p.Count)
 }

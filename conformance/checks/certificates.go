@@ -42,7 +42,7 @@ func issuedFor(template *x509.Certificate, from, to time.Time) (*tls.Certificate
 	if err != nil {
 		return nil, fmt.Errorf("making a certificate: %w", err)
 	}
-	template.SerialNumber, template.KeyUsage = big.NewInt(time.Now().UnixNano()), x509.KeyUsageDigitalSignature
+	template.SerialNumber, template.KeyUsage = big.NewInt(time.Now().UnixNano()), template.KeyUsage|x509.KeyUsageDigitalSignature
 	template.NotBefore, template.NotAfter = from, to
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -58,4 +58,31 @@ func issuedFor(template *x509.Certificate, from, to time.Time) (*tls.Certificate
 // rootPEM is the certificate at the end of a chain.
 func rootPEM(c *tls.Certificate) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Certificate[len(c.Certificate)-1]})
+}
+
+// authority issues client certificates.
+type authority struct{ cert *tls.Certificate }
+
+func newAuthority() (*authority, error) {
+	cert, err := issued(&x509.Certificate{
+		Subject: pkix.Name{CommonName: "trb client authority"}, IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	})
+	return &authority{cert}, err
+}
+
+func (a *authority) issue(name string, from, to time.Time) (*tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("making a certificate: %w", err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, NotBefore: from, NotAfter: to,
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert.Leaf, key.Public(), a.cert.PrivateKey)
+	if err != nil {
+		return nil, fmt.Errorf("making a certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
 }

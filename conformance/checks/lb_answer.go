@@ -116,6 +116,11 @@ func reaches(ctx context.Context, t *conformance.T, raw string) (*wire.Request, 
 	if err != nil {
 		return nil, err
 	}
+	return reachesOn(ctx, t, front, raw)
+}
+
+// reachesOn is reaches on a connection that is there already, and is closed.
+func reachesOn(ctx context.Context, t *conformance.T, front net.Conn, raw string) (*wire.Request, error) {
 	c, err := carry(ctx, t, front, raw)
 	if err != nil {
 		_ = front.Close()

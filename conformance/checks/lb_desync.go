@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
+	"github.com/tlsroute/tlsroute-bench/conformance/door"
+	"github.com/tlsroute/tlsroute-bench/conformance/wire"
 )
 
 // Outcomes of checks of what a balancer does with malformed requests.
@@ -43,6 +46,26 @@ func init() {
 			frontKept: "the client's connection can be used again", backKept: "the target's connection can be used again", alone: "the request was refused, as in mode strictest",
 		},
 	})
+	variant(conformance.Check{
+		ID: "ALB-DES-03", Slug: "alb-desync-strictest", Level: conformance.Should, Features: []string{door.FeatureAttributes},
+		Title: "In mode strictest an upgrade request with Content-Length: 0 gets 400",
+		Why: "Libraries put Content-Length: 0 on requests without a body, an upgrade's among them. It works until an operator sets the strictest mode, " +
+			"and then no tunnel is made: a client must not send the field.",
+		Clauses: clauses(fact("ALB-DES-03", "S", "aws/http-desync-guardian", guardian)),
+		Accept:  pass("400 with the field, and without it the request is carried", conformance.HTTPStatus(400)),
+		Run:     altered(attribute("routing.http.desync_mitigation_mode", "strictest"), emptyUpgrade),
+		Forbid:  map[conformance.Outcome]string{passedOn: "the request reached the target, as in the default mode", alone: "the same request without the field was refused too"},
+	})
+}
+
+// emptyUpgrade sends the same upgrade request without the field and with it.
+func emptyUpgrade(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
+	raw := asks(t, wire.ALPN)
+	o, err := decidesAlone(ctx, t, raw)
+	if err != nil || o.Outcome != passedOn {
+		return saw(alone, "without the field: %s", o.Detail), err
+	}
+	return decidesAlone(ctx, t, strings.TrimSuffix(raw, "\r\n")+"Content-Length: 0\r\n\r\n")
 }
 
 func tiers(ctx context.Context, t *conformance.T) (conformance.Observation, error) {

@@ -27,7 +27,7 @@ func fact(row, grade, doc, url string) result.Clause {
 // balancer registers a check of a load balancer.
 func balancer(c conformance.Check) {
 	// What is asked for here is what an AWS ALB does: another product that does otherwise has not failed at anything.
-	c.Role, c.Origin, c.Features = conformance.LoadBalancer, conformance.Vendor, []string{"aws-alb"}
+	c.Role, c.Origin, c.Features = conformance.LoadBalancer, conformance.Vendor, append([]string{"aws-alb"}, c.Features...)
 	control := c.Control
 	if control == nil {
 		control = carries

@@ -130,7 +130,7 @@ func twoTargets(ctx context.Context, t *conformance.T) (conformance.Observation,
 		ended := make(chan struct{})
 		go func() {
 			defer close(ended)
-			answersAll(ctx, t, ln, func() {
+			answersAll(ctx, t, ln, servedByTarget, func() {
 				select {
 				case came <- i:
 				case <-ctx.Done():
@@ -177,7 +177,7 @@ func twoTargets(ctx context.Context, t *conformance.T) (conformance.Observation,
 }
 
 // answersAll answers one request on each connection until the listener is closed.
-func answersAll(ctx context.Context, t *conformance.T, ln net.Listener, came func()) {
+func answersAll(ctx context.Context, t *conformance.T, ln net.Listener, answer string, came func()) {
 	for {
 		raw, err := ln.Accept()
 		if err != nil {
@@ -190,7 +190,7 @@ func answersAll(ctx context.Context, t *conformance.T, ln net.Listener, came fun
 		within(t, c)
 		if _, _, err := wire.ReadRequest(c); err == nil {
 			came()
-			_ = answerAndEnd(t, c, servedByTarget)
+			_ = answerAndEnd(t, c, answer)
 		}
 		_ = c.Close()
 	}

@@ -2,52 +2,25 @@ package checks
 
 import "github.com/tlsroute/tlsroute-bench/conformance"
 
-// The reasons why rows of docs/alb-rows.md are no checks. A load balancer under test has one listener and one target, which the check
-// plays; it is asked for no more than the document of DESIGN.md section 7: where to listen, certificates, targets, an idle timeout (lb_variants.go).
+// The reasons why rows of docs/alb-rows.md are no checks. A load balancer under test has one listener, and targets which the check plays; it
+// is asked for no more than door.Balancer has.
 const (
-	needsAttribute = "needs an attribute or a policy of the balancer that a target cannot be asked for: "
-	needsMutual    = "needs a listener with mutual TLS, which a target cannot be asked for: "
-	needsGroup     = "needs another group of targets than the one of HTTP/1.1 with one target that the check plays: "
-	needsRules     = "needs rules or actions of a listener, which a target cannot be asked for: "
-	needsNetwork   = "needs a network load balancer, and the target is put to what an application load balancer does: "
-	inLogs         = "shows only in the balancer's log, which has no form that all targets share: "
+	needsGroup   = "needs of a target group what a target cannot be asked for: "
+	needsNetwork = "needs a network load balancer, which a target cannot be asked for: "
+	inLogs       = "shows only in the balancer's log, which has no form that all targets share: "
 )
 
 func init() {
 	conformance.RegisterUntestable(
-		conformance.Untestable{ID: "ALB-TLS-07", Reason: needsAttribute + "routing.http2.enabled off"},
-		conformance.Untestable{ID: "ALB-TLS-11", Reason: needsAttribute + "security policy 2016-08"},
-		conformance.Untestable{ID: "ALB-TLS-12", Reason: needsAttribute + "security policy TLS13-1-2-2021-06"},
-		conformance.Untestable{ID: "ALB-TLS-13", Reason: needsAttribute + "security policy TLS13-1-3-2021-06"},
-		conformance.Untestable{ID: "ALB-TLS-14", Reason: needsAttribute + "a security policy with Res in its name"},
-		conformance.Untestable{ID: "ALB-MTLS-02", Reason: needsMutual + "mode passthrough"},
-		conformance.Untestable{ID: "ALB-MTLS-03", Reason: needsMutual + "mode passthrough"},
-		conformance.Untestable{ID: "ALB-MTLS-04", Reason: needsMutual + "mode verify and a trust store"},
-		conformance.Untestable{ID: "ALB-MTLS-05", Reason: needsMutual + "mode verify and a trust store"},
-		conformance.Untestable{ID: "ALB-MTLS-06", Reason: needsMutual + "mode verify and a trust store; the codes are in the connection log"},
-		conformance.Untestable{ID: "ALB-MTLS-07", Reason: needsMutual + "mode verify and a revocation list"},
-		conformance.Untestable{ID: "ALB-MTLS-08", Reason: needsMutual + "mode verify or passthrough"},
+		conformance.Untestable{ID: "ALB-MTLS-07", Reason: "needs a revocation list in a trust store, which a target cannot be asked for"},
 		conformance.Untestable{ID: "ALB-UPG-10", Reason: needsGroup + "a Lambda function"},
-		conformance.Untestable{ID: "ALB-UPG-11", Reason: needsGroup + "protocol version HTTP2 or GRPC"},
 		conformance.Untestable{ID: "ALB-UPG-16", Reason: inLogs + "the line of a tunnel in the access log"},
 		conformance.Untestable{ID: "ALB-UPG-17", Reason: inLogs + "the type of a tunnel in the access log"},
-		conformance.Untestable{ID: "ALB-KA-01", Reason: needsAttribute + "a client keep-alive of 60 s, the shortest there is, and the minute that it takes"},
+		conformance.Untestable{ID: "ALB-KA-01", Reason: "needs a client keep-alive of 60 s, the shortest there is, and the minute that it takes"},
 		conformance.Untestable{ID: "ALB-DRN-01", Reason: needsGroup + "a target is deregistered while the balancer runs"},
 		conformance.Untestable{ID: "ALB-DRN-02", Reason: needsGroup + "a target is deregistered while the balancer runs"},
-		conformance.Untestable{ID: "ALB-HDR-02", Reason: needsAttribute + "routing.http.xff_client_port.enabled on"},
-		conformance.Untestable{ID: "ALB-HDR-07", Reason: needsAttribute + "routing.http.preserve_host_header.enabled on"},
-		conformance.Untestable{ID: "ALB-HDR-12", Reason: needsAttribute + "routing.http.x_amzn_tls_version_and_cipher_suite.enabled on"},
 		conformance.Untestable{ID: "ALB-ERR-04", Reason: needsGroup + "a target whose host drops what comes, for the 10 s that it takes"},
 		conformance.Untestable{ID: "ALB-ERR-07", Reason: inLogs + "460; on the wire there is nothing"},
-		conformance.Untestable{ID: "ALB-ERR-09", Reason: needsGroup + "protocol version GRPC, with an error of its target"},
-		conformance.Untestable{ID: "ALB-DES-03", Reason: needsAttribute + "desync mitigation mode strictest"},
-		conformance.Untestable{ID: "ALB-RULE-01", Reason: needsRules + "several rules that overlap"},
-		conformance.Untestable{ID: "ALB-RULE-02", Reason: needsRules + "conditions on path, host, header and query"},
-		conformance.Untestable{ID: "ALB-RULE-03", Reason: needsRules + "a condition on the source address"},
-		conformance.Untestable{ID: "ALB-RULE-04", Reason: needsRules + "a redirect"},
-		conformance.Untestable{ID: "ALB-RULE-05", Reason: needsRules + "a forward to several groups with weights and stickiness"},
-		conformance.Untestable{ID: "ALB-TG-02", Reason: needsGroup + "stickiness on"},
-		conformance.Untestable{ID: "ALB-TG-03", Reason: needsGroup + "two targets and stickiness on"},
 		conformance.Untestable{ID: "ALB-HC-01", Reason: needsGroup + "health checks on; the check would take them for requests"},
 		conformance.Untestable{ID: "ALB-HC-02", Reason: needsGroup + "health checks on, and at 5 s each, the shortest there is, most of a minute"},
 		conformance.Untestable{ID: "ALB-HC-03", Reason: needsGroup + "health checks on, and time for them to fail"},

@@ -3,8 +3,6 @@
 // adapters written in Go.
 package door
 
-import "slices"
-
 // Router is the document of a router (DESIGN.md section 5): what any router has, in the shape that ours reads. Times are strings such as
 // "10s". Files are named by absolute paths.
 type Router struct {
@@ -96,26 +94,4 @@ type Plaintext struct {
 type ServerFirst struct {
 	Route string `json:"route"`
 	After string `json:"after,omitempty"`
-}
-
-// Balancer is the document of a load balancer: what any of them has.
-type Balancer struct {
-	Listen       string           `json:"listen"`
-	Certificates []Certificate    `json:"certificates,omitempty"`
-	Targets      []BalancerTarget `json:"targets"`
-	IdleTimeout  string           `json:"idle_timeout,omitempty"`
-	Require      []string         `json:"require,omitempty"`
-}
-
-// Copy is the document with lists of its own, and a Listen that picks a port.
-func (b Balancer) Copy() Balancer {
-	b.Listen = "127.0.0.1:0"
-	b.Certificates, b.Targets = slices.Clone(b.Certificates), slices.Clone(b.Targets)
-	return b
-}
-
-// BalancerTarget is where requests go; it is not verified.
-type BalancerTarget struct {
-	Address string `json:"address"`
-	TLS     bool   `json:"tls"`
 }

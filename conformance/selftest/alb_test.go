@@ -87,7 +87,7 @@ func balancerBefore(t *testing.T, via func(stub string) string, change func(*alb
 		}
 	})
 	return conformance.Target{
-		Name: "selftest balancer", Role: conformance.LoadBalancer, Features: []string{"aws-alb"}, Paths: []conformance.Path{path},
+		Name: "selftest balancer", Role: conformance.LoadBalancer, Features: ours.BalancerFeatures(), Paths: []conformance.Path{path},
 		Stub: stub, StubCertificate: &tls.Certificate{Certificate: cert.Certificate, PrivateKey: cert.PrivateKey}, Balancers: ours.Balancers{Base: doc},
 	}
 }

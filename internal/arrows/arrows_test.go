@@ -46,22 +46,24 @@ var rules = map[string]rule{
 	"albsim":       {foreign: []string{"golang.org/x/net", "golang.org/x/sys"}, tests: []string{"internal/nodes"}},
 	"albsim/admin": {ours: []string{"albsim"}, foreign: []string{"github.com/prometheus/client_golang"}},
 
-	"internal/result":    {},
-	"internal/witness":   {},
-	"internal/certs":     {},
-	"internal/netx":      {},
-	"internal/near":      {},
-	"internal/process":   {},
-	"internal/shard":     {ours: []string{"internal/result"}},
-	"internal/nodes":     {foreign: []string{"golang.org/x/net"}},
-	"internal/realproxy": {ours: []string{"internal/certs", "internal/process"}},
-	"internal/arrows":    {},
-	"internal/progress":  {foreign: []string{"github.com/vbauerster/mpb"}},
-	"internal/document":  {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
-	"internal/baseline":  {ours: []string{"internal/document", "conformance"}},
-	"internal/stranger":  {ours: []string{"internal/document", "scenarios"}},
-	"internal/scenario":  {ours: []string{"internal/document", "scenarios"}},
-	"scenarios":          {tests: []string{"internal/scenario", "internal/document"}},
+	"internal/result":     {},
+	"internal/witness":    {},
+	"internal/certs":      {},
+	"internal/netx":       {},
+	"internal/near":       {},
+	"internal/process":    {},
+	"internal/procstat":   {ours: []string{"internal/process"}, foreign: []string{"golang.org/x/sys"}},
+	"internal/shard":      {ours: []string{"internal/result"}},
+	"internal/nodes":      {foreign: []string{"golang.org/x/net"}},
+	"internal/realproxy":  {ours: []string{"internal/certs", "internal/process"}},
+	"internal/peerrouter": {ours: []string{"internal/certs", "internal/process"}},
+	"internal/arrows":     {},
+	"internal/progress":   {foreign: []string{"github.com/vbauerster/mpb"}},
+	"internal/document":   {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
+	"internal/baseline":   {ours: []string{"internal/document", "conformance"}},
+	"internal/stranger":   {ours: []string{"internal/document", "scenarios"}},
+	"internal/scenario":   {ours: []string{"internal/document", "scenarios"}},
+	"scenarios":           {tests: []string{"internal/scenario", "internal/document"}},
 
 	"internal/capture": {ours: []string{"internal/result", "conformance/wire"}, foreign: []string{"github.com/google/gopacket", "golang.org/x/crypto", "golang.org/x/sys"}},
 	"internal/backend": {
@@ -95,7 +97,8 @@ var rules = map[string]rule{
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
 	},
-	"internal/peers": {ours: []string{"internal/certs", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
+	"internal/peers": {ours: []string{"internal/certs", "internal/procstat", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
+	"internal/aa":    {ours: []string{"bench", "internal/certs", "internal/witness", "internal/result"}},
 	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
@@ -106,7 +109,7 @@ var never = map[string][]string{
 }
 
 // listeners are the commands: they alone listen to signals.
-var listeners = []string{"", "internal/peers"}
+var listeners = []string{"", "internal/peers", "internal/aa"}
 
 type pkg struct {
 	ImportPath                         string

@@ -1,8 +1,10 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -11,10 +13,19 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
-// baselines reads that of --baseline and those of the targets that are judged.
+// baselines reads that of --baseline and those of the targets that are judged. An earlier report given as --baseline is one of the
+// measurement, and knows nothing of the checks.
 func (o *runner) baselines(file string) (known []conformance.Known, err error) {
 	var files []string
-	if file != "" {
+	switch {
+	case isReport(file):
+		if o.earlier, err = readReport(file); err != nil {
+			return nil, usagef("--baseline: %w", err)
+		}
+		if o.earlier.Bench == nil || !o.earlier.Bench.Validity.OK {
+			return nil, usagef("--baseline: %s has no valid measurement to compare with", file)
+		}
+	case file != "":
 		files = append(files, file)
 	}
 	for _, role := range slices.Sorted(maps.Keys(o.strangers)) {
@@ -30,6 +41,21 @@ func (o *runner) baselines(file string) (known []conformance.Known, err error) {
 		known = append(known, list...)
 	}
 	return known, nil
+}
+
+// isReport tells a report, or the folder of one, from a file of known failures: it is JSON and names its schema.
+func isReport(file string) bool {
+	if info, err := os.Stat(file); err == nil && info.IsDir() {
+		return true
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	var head struct {
+		Schema string `json:"schema"`
+	}
+	return json.Unmarshal(data, &head) == nil && head.Schema != ""
 }
 
 // loadBaseline reads a baseline for a command; its faults are printed whole and end the command with status 2.

@@ -125,6 +125,9 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 				}
 			},
 		})
+		if r.Bench != nil && o.earlier != nil {
+			r.Bench.Against = bench.Against(r.Bench, r.Run.Host, o.earlier)
+		}
 		r.Faults = faults.Stop()
 		step.Done()
 		if err != nil {

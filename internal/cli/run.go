@@ -47,7 +47,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
 			&cli.IntFlag{Name: "parallel", Usage: "let `N` checks work side by side (default one a processor)"},
-			&cli.StringFlag{Name: "baseline", Usage: "expect the failures listed in `FILE`, and fail when one of them passes"},
+			&cli.StringFlag{Name: "baseline", Usage: "expect the failures listed in `FILE`, and fail when one of them passes; or compare the measurement with an earlier report.json"},
 			&cli.StringFlag{Name: "rerun-failed", Usage: "run only the checks that did not pass in an earlier `REPORT`, a report.json or the folder it is in"},
 			&cli.BoolFlag{Name: "fail-on-flake", Usage: "end with status 5 when checks were flaky and nothing else is wrong"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, tap, …"},
@@ -115,6 +115,7 @@ type runner struct {
 	noFlakes bool
 	// strangers are judged in place of ours, by role.
 	strangers map[string]*stranger.File
+	earlier   *result.Run // that the measurement is compared with; nil for none
 	format    reports.Format
 }
 

@@ -18,7 +18,7 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 	b := l.scenario.Bench
 	plan := bench.Plan{
 		Window: time.Duration(b.Window), Guard: time.Duration(b.Guard), Pairs: b.Pairs, Seed: seed, Limits: l.scenario.Limits,
-		Levels: b.Levels,
+		Equivalence: b.Equivalence, Levels: b.Levels,
 	}
 	if w := b.Warmup; w != nil && w.Max != nil {
 		plan.Warmup = &bench.Warmup{Min: time.Duration(w.Min), Max: time.Duration(*w.Max)}
@@ -43,17 +43,39 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 		for _, s := range w.Steps {
 			p.Steps = append(p.Steps, bench.RateStep{From: s.Rate, To: s.To, For: time.Duration(s.For)})
 		}
-		for _, path := range b.Arms {
-			d, err := l.Dialer(path, w.Route)
+		for _, name := range l.scenario.Arms(w) {
+			a, err := l.arm(b.PathOf(name), w.Route)
 			if err != nil {
 				return bench.Plan{}, err
 			}
-			c, _ := l.chain(path)
-			p.Arms = append(p.Arms, arm(path, d, c.front() == nil))
+			a.Path = name
+			p.Arms = append(p.Arms, a)
 		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
 	return plan, nil
+}
+
+// arm is a path, or a peer in the place of our router.
+func (l *Lab) arm(path, route string) (bench.Arm, error) {
+	var a bench.Arm
+	if p, ok := l.peer(path); ok {
+		d, err := p.dialer(l, route)
+		if err != nil {
+			return a, err
+		}
+		a = arm(path, d, true)
+		a.Peer = p.running.String()
+	} else {
+		d, err := l.Dialer(path, route)
+		if err != nil {
+			return a, err
+		}
+		c, _ := l.chain(path)
+		a = arm(path, d, c.front() == nil)
+	}
+	a.Components = l.components(path)
+	return a, nil
 }
 
 // arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm: a direct one
@@ -69,7 +91,7 @@ func arm(path string, d *client.Dialer, direct bool) bench.Arm {
 			once := *d // a copy: the trace belongs to this dial
 			phase := func(name string) func(time.Duration) { return func(took time.Duration) { observe(name, took) } }
 			once.Trace = &client.Trace{
-				TCP: phase(result.PhaseTCP), OuterTLS: phase(result.PhaseOuterTLS),
+				DNS: phase(result.PhaseDNS), TCP: phase(result.PhaseTCP), OuterTLS: phase(result.PhaseOuterTLS),
 				Upgrade: phase(result.PhaseUpgrade), InnerTLS: phase(result.PhaseInnerTLS),
 			}
 			conn, err := once.Dial(ctx)

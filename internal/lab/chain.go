@@ -19,19 +19,24 @@ type chain struct {
 	path  string
 	nodes []*node
 	inner string // host:port of the router, or of who plays the target
+	apart bool   // of ours too, all are processes of their own
 }
 
 // node is one load balancer of a chain: a simulator or a real product.
 type node struct {
 	scenario.Leg
 	alb  *cluster
+	own  *separate // the simulator, in a process of its own
 	real *realproxy.Running
 }
 
 // addresses are where the node listens just now, host:port; a client goes to the first.
 func (n *node) addresses() []string {
-	if n.alb != nil {
+	switch {
+	case n.alb != nil:
 		return n.alb.addresses(0)
+	case n.own != nil:
+		return []string{n.own.ready.Addresses["alb"]}
 	}
 	return []string{n.real.Address}
 }
@@ -43,6 +48,8 @@ func (n *node) redirect() string {
 		return ""
 	case n.alb != nil:
 		return n.alb.addresses(1)[0]
+	case n.own != nil:
+		return n.own.ready.Addresses["alb-2"]
 	}
 	return n.real.Redirect
 }
@@ -54,6 +61,8 @@ type behind struct {
 	name    string        // who is there, for a load balancer that sends SNI
 	idle    time.Duration // of every load balancer; 0 leaves the scenario's
 	taps    *taps         // told of ClientHellos; nil for none
+	// separate has simulators of ours, and who is behind them, in processes of their own: these tell nothing of what they saw.
+	separate bool
 }
 
 // buildChain starts the load balancers of a path from the router outwards, since each is told the address of the next.
@@ -66,7 +75,7 @@ func (l *Lab) buildChain(ctx context.Context, path string, b behind) (*chain, er
 }
 
 func (l *Lab) buildLegs(ctx context.Context, path string, legs []scenario.Leg, b behind) (_ *chain, err error) {
-	c := &chain{path: path, nodes: make([]*node, len(legs)), inner: b.address}
+	c := &chain{path: path, nodes: make([]*node, len(legs)), inner: b.address, apart: b.separate}
 	next := realproxy.Next{Address: b.address, Name: b.name}
 	for i, leg := range slices.Backward(legs) {
 		p := place{
@@ -100,6 +109,9 @@ type place struct {
 }
 
 func (l *Lab) startNode(ctx context.Context, p place) (*node, error) {
+	if p.leg.Real == "" && p.separate {
+		return l.startSeparateNode(ctx, p)
+	}
 	if p.leg.Real == "" {
 		alb, err := l.startCluster(ctx, p)
 		return &node{Leg: p.leg, alb: alb}, err
@@ -120,7 +132,8 @@ func (l *Lab) startNode(ctx context.Context, p place) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.watch(p.leg.Key, real)
+	l.onClose(real.Close)
+	l.watch("load balancer "+p.leg.Key, real.Product, real.Done())
 	return &node{Leg: p.leg, real: real}, nil
 }
 
@@ -135,13 +148,12 @@ func realSpec(leg scenario.Leg, next realproxy.Next) realproxy.Spec {
 	}
 }
 
-// watch tells of a product that ends by itself, and has it stopped by Close.
-func (l *Lab) watch(name string, real *realproxy.Running) {
-	l.onClose(real.Close)
+// watch tells of a program that ends by itself.
+func (l *Lab) watch(name, product string, done <-chan struct{}) {
 	l.serving.Go(func() {
-		<-real.Done()
+		<-done
 		if !l.closing.Load() {
-			l.opt.Failed(fmt.Errorf("load balancer %s: %s ended by itself", name, real.Product))
+			l.opt.Failed(fmt.Errorf("%s: %s ended by itself", name, product))
 		}
 	})
 }
@@ -192,7 +204,7 @@ func (c *chain) hops() []result.Hop {
 
 // tapped tells whether the client or a component of ours is at one end of hop i, so that it can say what it saw.
 func (c *chain) tapped(i int) bool {
-	return i == 0 || i == len(c.nodes) || c.nodes[i-1].sees() || c.nodes[i].sees()
+	return i == 0 || i == len(c.nodes) && !c.apart || i < len(c.nodes) && c.nodes[i].sees() || i > 0 && c.nodes[i-1].sees()
 }
 
 // sees tells whether the node is a component of ours that has to do with TLS.

@@ -16,7 +16,7 @@ import (
 // Check says what the router and the load balancers would refuse of a scenario, without building anything: the scenario's
 // loader asks it, so that such a fault is found together with all others.
 func Check(sc *scenario.Scenario) []scenario.Problem {
-	return slices.Concat(checkRoutes(sc), checkBalancers(sc), checkFaults(sc))
+	return slices.Concat(checkRoutes(sc), checkBalancers(sc), checkFaults(sc), checkProcesses(sc), checkPeers(sc))
 }
 
 func checkRoutes(sc *scenario.Scenario) []scenario.Problem {

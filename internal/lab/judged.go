@@ -179,6 +179,7 @@ func (l *Lab) Targets(version string) ([]conformance.Target, error) {
 	for _, chain := range l.judged.lbs {
 		b := l.balancer(base, chain, upgrade)
 		if chain.nodes[0].Profile == "aws-alb" {
+			b.Features = ours.BalancerFeatures()
 			var err error
 			if b.Known, err = baseline.Parse("tlsroute-alb.baseline.yaml", targetfiles.ALBBaseline, conformance.Checks()); err != nil {
 				return nil, err
@@ -193,7 +194,7 @@ func (l *Lab) Targets(version string) ([]conformance.Target, error) {
 func (l *Lab) balancer(base conformance.Target, c *chain, upgrade conformance.UpgradePath) conformance.Target {
 	profile := c.nodes[0].Profile
 	base.Name, base.Role = "tlsroute-bench "+profile, conformance.LoadBalancer
-	base.Features = []string{profile} // aws-alb claims to be one
+	base.Features = []string{profile}
 	base.Stub, base.StubCertificate = l.judged.stub, &l.pki.stub
 	base.Paths = []conformance.Path{l.judgedPath(c, upgrade)}
 	doc := door.Balancer{IdleTimeout: judgedIdle.String(), Targets: []door.BalancerTarget{{Address: l.judged.stub.Addr().String(), TLS: true}}}

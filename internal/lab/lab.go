@@ -51,6 +51,8 @@ type Options struct {
 	Record bool
 	// Step is told what is being done, one line a step; nil is silent.
 	Step func(string)
+	// Program is the tlsroute-bench that components in processes of their own are; this very program when empty.
+	Program string
 	// Failed is told when a component ends by itself; nil drops it.
 	Failed func(error)
 }
@@ -65,8 +67,9 @@ type Lab struct {
 	pki      *pki
 	backends []*backend.Running // in the order of the scenario; then those of the fixture
 	drivers  map[string]string  // why a driver was chosen, by backend
-	router   *router.Server
+	router   ownRouter
 	chains   []*chain // one a path, in the order of the scenario
+	peers    []peer
 	fixture  *fixture // nil without conformance
 	judged   judged
 	parties  map[string]*strange // of the matrix, by name
@@ -149,18 +152,25 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if len(opt.Strangers) > 0 {
 		return l, l.startJudged(ctx)
 	}
-	if l.router, err = l.serveRouter(ctx, "router", l.routerConfig(), l.taps.routerHello); err != nil {
+	if err = l.startRouter(ctx); err != nil {
 		return nil, err
 	}
 	for _, path := range sc.Topology.Paths {
 		if opt.Only == OnlyRouter && path != scenario.PathDirect {
 			continue
 		}
-		c, err := l.buildChain(ctx, path, behind{address: l.router.Addr().String(), name: sc.Topology.Router.Name, taps: &l.taps})
+		c, err := l.buildChain(ctx, path, behind{
+			address: l.router.address, name: sc.Topology.Router.Name, taps: &l.taps, separate: sc.Topology.Separate(),
+		})
 		if err != nil {
 			return nil, err
 		}
 		l.chains = append(l.chains, c)
+	}
+	if opt.Only == "" {
+		if err := l.startPeers(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if l.fixture != nil {
 		return l, l.startJudged(ctx)

@@ -24,7 +24,14 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain is the program too that components in processes of their own are.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 6 && (os.Args[1] == "router" || os.Args[1] == "alb") {
+		daemonMain()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const small = `
 name: small
@@ -118,7 +125,7 @@ func TestEveryRouteIsReachedOverEveryPath(t *testing.T) {
 func TestTheRouterIsAsStrictAsTheScenario(t *testing.T) {
 	const strict = "  router: {upgrade: {ping_interval: 7s, pong_timeout: 9s, require_connection: true}}\n"
 	l := startText(t, strings.Replace(small, "  load_balancer: {}\n", "  load_balancer: {}\n"+strict, 1), Options{})
-	config, _ := l.router.Config()
+	config, _ := l.router.inside.Config()
 	if got := config.Upgrade; time.Duration(got.PingInterval) != 7*time.Second || time.Duration(got.PongTimeout) != 9*time.Second {
 		t.Errorf("timers %v and %v", got.PingInterval, got.PongTimeout)
 	}

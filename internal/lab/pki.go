@@ -25,6 +25,7 @@ type pki struct {
 	outerRoots            *x509.CertPool
 	innerRoots            *x509.CertPool
 	client                tls.Certificate
+	services              tls.Certificate // of terminate routes, for peers of the router
 	service               tls.Certificate // of services behind passthrough routes
 	stub                  tls.Certificate // of the target that checks play: some profiles verify it, by the name they send or by its address
 
@@ -85,6 +86,7 @@ func newPKI(dir string, sc *scenario.Scenario, f *fixture) (*pki, error) {
 			return nil, err
 		}
 	}
+	p.services = services
 	p.outerRoots = p.outer.Pool()
 	p.innerRoots = p.inner.Pool()
 	p.innerRoots.AddCert(self.Leaf)

@@ -13,7 +13,7 @@ import (
 type Ready struct {
 	PID int `json:"pid"`
 	// Addresses are host:port: of the router, of each load balancer by its name, with -http behind it of the port that redirects, of
-	// where each path begins by the path's name, and of each backend.
+	// where each path begins by the path's name, of each peer by its name, with -terminate behind it where TLS ends, and of each backend.
 	Addresses map[string]string `json:"addresses"`
 	CA        ReadyCA           `json:"ca"`
 	Client    ReadyClient       `json:"client"`
@@ -67,8 +67,8 @@ func (l *Lab) Ready() Ready {
 	r.CA = ReadyCA{Outer: l.pki.outerCA, Inner: l.pki.innerCA}
 	r.Client = ReadyClient{Cert: l.pki.clientCert, Key: l.pki.clientKey}
 	r.Upgrade.Path = l.scenario.Topology.Router.Upgrade.Path
-	if l.router != nil {
-		r.Addresses["router"] = l.router.Addr().String()
+	if l.router.address != "" {
+		r.Addresses["router"] = l.router.address
 	}
 	for _, c := range l.chains {
 		for _, n := range c.nodes {
@@ -79,6 +79,13 @@ func (l *Lab) Ready() Ready {
 		}
 		if c.path != scenario.PathDirect {
 			add(r.Addresses, c.path, c.address())
+		}
+	}
+	for _, p := range l.peers {
+		for name, address := range map[string]string{p.name: p.running.Pass, p.name + "-terminate": p.running.Terminate} {
+			if address != "" {
+				add(r.Addresses, name, address)
+			}
 		}
 	}
 	for _, route := range l.scenario.Routes {

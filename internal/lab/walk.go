@@ -77,6 +77,7 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 	var outer, inner helloTap
 	d.WrapTunnel = inner.wrap
 	d.NetDial = outer.dial(d.NetDial)
+	signed := noteSignatures(d)
 	hops := c.hops()
 	l.taps.start(hops, len(c.nodes))
 	l.keys.set(keys)
@@ -99,7 +100,10 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 	if err := conn.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 		l.log.Debug("walk: close", "path", c.path, "route", route.Name, "error", err)
 	}
-	tapped := l.taps.stop(ctx, hops[len(hops)-1].Name)
+	tapped := l.taps.stop(ctx, hops[len(hops)-1].Name, c.apart)
+	if last := hops[len(hops)-1].Name; c.apart && signed() { // the last session is the one in which the router asks for it
+		tapped = append(tapped, result.Wire{Hop: last, ClientCert: true})
+	}
 	var captured []capture.Observation
 	if session != nil {
 		if captured, err = session.Stop(); err != nil {
@@ -155,7 +159,7 @@ func hopsSeen(c *chain, route scenario.Route, captured []capture.Observation, ta
 		default:
 			found := false
 			for _, t := range tapped {
-				if t.Hop == hop.Name {
+				if t.Hop == hop.Name && !c.apart {
 					found = true
 					row.Source, row.SNI, row.ALPN, row.ClientCert = "tap", t.SNI, t.ALPN, t.ClientCert
 				}
@@ -164,6 +168,7 @@ func hopsSeen(c *chain, route scenario.Route, captured []capture.Observation, ta
 				found = true
 				row.Source = "tap"
 				fill(&row, hello)
+				row.ClientCert = slices.ContainsFunc(tapped, func(t result.Wire) bool { return t.Hop == hop.Name && t.ClientCert })
 			}
 			if !found {
 				return nil, fmt.Errorf("hop %s: the tap saw no ClientHello", hop.Name)
@@ -265,14 +270,14 @@ func (t *taps) start(hops []result.Hop, last int) {
 // router has seen the client's certificate.
 const tapWait = 2 * time.Second
 
-// stop returns what was seen, as soon as the last hop of the path has told, or when tapWait is over.
-func (t *taps) stop(ctx context.Context, last string) []result.Wire {
+// stop returns what was seen, as soon as the last hop of the path has told, or when tapWait is over; at once if there is nobody to tell.
+func (t *taps) stop(ctx context.Context, last string, nobody bool) []result.Wire {
 	timer := time.NewTimer(tapWait)
 	defer timer.Stop()
 	for {
 		t.mu.Lock()
 		seen, more := t.seen, t.more
-		if slices.ContainsFunc(seen, func(w result.Wire) bool { return w.Hop == last }) || ctx.Err() != nil {
+		if slices.ContainsFunc(seen, func(w result.Wire) bool { return w.Hop == last }) || nobody || ctx.Err() != nil {
 			t.on = false
 			t.mu.Unlock()
 			return seen

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
+	"github.com/tlsroute/tlsroute-bench/internal/procstat"
 )
 
 // What the routers are asked for: SERVICE.pass.test is passed through, SERVICE.term.test terminated.
@@ -41,7 +42,7 @@ var everyArm = []string{ours, haproxySplice, haproxyPlain, nginxPlain, nginx256k
 // arm is a router that runs.
 type arm struct {
 	process *process
-	pids    []int
+	pids    procstat.Group
 	// pass and term are its ports; the reference router has one for both.
 	pass, term string
 }
@@ -181,10 +182,9 @@ func (a *arm) ready(ctx context.Context, name string) error {
 		}
 	}
 	for {
-		var err error
-		a.pids, err = family(a.process.cmd.Process.Pid)
-		if err != nil || !strings.HasPrefix(name, "nginx") || len(a.pids) == 1+workers {
-			return err
+		a.pids = procstat.Family(a.process.cmd.Process.Pid)
+		if !strings.HasPrefix(name, "nginx") || len(a.pids) == 1+workers {
+			return nil
 		}
 		select {
 		case <-ctx.Done():

@@ -11,6 +11,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"github.com/tlsroute/tlsroute-bench/internal/procstat"
 )
 
 // The kinds of a job.
@@ -47,7 +49,7 @@ type job struct {
 	Warm, Duration time.Duration
 	Bytes          int64
 	// PIDs are the router's.
-	PIDs []int
+	PIDs procstat.Group
 }
 
 // bound is how long a job may take at the very most.
@@ -96,7 +98,7 @@ func window(ctx context.Context, j job, count func() int64) (from, to int64, s s
 	if err := wait(ctx, j.Warm); err != nil {
 		return 0, 0, s, err
 	}
-	before, err := cpuSeconds(j.PIDs)
+	before, err := j.PIDs.CPU()
 	if err != nil {
 		return 0, 0, s, err
 	}
@@ -105,8 +107,8 @@ func window(ctx context.Context, j job, count func() int64) (from, to int64, s s
 		return 0, 0, s, err
 	}
 	to, s.Seconds = count(), time.Since(begin).Seconds()
-	after, err := cpuSeconds(j.PIDs)
-	s.CPU = after - before
+	after, err := j.PIDs.CPU()
+	s.CPU = after.Sub(before).Total.Seconds()
 	return from, to, s, err
 }
 

@@ -73,7 +73,7 @@ func transfer(_ context.Context, j job) (sample, error) {
 		return sample{}, err
 	}
 	defer t.close()
-	before, err := hold(j.PIDs)
+	before, err := j.PIDs.Hold()
 	if err != nil {
 		return sample{}, err
 	}
@@ -98,7 +98,7 @@ func transfer(_ context.Context, j job) (sample, error) {
 		return s, fmt.Errorf("the backend's end: %w", err)
 	}
 	s.Seconds = time.Since(begin).Seconds()
-	after, err := hold(j.PIDs)
-	s.Copied = max(after.rchar-before.rchar, after.wchar-before.wchar)
+	after, err := j.PIDs.Hold()
+	s.Copied = max(after.Read-before.Read, after.Written-before.Written)
 	return s, err
 }

@@ -44,11 +44,11 @@ func openMany(ctx context.Context, j job) (s sample, tunnels []tunnel, err error
 	if err := wait(ctx, calm); err != nil {
 		return s, nil, err
 	}
-	before, err := hold(j.PIDs)
+	before, err := j.PIDs.Hold()
 	if err != nil {
 		return s, nil, err
 	}
-	cpu, err := cpuSeconds(j.PIDs)
+	cpu, err := j.PIDs.CPU()
 	if err != nil {
 		return s, nil, err
 	}
@@ -57,16 +57,16 @@ func openMany(ctx context.Context, j job) (s sample, tunnels []tunnel, err error
 		return s, nil, err
 	}
 	s.Seconds = time.Since(begin).Seconds()
-	used, err := cpuSeconds(j.PIDs)
+	used, err := j.PIDs.CPU()
 	if err != nil {
 		return s, nil, err
 	}
-	s.CPU, s.Ops = used-cpu, int64(j.Conns)
+	s.CPU, s.Ops = used.Sub(cpu).Total.Seconds(), int64(j.Conns)
 	if err := wait(ctx, j.Warm); err != nil {
 		return s, nil, err
 	}
-	after, err := hold(j.PIDs)
-	s.Tunnels, s.PSS, s.FDs = int64(len(tunnels)), after.pss-before.pss, after.fds-before.fds
+	after, err := j.PIDs.Hold()
+	s.Tunnels, s.PSS, s.FDs = int64(len(tunnels)), after.PSS-before.PSS, int64(after.Descriptors-before.Descriptors)
 	return s, tunnels, err
 }
 

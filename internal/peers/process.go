@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/tlsroute/tlsroute-bench/internal/procstat"
 )
 
 // stopTime is how long a process may take to end when asked.
@@ -50,10 +52,7 @@ func start(death syscall.Signal, stdout io.Writer, name string, args ...string) 
 
 // stop ends the process and its children, by their ids, and waits for it.
 func (p *process) stop() {
-	pids, err := family(p.cmd.Process.Pid)
-	if err != nil {
-		pids = []int{p.cmd.Process.Pid}
-	}
+	pids := procstat.Family(p.cmd.Process.Pid)
 	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
 	select {
 	case <-p.done:

@@ -148,6 +148,9 @@ func (ch *Child) Kill() {
 	<-ch.done
 }
 
+// PID is the program's process id.
+func (ch *Child) PID() int { return ch.cmd.Process.Pid }
+
 // Done is closed when the program has ended.
 func (ch *Child) Done() <-chan struct{} { return ch.done }
 

@@ -236,6 +236,9 @@ func (r *Running) Close(ctx context.Context) error {
 	return errors.Join(err, process.RemoveAll(r.dir))
 }
 
+// PID is that of the first process; it may have children.
+func (r *Running) PID() int { return r.child.PID() }
+
 // Done is closed when the product has ended, by itself or by Close.
 func (r *Running) Done() <-chan struct{} { return r.child.Done() }
 

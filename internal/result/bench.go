@@ -5,6 +5,8 @@ type Bench struct {
 	Workloads []Workload `json:"workloads"`
 	Limits    []Limit    `json:"limits"`
 	Validity  Validity   `json:"validity"`
+	// Equivalence is δ: a ratio is called equivalent when its interval lies inside 1 ± δ.
+	Equivalence float64 `json:"equivalence,omitempty"`
 	// Costs are what the components and peers of the paths used of the machine meanwhile.
 	Costs []Cost `json:"costs,omitempty"`
 	// Against is the comparison with an earlier report; nil when none was asked for.
@@ -155,6 +157,9 @@ type Comparison struct {
 	// PAdjusted is the two-sided p-value of "no difference", by Wilcoxon's signed-rank test on log ratios, adjusted by Holm's method
 	// for all comparisons of the workload.
 	PAdjusted float64 `json:"p_adjusted"`
+	// NeedsPairs is how many pairs are lacking before the test could claim any difference, however large: with n pairs the least
+	// p-value there is is 2/2ⁿ, before Holm's correction.
+	NeedsPairs int `json:"needs_pairs,omitempty"`
 	// Verdict is "slower", "faster", "equivalent" or "inconclusive". A difference is claimed only when CI95 excludes 1 and
 	// PAdjusted is below 0.05.
 	Verdict string `json:"verdict"`

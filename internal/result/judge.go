@@ -49,6 +49,7 @@ func (r *Run) Judge() int {
 					failed = append(failed, fmt.Sprintf("limit missed: %s (value %.4g)", l.Expr, l.Value))
 				}
 			}
+			failed = append(failed, b.Against.regressions()...)
 		}
 	}
 	if r.Partial {

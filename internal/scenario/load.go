@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -99,7 +100,7 @@ func (s *Scenario) fill() {
 	setDefault(&s.Bench.Pairs, DefaultPairs)
 	s.Bench.fillEnd()
 	if len(s.Bench.Arms) == 0 {
-		s.Bench.Arms = s.Topology.Paths
+		s.Bench.Arms = slices.Concat(s.Topology.Paths, s.Topology.PeerNames())
 	}
 	for i := range s.Bench.Workloads {
 		w := &s.Bench.Workloads[i]
@@ -185,6 +186,8 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 	}
 	delete(kinds, "")
 	s.Topology.check(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) }, kinds)
+	s.Topology.checkProcesses(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) })
+	s.Topology.checkPeers(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) }, kinds)
 	s.Topology.checkFaults(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) })
 	backends := map[string]bool{}
 	for i, b := range s.Backends {
@@ -218,10 +221,18 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 	for i, arm := range s.Bench.Arms {
 		switch {
 		case arm == "", slices.Contains(s.Topology.Paths, ""): // a path was lost to a fault, which has been reported
-		case !slices.Contains(s.Topology.Paths, arm):
-			d.Faultf(at("bench", "arms", i), "arm %q is not in topology.paths (%s)", arm, strings.Join(s.Topology.Paths, ", "))
-		case slices.Contains(s.Bench.Arms[:i], arm) && !slices.Equal(s.Bench.Arms, s.Topology.Paths): // else said of the paths
+		case !slices.Contains(s.Topology.Paths, s.Bench.PathOf(arm)) && !slices.Contains(s.Topology.PeerNames(), s.Bench.PathOf(arm)):
+			d.Faultf(at("bench", "arms", i), "arm %q is not in topology.paths (%s)", arm, strings.Join(slices.Concat(s.Topology.Paths, s.Topology.PeerNames()), ", "))
+		case slices.Contains(s.Bench.Arms[:i], arm) && !slices.Equal(s.Bench.Arms, slices.Concat(s.Topology.Paths, s.Topology.PeerNames())): // else said of the paths
 			d.Faultf(at("bench", "arms", i), "arm %q is given twice", arm)
+		}
+	}
+	for _, arm := range slices.Sorted(maps.Keys(s.Bench.Again)) {
+		if slices.Contains(s.Topology.Paths, arm) {
+			d.Faultf(at("bench", "again", arm), "%q is a path of its own: an arm that takes another again needs a name of its own", arm)
+		}
+		if !slices.Contains(s.Bench.Arms, arm) {
+			d.Faultf(at("bench", "again", arm), "%q is none of bench.arms", arm)
 		}
 	}
 	for i, w := range s.Bench.Workloads {
@@ -232,6 +243,13 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 		}
 		if w.Route != "" && !routes[""] && len(routes) > 0 && !routes[w.Route] {
 			d.Faultf(at("bench", "workloads", i, "route"), "no route is called %q (there are %s)", w.Route, names(s.Routes, func(r Route) string { return r.Name }))
+		}
+		for j, arm := range w.Arms {
+			if arm != "" && !slices.Contains(s.Bench.Arms, arm) {
+				d.Faultf(at("bench", "workloads", i, "arms", j), "arm %q is not in bench.arms (%s)", arm, strings.Join(s.Bench.Arms, ", "))
+			} else if slices.Contains(w.Arms[:j], arm) {
+				d.Faultf(at("bench", "workloads", i, "arms", j), "arm %q is given twice", arm)
+			}
 		}
 	}
 	s.Bench.checkLoad(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) })

@@ -88,6 +88,26 @@ func TestArmsGivenTwiceAreAFault(t *testing.T) {
 	}
 }
 
+func TestOnePathAsTwoArms(t *testing.T) {
+	sc, err := scenario.Parse("x.yaml", []byte(small+"bench: {arms: [direct, direct-again], again: {direct-again: direct}}\n"), scenario.Vocabulary{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := sc.Bench.PathOf("direct-again") + " " + sc.Bench.PathOf("direct"); got != "direct direct" {
+		t.Errorf("got %s", got)
+	}
+	for text, want := range map[string]string{
+		"{arms: [direct, other], again: {other: gone}}":   `arm "other" is not in topology.paths`,
+		"{arms: [direct], again: {direct: direct}}":       `"direct" is a path of its own`,
+		"{arms: [direct], again: {direct-again: direct}}": `"direct-again" is none of bench.arms`,
+		"{arms: [direct, direct-again]}":                  `arm "direct-again" is not in topology.paths`,
+	} {
+		if _, err := scenario.Parse("x.yaml", []byte(small+"bench: "+text+"\n"), scenario.Vocabulary{}); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %q", text, err, want)
+		}
+	}
+}
+
 func TestOddDocumentsAreFaultsWithAPlace(t *testing.T) {
 	for text, want := range map[string]string{
 		"~\n":    "must be object, not null",

@@ -112,8 +112,10 @@ type Conformance struct {
 type Bench struct {
 	// Disabled turns the whole part off.
 	Disabled bool `json:"disabled,omitempty"`
-	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths.
+	// Arms are the paths under comparison; the first is the baseline. Default: topology.paths, then topology.peers.
 	Arms []string `json:"arms,omitempty"`
+	// Again names arms that take the path of another, so that one path can be compared with itself: {direct-again: direct}.
+	Again map[string]string `json:"again,omitempty"`
 	// Window is the measured slice of time; Guard is run but not recorded before each. Defaults 500ms and 100ms.
 	Window Duration `json:"window,omitempty"`
 	Guard  Duration `json:"guard,omitempty"`
@@ -131,6 +133,16 @@ type Bench struct {
 	// Budget is the time of one workload at one level, for precision; it never cuts pairs short. Default 1m.
 	Budget    Duration   `json:"budget,omitempty"`
 	Workloads []Workload `json:"workloads,omitempty"`
+	// Equivalence is δ: a ratio of two arms is called equivalent only when its 95 per cent interval lies inside 1 ± δ. Default 0.03.
+	Equivalence float64 `json:"equivalence,omitempty" jsonschema:"exclusiveMinimum=0,maximum=0.5"`
+}
+
+// PathOf is the path that an arm takes: that of its name, unless it is one again.
+func (b *Bench) PathOf(arm string) string {
+	if path, ok := b.Again[arm]; ok {
+		return path
+	}
+	return arm
 }
 
 // Warmup bounds the time before a measurement: it ends when no arm's median drifts over its last five windows.
@@ -169,6 +181,8 @@ type Workload struct {
 	Steps []Step `json:"steps,omitempty"`
 	// Tunnels is the number of open tunnels that requests are spread over. Default 4.
 	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=5000"`
+	// Arms of this workload alone; those of the bench when empty.
+	Arms []string `json:"arms,omitempty"`
 	// Arrival is poisson (the default) or constant.
 	Arrival string `json:"arrival,omitempty" jsonschema:"enum=poisson,enum=constant"`
 }

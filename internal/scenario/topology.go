@@ -20,6 +20,11 @@ type Topology struct {
 	LoadBalancers map[string]*LoadBalancer `json:"load_balancers,omitempty"`
 	// Chains are paths of several load balancers, from the client inwards; the router is always behind the last.
 	Chains map[string][]string `json:"chains,omitempty"`
+	// Processes says where our own router and the simulators of the paths run: inside this process (the default), or separate, each a
+	// process of its own, of which the report can then say what it costs. The instances that checks are put to are always inside.
+	Processes string `json:"processes,omitempty" jsonschema:"enum=inside,enum=separate"`
+	// Peers are routers of others, as this machine has them, in the place of ours: each is an arm of the bench by its name, direct.
+	Peers []Peer `json:"peers,omitempty"`
 	// Faults are what goes wrong on purpose while the bench runs.
 	Faults []Fault `json:"faults,omitempty"`
 }

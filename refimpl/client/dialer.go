@@ -97,8 +97,10 @@ type Dialer struct {
 }
 
 // Trace has a function for each phase that completed; each may be nil. On a direct path there is no OuterTLS and no Upgrade.
+// DNS is the resolution of the address, or of the proxy's, where that is a name and NetDial is net.Dialer's or observes httptrace in the
+// same way; TCP is then what comes after it.
 type Trace struct {
-	TCP, OuterTLS, Upgrade, InnerTLS func(time.Duration)
+	DNS, TCP, OuterTLS, Upgrade, InnerTLS func(time.Duration)
 }
 
 // DialContext is Dial in the shape that database drivers take. network and addr are ignored: the Dialer knows where to go. The

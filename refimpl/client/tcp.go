@@ -63,6 +63,10 @@ func (s *dialing) tcp(ctx context.Context) (net.Conn, error) {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
 	}
+	var resolved resolution
+	if s.Trace != nil {
+		ctx = resolved.watch(ctx)
+	}
 	var conn net.Conn
 	var err error
 	if s.proxy == nil {
@@ -73,7 +77,12 @@ func (s *dialing) tcp(ctx context.Context) (net.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("tcp: %w", err)
 	}
-	s.observe(func(t *Trace) func(time.Duration) { return t.TCP }, time.Since(began))
+	took := time.Since(began)
+	if dns, ok := resolved.took(); ok {
+		took -= dns
+		s.observe(func(t *Trace) func(time.Duration) { return t.DNS }, dns)
+	}
+	s.observe(func(t *Trace) func(time.Duration) { return t.TCP }, took)
 	return conn, nil
 }
 

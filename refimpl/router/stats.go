@@ -85,6 +85,8 @@ type Stats struct {
 	Upgrades map[string]int64
 	// In and Out are the bytes that went to backends and came from them, of connections that are over.
 	In, Out int64
+	// Spliced are the bytes that the kernel has moved between two sockets without a copy, of tunnels that are open too.
+	Spliced int64
 	// Failovers counts the connections that reached their backend at another address than the first they tried.
 	Failovers int64
 	// Generation counts the documents in force so far, ReloadFailures those that were refused.
@@ -99,6 +101,7 @@ func (s *Server) Stats() Stats {
 		Tunnels:        int(s.stats.tunnels.Load()),
 		In:             s.stats.in.Load(),
 		Out:            s.stats.out.Load(),
+		Spliced:        s.loop.Spliced(),
 		Failovers:      s.stats.failovers.Load(),
 		Generation:     s.Generation(),
 		ReloadFailures: s.stats.reloadFailures.Load(),

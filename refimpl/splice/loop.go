@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -18,6 +19,8 @@ type Loop struct {
 	pollers []*poller
 	next    int
 	closed  bool
+
+	spliced atomic.Int64
 
 	ctx    context.Context //nolint:containedctx // the life of the tunnels, which no call bounds; it ends in Close
 	cancel context.CancelFunc
@@ -60,6 +63,9 @@ func (t *Taken) Start(done func(Report)) {
 	t.pair.done = done
 	t.poller.add(t.pair)
 }
+
+// Spliced is how many bytes the kernel has moved for the loop's tunnels so far, those that are open included.
+func (l *Loop) Spliced() int64 { return l.spliced.Load() }
 
 // Close resets every tunnel and returns when each done has returned. It may be called more than once.
 func (l *Loop) Close() {

@@ -259,6 +259,7 @@ func (p *poller) flush(src, dst *half) error {
 		n, err := src.pipe.drain(dst.fd)
 		src.moved += int64(n)
 		src.spliced += int64(n)
+		p.loop.spliced.Add(int64(n))
 		if src.pipe.n == 0 {
 			p.pipes.put(src.pipe)
 			src.pipe = nil

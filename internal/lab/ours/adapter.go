@@ -224,55 +224,6 @@ func (d daemon) write(doc door.Router) error {
 	return os.WriteFile(d.file("config.json"), raw, 0o600)
 }
 
-// BalancerAdapter is the adapter of the simulator, with the profile of an AWS ALB.
-func BalancerAdapter(program string) door.Handler {
-	h := daemon{program: program, command: "alb"}.verbs(func(ctx context.Context, r door.Request, d daemon) (door.Answer, error) {
-		var doc door.Balancer
-		if err := json.Unmarshal(r.Config, &doc); err != nil {
-			return door.Answer{}, err
-		}
-		if len(doc.Require) > 0 {
-			return door.Answer{}, &door.UnsupportedError{Reason: "no feature " + strings.Join(doc.Require, ", ")}
-		}
-		raw, err := json.Marshal(albDocument(doc))
-		if err == nil {
-			err = os.WriteFile(d.file("config.json"), raw, 0o600)
-		}
-		if err != nil {
-			return door.Answer{}, err
-		}
-		pid, addresses, err := d.start(ctx)
-		return door.Answer{Listen: addresses["alb"], PID: pid}, err
-	})
-	h["describe"] = func(context.Context, door.Request) (door.Answer, error) {
-		return door.Answer{Name: "tlsroute-bench aws-alb", Version: version(), Role: "lb", Features: []string{"aws-alb"}}, nil
-	}
-	return h
-}
-
-// albDocument is the simulator's own document (DESIGN.md section 5).
-func albDocument(doc door.Balancer) map[string]any {
-	type object = map[string]any
-	listener := object{"listen": doc.Listen, "protocol": "HTTP", "default": object{"forward": "target"}}
-	if len(doc.Certificates) > 0 {
-		listener["protocol"], listener["certificates"] = "HTTPS", doc.Certificates
-	}
-	group := object{"name": "target", "protocol": "HTTP", "protocol_version": "HTTP1", "health_check": object{"enabled": false}}
-	targets := []string{} // a list in JSON, though there be none
-	for _, t := range doc.Targets {
-		targets = append(targets, t.Address)
-		if t.TLS {
-			group["protocol"] = "HTTPS"
-		}
-	}
-	group["targets"] = targets
-	attributes := object{}
-	if idle, err := time.ParseDuration(doc.IdleTimeout); err == nil {
-		attributes["idle_timeout.timeout_seconds"] = int(idle.Round(time.Second).Seconds())
-	}
-	return object{"profile": "aws-alb", "attributes": attributes, "listeners": []object{listener}, "target_groups": []object{group}}
-}
-
 // version is what this program was built from.
 func version() string {
 	if info, ok := debug.ReadBuildInfo(); ok {

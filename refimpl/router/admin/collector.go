@@ -10,7 +10,7 @@ import (
 type collector struct {
 	server *router.Server
 
-	ended, active, tunnels, bytes, upgrades, generation, reloads, failures, failovers, draining *prometheus.Desc
+	ended, active, tunnels, bytes, spliced, upgrades, generation, reloads, failures, failovers, draining *prometheus.Desc
 }
 
 var _ prometheus.Collector = (*collector)(nil)
@@ -25,6 +25,7 @@ func newCollector(s *router.Server) *collector {
 		active:     desc("connections_active", "Connections that are open."),
 		tunnels:    desc("tunnels_active", "Open connections that are joined to a backend."),
 		bytes:      desc("bytes_total", "Payload of ended connections: in goes to backends, out comes from them.", "direction"),
+		spliced:    desc("spliced_bytes_total", "Payload that the kernel moved between sockets without a copy, of open tunnels too."),
 		upgrades:   desc("upgrades_total", "Granted connection upgrades, by type.", "type"),
 		generation: desc("config_generation", "Documents that have been in force; each reload counts it up."),
 		reloads:    desc("reloads_total", "Documents that a reload put in force."),
@@ -36,7 +37,7 @@ func newCollector(s *router.Server) *collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.ended, c.active, c.tunnels, c.bytes, c.upgrades, c.generation, c.reloads, c.failures, c.failovers, c.draining} {
+	for _, d := range []*prometheus.Desc{c.ended, c.active, c.tunnels, c.bytes, c.spliced, c.upgrades, c.generation, c.reloads, c.failures, c.failovers, c.draining} {
 		ch <- d
 	}
 }
@@ -58,6 +59,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	}
 	counter(c.bytes, s.In, "in")
 	counter(c.bytes, s.Out, "out")
+	counter(c.spliced, s.Spliced)
 	counter(c.reloads, int64(s.Generation-1))
 	counter(c.failures, s.ReloadFailures)
 	counter(c.failovers, s.Failovers)
