@@ -170,10 +170,11 @@ func (m *merging) workload() (_ result.Workload, gates []result.Gate, err error)
 func (m *merging) alike() error {
 	first := m.of(0)
 	about := func(w *result.Workload) string {
-		s := fmt.Sprintf("%s on %s, %s arrivals, windows of %v, over", w.Name, w.Backend, w.Arrival, time.Duration(w.WindowNS))
+		var paths []string
 		for _, a := range w.Arms {
-			s += " " + a.Path
+			paths = append(paths, a.Path)
 		}
+		s := fmt.Sprintf("%s on %s, %s arrivals, windows of %v, over %s", w.Name, w.Backend, w.Arrival, time.Duration(w.WindowNS), strings.Join(paths, " "))
 		if !m.aligned {
 			s += fmt.Sprintf(", at %g/s and %g/s", w.RatePerS, w.ConnectRatePerS)
 		}

@@ -60,3 +60,9 @@ func (r *run) all(ctx context.Context, point string, ok bool) (bool, error) {
 func elsewhere(label, what string) string {
 	return label + ": another process of this measurement " + what
 }
+
+// Descriptors is how many this process may have open, 0 where that is not known.
+func Descriptors() uint64 {
+	n, _ := openFiles()
+	return n
+}

@@ -78,7 +78,7 @@ func (c Coordinator) Serve(ctx context.Context, listener net.Listener, own ...ne
 	})
 	defer func() {
 		if err != nil {
-			s.tell(message{Error: err.Error()})
+			_ = s.tell(message{Error: err.Error()}) // as far as they are there
 		}
 		close(s.over)
 		_ = listener.Close()

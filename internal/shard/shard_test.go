@@ -68,7 +68,7 @@ func TestAgentsMeet(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range of {
 		wg.Go(func() {
-			var conn net.Conn = near
+			conn := near
 			if i > 0 {
 				var err error
 				if conn, err = Dial(t.Context(), address, nil, patience); err != nil {
@@ -81,7 +81,7 @@ func TestAgentsMeet(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			defer a.Close()
+			defer func() { _ = a.Close() }()
 			for p := range points {
 				start, sums, err := a.Meet(t.Context(), fmt.Sprint(p), float64(i), 1)
 				if err != nil || sums[0] != 0+1+2+3 || sums[1] != of {
@@ -288,7 +288,7 @@ func TestCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer a.Close()
+	defer func() { _ = a.Close() }()
 	if err := a.Deliver(t.Context(), Part{Report: json.RawMessage("{}")}); err != nil {
 		t.Error(err)
 	}
