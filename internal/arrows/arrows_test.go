@@ -29,7 +29,7 @@ var always = []string{
 
 // rules by folder; the longest folder that fits a package binds it. A package that no rule fits fails the test.
 var rules = map[string]rule{
-	"": {ours: []string{"internal/cli"}},
+	"": {ours: []string{"internal/cli"}, tests: []string{"internal/result", "reports"}},
 
 	"refimpl/clienthello":  {},
 	"refimpl/sniff":        {},

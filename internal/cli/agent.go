@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -45,7 +46,7 @@ func agentCommand(env Env) *cli.Command {
 		ArgsUsage: "SCENARIO",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "shard", Usage: "this is part `I/N`, counted from 0"},
-			&cli.StringFlag{Name: "slot", Usage: "the same as `I/N` counted from 1, as Docker Swarm counts tasks"},
+			&cli.StringFlag{Name: "slot", Usage: "the same as a replicated job of Docker Swarm tells its tasks by {{.Task.Slot}}`/N`"},
 			&cli.BoolFlag{Name: "local", Usage: "start --shards agents here, each dialling from an address of its own from 127.0.0.2 on, and coordinate them"},
 			&cli.IntFlag{Name: "shards", Value: 2, Usage: "`N` agents for --local"},
 			&cli.StringFlag{Name: "coordinator", Usage: "`HOST:PORT` of agent 0, for all of them; agent 0 listens on that port"},
@@ -139,11 +140,15 @@ func newAgent(c *cli.Context, env Env) (_ *agent, err error) {
 	return a, nil
 }
 
+// nodeID is what Docker puts for the slot of task 0 of a replicated job: jobs count from 0, and a task without a slot is named by its node
+// (swarmkit, api/naming; seen with engine 20.10.24).
+var nodeID = regexp.MustCompile(`^[0-9a-z]{25}$`)
+
 // place says which part this is.
 func (a *agent) place(c *cli.Context) error {
-	name, from := "shard", 0
+	name := "shard"
 	if c.String("slot") != "" {
-		name, from = "slot", 1
+		name = "slot"
 	}
 	text := c.String(name)
 	switch {
@@ -161,12 +166,14 @@ func (a *agent) place(c *cli.Context) error {
 		return usagef("which part? give --shard I/N, or --local")
 	}
 	index, of, ok := strings.Cut(text, "/")
+	if name == "slot" && nodeID.MatchString(index) {
+		index = "0"
+	}
 	var err1, err2 error
 	a.index, err1 = strconv.Atoi(index)
 	a.of, err2 = strconv.Atoi(of)
-	a.index -= from
 	if !ok || err1 != nil || err2 != nil || a.of < 1 || a.of > shard.MaxShards || a.index < 0 || a.index >= a.of {
-		return usagef("--%s %s: want I/N, I from %d and N at most %d", name, text, from, shard.MaxShards)
+		return usagef("--%s %s: want I/N, I from 0 to N-1 and N at most %d", name, text, shard.MaxShards)
 	}
 	if a.coordinator == "" && (a.index > 0 || a.listen == "" || a.listen == noListen) {
 		return usagef("--coordinator HOST:PORT is required")
