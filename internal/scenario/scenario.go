@@ -179,8 +179,9 @@ type Workload struct {
 	// Steps are the rate of requests where it changes, instead of rate. A second of them is a second of measured time in each arm, so
 	// that they take as many pairs of windows as they are long, whatever pairs says.
 	Steps []Step `json:"steps,omitempty"`
-	// Tunnels is the number of open tunnels that requests are spread over. Default 4.
-	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=5000"`
+	// Tunnels is the number of open tunnels that requests are spread over. Default 4. Each takes a descriptor here, and two or more in the
+	// components that run in this process.
+	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=100000"`
 	// Arms of this workload alone; those of the bench when empty.
 	Arms []string `json:"arms,omitempty"`
 	// Arrival is poisson (the default) or constant.
