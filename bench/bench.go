@@ -67,6 +67,8 @@ type Dial func(ctx context.Context, observe func(phase string, d time.Duration))
 type Arm struct {
 	Path string
 	Dial Dial
+	// Mix are dial functions in the place of Dial, one for each of the workload's Mix.
+	Mix []Dial
 	// Upgrade tells, after the run, which upgrade type the dialer chose; nil or "" for none.
 	Upgrade func() string
 	// Peer says what the router of this arm is when it is not ours; see result.Arm.
@@ -81,6 +83,8 @@ type Access struct {
 	// SSHKey is the client's key, HostKey the only host key that is accepted.
 	SSHKey  ssh.Signer
 	HostKey ssh.PublicKey
+	// Witness is the name of the witness that the route leads to; empty takes any.
+	Witness string
 }
 
 // WorkloadPlan is one kind of load over every arm. The first arm is the baseline.
@@ -100,9 +104,14 @@ type WorkloadPlan struct {
 	Tunnels int
 	// Arrival is ArrivalPoisson, also when empty, or ArrivalConstant.
 	Arrival string
+	// Shape are the workload's own options.
+	Shape Shape
+	// Mix leads each new tunnel to one of several routes, chosen by weight and seed, the same in every arm; Access is then unused.
+	Mix []Share
 
 	closedConnects bool    // in a closed loop, clients open new tunnels; for the search (saturate.go)
 	shift          float64 // of constant arrivals, in gaps (together.go)
+	burst          int     // that of all processes, where there are several
 }
 
 // Plan is everything that is to be measured. Zero durations and counts mean the defaults below.
@@ -148,7 +157,9 @@ type Options struct {
 	// Progress is called after each window with the windows done and planned, from the goroutine that called Run. Done is 0 during
 	// search and warm-up.
 	Progress func(workload string, done, total int)
-	Logger   *slog.Logger // nil discards
+	// Opening is called while the tunnels of an arm are opened, with how many are and are to be, from one goroutine at a time.
+	Opening func(workload, path string, open, total int)
+	Logger  *slog.Logger // nil discards
 	// Barrier is how processes that send parts of one plan keep together; nil for one alone.
 	Barrier Barrier
 }
@@ -241,7 +252,7 @@ func (p *Plan) prepare() ([]*limit, error) {
 	var arms []string
 	for i := range p.Workloads {
 		w := &p.Workloads[i]
-		if err := w.prepare(len(p.Levels) > 0); err != nil {
+		if err := w.prepare(p.Guard+p.Window, len(p.Levels) > 0); err != nil {
 			return nil, fmt.Errorf("workloads[%d]: %w", i, err)
 		}
 		w.share(p.Shard, p.Shards)
@@ -254,12 +265,17 @@ func (p *Plan) prepare() ([]*limit, error) {
 	return parseLimits(p.Limits, arms)
 }
 
-func (w *WorkloadPlan) prepare(leveled bool) error {
+// prepare is given the length of a window with its guard, and whether the rates are searched for.
+func (w *WorkloadPlan) prepare(length time.Duration, leveled bool) (err error) {
 	setDefault(&w.Tunnels, DefaultTunnels)
 	setDefault(&w.Arrival, ArrivalPoisson)
 	setDefault(&w.Mode, ModeOpen)
-	if _, err := lookup(w.Name); err != nil {
+	given := !leveled && w.Mode == ModeOpen && len(w.Steps) == 0
+	if w.Shape, err = CheckShape(w.Name, w.Shape, w.Rate, w.ConnectRate, given); err != nil {
 		return err
+	}
+	if w.Shape.Burst > 0 && w.ConnectRate == 0 { // one burst a window, in its middle
+		w.ConnectRate, w.Arrival = float64(w.Shape.Burst)/length.Seconds(), ArrivalConstant
 	}
 	switch {
 	case w.Arrival != ArrivalPoisson && w.Arrival != ArrivalConstant:
@@ -282,18 +298,21 @@ func (w *WorkloadPlan) prepare(leveled bool) error {
 	if err := w.prepareSteps(); err != nil {
 		return err
 	}
+	if w.opens() { // where no rate is given, these are tunnels
+		w.closedConnects = w.Mode == ModeClosed
+		if leveled && w.Mode == ModeOpen {
+			setDefault(&w.ConnectRate, 1)
+		}
+	}
 	for i, a := range w.Arms {
 		if a.Path == "" || strings.ContainsAny(a.Path, ", \r\n.") {
 			return fmt.Errorf("arms[%d]: path %q must be a name without dots, commas and spaces", i, a.Path)
-		}
-		if a.Dial == nil {
-			return fmt.Errorf("arms[%d] (%s): no dial function", i, a.Path)
 		}
 		if slices.ContainsFunc(w.Arms[:i], func(b Arm) bool { return b.Path == a.Path }) {
 			return fmt.Errorf("arms[%d]: %q is there twice", i, a.Path)
 		}
 	}
-	return nil
+	return w.checkMix()
 }
 
 func setDefault[T comparable](v *T, d T) {

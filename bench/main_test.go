@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -18,7 +19,13 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(farEnd) != "" {
+		serveFarEnd()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // target is a witness-like echo server. Its hook is called for each payload before the answer goes out; false ends the connection.
 type target struct {

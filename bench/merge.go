@@ -136,9 +136,9 @@ func (m *merging) workload() (_ result.Workload, gates []result.Gate, err error)
 	first := m.of(0)
 	plan := &Plan{Window: time.Duration(first.WindowNS), Pairs: first.Windows, Seed: m.opt.Seed, Equivalence: m.parts[0].Bench.Equivalence, maxLag: maxLag, lagShare: maxLagShare}
 	setDefault(&plan.Equivalence, DefaultEquivalence)
-	w := &WorkloadPlan{Name: first.Name, Backend: first.Backend, Tunnels: first.Tunnels, Arrival: first.Arrival, Mode: ModeOpen}
+	w := &WorkloadPlan{Name: first.Name, Backend: first.Backend, Tunnels: 1, Arrival: first.Arrival, Mode: ModeOpen}
 	if first.Load != nil && first.Load.Model == ModeClosed {
-		w.Mode = ModeClosed
+		w.Mode, w.closedConnects = ModeClosed, first.Tunnels == 0
 	}
 	if first.Load != nil {
 		for _, s := range first.Load.Steps {
@@ -169,6 +169,8 @@ func (m *merging) workload() (_ result.Workload, gates []result.Gate, err error)
 // alike refuses to put unlike things together.
 func (m *merging) alike() error {
 	first := m.of(0)
+	_, err := lookup(first.Name)
+	known := err == nil
 	about := func(w *result.Workload) string {
 		var paths []string
 		for _, a := range w.Arms {
@@ -185,6 +187,8 @@ func (m *merging) alike() error {
 		switch {
 		case w.Log == "":
 			return fmt.Errorf("%s has no log of it, and percentiles cannot be added", p.Name)
+		case !known:
+			return fmt.Errorf("%s has a workload %q, which this version does not know", p.Name, w.Name)
 		case len(w.Arms) == 0 || w.WindowNS <= 0:
 			return fmt.Errorf("%s has no arms or no windows in it", p.Name)
 		case about(w) != about(first):

@@ -161,14 +161,17 @@ func TestRunsFollowEachOther(t *testing.T) {
 		"another arm":  func(w *result.Workload) { w.Arms[1].Path = "other" },
 		"no log":       func(w *result.Workload) { w.Log = "" },
 		"a lost log":   func(w *result.Workload) { w.Log = "lost.hlog" },
+		"another kind": func(w *result.Workload) { w.Name = "unheard-of" },
 		"no arms":      func(w *result.Workload) { w.Arms = nil },
 	} {
 		c, _ := shardOf(t, 0, 6, none, ignore, rng)
 		change(&c.Bench.Workloads[0])
-		if _, err := Merge([]Part{a, c}, MergeOptions{}); err == nil {
-			t.Errorf("%s was merged", what)
-		} else {
-			t.Log(err)
+		for _, parts := range [][]Part{{a, c}, {c, a}} {
+			if _, err := Merge(parts, MergeOptions{}); err == nil {
+				t.Errorf("%s was merged", what)
+			} else {
+				t.Log(err)
+			}
 		}
 	}
 	invalid, _ := shardOf(t, 0, 6, none, ignore, rng)
@@ -372,6 +375,26 @@ func TestAPlanInThreeParts(t *testing.T) {
 	}
 	if b.Validity.OK {
 		t.Error("a measurement without windows is called valid")
+	}
+}
+
+// A burst of new tunnels is one instant; the parts are of it.
+func TestABurstInParts(t *testing.T) {
+	var sum float64
+	burst := 0
+	for i := range 3 {
+		w := WorkloadPlan{ConnectRate: 20, Shape: Shape{Burst: 8}}
+		w.share(i, 3)
+		sum, burst = sum+w.ConnectRate, burst+w.Shape.Burst
+		if w.shift != 0 || w.shape()["burst"] != (&WorkloadPlan{Shape: Shape{Burst: 8}}).shape()["burst"] {
+			t.Errorf("part %d: %+v", i, w)
+		}
+		if got, want := w.ConnectRate/float64(w.Shape.Burst), 20.0/8; got < want*0.999 || got > want*1.001 {
+			t.Errorf("part %d: %g bursts a second, want %g", i, got, want)
+		}
+	}
+	if burst != 8 || sum < 19.99 || sum > 20.01 {
+		t.Errorf("bursts of %d at %g/s", burst, sum)
 	}
 }
 

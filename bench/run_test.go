@@ -469,7 +469,7 @@ func TestPlanFaultsNameTheField(t *testing.T) {
 		want   string
 	}{
 		"no workload":      {func(p *Plan) { p.Workloads = nil }, "workloads: there is none"},
-		"unknown workload": {func(p *Plan) { p.Workloads[0].Name = "echoo" }, `workloads[0]: name: no workload "echoo"; there are echo, mysql, postgres, ssh`},
+		"unknown workload": {func(p *Plan) { p.Workloads[0].Name = "echoo" }, `workloads[0]: name: no workload is called "echoo"; there are bulk (direction down`},
 		"no rate":          {func(p *Plan) { p.Workloads[0].Rate, p.Workloads[0].ConnectRate = 0, 0 }, "both 0"},
 		"negative rate":    {func(p *Plan) { p.Workloads[0].Rate = -1 }, "rate and connect_rate must"},
 		"arrival":          {func(p *Plan) { p.Workloads[0].Arrival = "bursty" }, `arrival: "bursty"`},

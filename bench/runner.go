@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"runtime"
 	"slices"
 	"sync"
@@ -32,6 +33,7 @@ type run struct {
 	w       *WorkloadPlan
 	label   string // names the schedule's seed, the log and the reasons
 	opt     Options
+	mix     mix
 	arms    []*armState
 	logName string
 	windows int // whole pairs
@@ -54,8 +56,11 @@ type run struct {
 // armState is one path under measurement.
 type armState struct {
 	Arm
-	access   Access
+	shares   []Share // the routes, of which there is one without a mix
+	dials    []Dial  // of each
 	workload workload
+	tls      []*negotiated // of each
+	idle     string        // what became of the idle tunnels
 	rec      *armRecorder
 	tunnels  []slot
 	total    tally
@@ -72,8 +77,8 @@ func newRun(plan *Plan, index int, label string, opt Options) *run {
 }
 
 func newRunOf(plan *Plan, w *WorkloadPlan, label string, opt Options) *run {
-	wl, _ := lookup(w.Name) // prepare has looked already
-	r := &run{plan: plan, w: w, label: label, opt: opt, began: time.Now()}
+	k, _ := lookup(w.Name) // prepare has looked already
+	r := &run{plan: plan, w: w, label: label, opt: opt, began: time.Now(), mix: newMix(plan.Seed, label, w.Mix)}
 	if w.Mode == ModeClosed || len(w.Steps) > 0 {
 		r.load = &result.Load{Model: w.Mode}
 		for _, s := range w.Steps {
@@ -81,9 +86,21 @@ func newRunOf(plan *Plan, w *WorkloadPlan, label string, opt Options) *run {
 		}
 	}
 	for _, a := range w.Arms {
-		st := &armState{Arm: a, access: w.Access, workload: wl, rec: newArmRecorder(), gauges: newGauges(a.Components)}
+		st := &armState{
+			Arm: a, shares: []Share{{Weight: 1, Access: w.Access}}, dials: []Dial{a.Dial}, workload: k.make(w.Shape),
+			rec: newArmRecorder(), gauges: newGauges(a.Components),
+		}
+		if len(w.Mix) > 0 {
+			st.shares, st.dials = w.Mix, a.Mix
+		}
+		for range st.dials {
+			st.tls = append(st.tls, &negotiated{want: w.Shape.TLS})
+		}
 		if w.requests() {
 			st.tunnels = make([]slot, w.Tunnels)
+			for i := range st.tunnels {
+				st.tunnels[i].route = r.mix.route(lasting, i)
+			}
 		}
 		r.arms = append(r.arms, st)
 	}
@@ -116,13 +133,26 @@ func (r *run) measure(ctx context.Context) (err error) {
 	}
 	defer r.holdAtLast() // while the tunnels are open
 	defer r.machine.watch()()
-	return r.blocks(ctx, log)
+	if err := r.blocks(ctx, log); err != nil {
+		return err
+	}
+	return r.askIdle(ctx)
 }
 
 // openAll opens the lasting tunnels of every arm; what cannot be opened, here or in another process, is a reason.
 func (r *run) openAll(ctx context.Context) (bool, error) {
 	for _, a := range r.arms {
-		if err := r.metered(ctx, a, func() error { return a.ensure(ctx, openTimeout) }); err != nil {
+		err := a.prime(ctx)
+		if err == nil {
+			err = r.metered(ctx, a, func() error {
+				return a.ensure(ctx, openTimeout, func(open, total int) {
+					if r.opt.Opening != nil {
+						r.opt.Opening(r.label, a.Path, open, total)
+					}
+				})
+			})
+		}
+		if err != nil {
 			if ctx.Err() != nil {
 				return false, ctx.Err()
 			}
@@ -214,7 +244,7 @@ func (r *run) listen(a *armState, w *window) {
 // one runs a window of one arm. When ctx ended within it, that is the error, and what the pair had is forgotten.
 func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 	// What broke in the window before is mended outside of the measurement; what cannot be is tried again by the arrivals.
-	if err := a.ensure(ctx, r.plan.Drain); err != nil && ctx.Err() == nil {
+	if err := a.ensure(ctx, r.plan.Drain, func(int, int) {}); err != nil && ctx.Err() == nil {
 		r.opt.Logger.Warn("tunnel not opened again", slog.String("workload", r.label), slog.String("path", a.Path), slog.Any("err", err))
 	}
 	if err := ctx.Err(); err != nil {
@@ -266,8 +296,11 @@ func (r *run) keep(pair int, windows []*window, good bool, log *intervalLog) {
 		a.total.add(&w.tally)
 		w.spend()
 		a.measured++
-		if !good {
+		switch {
+		case !good:
 			stats = nil
+		case w.tally.moved.transfers > 0:
+			stats[metricBytes] = w.tally.moved.stat()
 		}
 		a.pairs = append(a.pairs, stats)
 		r.listen(a, w)
@@ -279,13 +312,46 @@ func (r *run) keep(pair int, windows []*window, good bool, log *intervalLog) {
 	}
 }
 
-func (a *armState) open(ctx context.Context, observe func(string, time.Duration), ready func()) (*tunnel, error) {
-	return openTunnel(ctx, a.Arm, a.workload, a.access, observe, ready)
+func (a *armState) open(ctx context.Context, route int, observe func(string, time.Duration), ready func()) (*tunnel, error) {
+	return a.openOver(ctx, a.dials[route], route, observe, ready)
+}
+
+// openParting opens a tunnel whose end is seen.
+func (a *armState) openParting(ctx context.Context, route int, observe func(string, time.Duration), ready func()) (*tunnel, error) {
+	return a.openOver(ctx, partingDial(a.dials[route]), route, observe, ready)
+}
+
+func (a *armState) openOver(ctx context.Context, dial Dial, route int, observe func(string, time.Duration), ready func()) (*tunnel, error) {
+	return openTunnel(ctx, dial, a.workload, a.shares[route].Access, observe, func(conn net.Conn) error {
+		ready()
+		if p, ok := conn.(*parting); ok {
+			conn = p.Conn
+		}
+		return a.tls[route].see(conn)
+	})
+}
+
+// prime opens one tunnel on each route where sessions are to be resumed, for the ticket, and closes it.
+func (a *armState) prime(ctx context.Context) error {
+	for route, n := range a.tls {
+		if !n.want.Resume {
+			continue
+		}
+		octx, cancel := context.WithTimeout(ctx, openTimeout)
+		t, err := a.openVerified(octx, route)
+		cancel()
+		if err != nil {
+			return fmt.Errorf("fetch a session ticket: %w", err)
+		}
+		t.close()
+		n.prime()
+	}
+	return nil
 }
 
 // ensure opens the lasting tunnels that are not open, and lets each verify itself. When all are through, the first error
 // is returned, and counted unless ctx ended.
-func (a *armState) ensure(ctx context.Context, timeout time.Duration) error {
+func (a *armState) ensure(ctx context.Context, timeout time.Duration, progress func(open, total int)) error {
 	var wg sync.WaitGroup
 	errs := make([]error, len(a.tunnels))
 	atOnce := make(chan struct{}, openAtOnce)
@@ -294,13 +360,18 @@ func (a *armState) ensure(ctx context.Context, timeout time.Duration) error {
 		if a.tunnels[i].tunnel != nil {
 			continue
 		}
-		broken = append(broken, i)
+		if ctx.Err() != nil {
+			break
+		}
+		if broken = append(broken, i); i%100 == 0 {
+			progress(i, len(a.tunnels))
+		}
 		atOnce <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-atOnce }()
 			octx, cancel := context.WithTimeout(ctx, timeout)
 			defer cancel()
-			a.tunnels[i].tunnel, errs[i] = a.openVerified(octx)
+			a.tunnels[i].tunnel, errs[i] = a.openVerified(octx, a.tunnels[i].route)
 		})
 	}
 	wg.Wait()
@@ -324,8 +395,8 @@ func (a *armState) ensure(ctx context.Context, timeout time.Duration) error {
 }
 
 // openVerified opens a tunnel, lets the session check itself where it can, and makes a first request.
-func (a *armState) openVerified(ctx context.Context) (*tunnel, error) {
-	t, err := a.open(ctx, func(string, time.Duration) {}, func() {})
+func (a *armState) openVerified(ctx context.Context, route int) (*tunnel, error) {
+	t, err := a.open(ctx, route, func(string, time.Duration) {}, func() {})
 	if err != nil {
 		return nil, err
 	}
@@ -365,7 +436,11 @@ func (r *run) result() result.Workload {
 		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(), Steps: r.steps(),
 		Windows: r.windows, WindowNS: int64(r.plan.Window),
 		RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival, Log: r.logName,
-		Load: r.load, Tunnels: len(r.arms[0].tunnels), WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, StoppedBy: r.stoppedBy,
+		Load: r.load, WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, StoppedBy: r.stoppedBy,
+		Shape: r.w.shape(),
+	}
+	if r.w.requests() {
+		out.Tunnels, out.Active = r.w.Tunnels, r.w.active()
 	}
 	for _, a := range r.arms {
 		arm := result.Arm{
@@ -380,6 +455,10 @@ func (r *run) result() result.Workload {
 		}
 		if a.Upgrade != nil {
 			arm.Upgrade = a.Upgrade()
+		}
+		arm.Bytes, arm.BytesPerS, arm.TLS = a.total.moved.bytes, a.total.moved.perSecond(), tlsWords(a.tls)
+		if a.idle != "" {
+			arm.Notes = append(arm.Notes, a.idle)
 		}
 		if n := a.total.reopened; n > 0 {
 			arm.Notes = append(arm.Notes, plural(n, "tunnel that broke was opened again", "tunnels that broke were opened again"))

@@ -156,7 +156,7 @@ func (r *run) saturate(ctx context.Context, arms []found) (reasons []string) {
 	rates := make([][]float64, len(r.arms))
 	cpu, wall := make([]time.Duration, len(r.arms)), make([]time.Duration, len(r.arms))
 	for i, a := range r.arms {
-		if err := a.ensure(ctx, openTimeout); err != nil && ctx.Err() == nil {
+		if err := a.ensure(ctx, openTimeout, func(int, int) {}); err != nil && ctx.Err() == nil {
 			reasons = append(reasons, fmt.Sprintf("%s: nothing was measured: arm %s: %v", r.label, a.Path, err))
 		}
 		arms[i].failed.add(&a.total)

@@ -214,7 +214,7 @@ func TestStepsAreTheRateOverTheWindowsSideBySide(t *testing.T) {
 		Name: "echo", Steps: []RateStep{{From: 0, To: 1000, For: 2 * time.Second}, {From: 1000, For: time.Second}, {From: 100, For: 500 * time.Millisecond}},
 		Arms: []Arm{{Path: "a", Dial: func(context.Context, func(string, time.Duration)) (net.Conn, error) { return nil, nil }}},
 	}
-	if err := w.prepare(false); err != nil {
+	if err := w.prepare(time.Second, false); err != nil {
 		t.Fatal(err)
 	}
 	const window, guard = time.Second, 100 * time.Millisecond

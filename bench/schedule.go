@@ -76,6 +76,7 @@ type schedule struct {
 	reqAt, conAt time.Duration
 	reqOK, conOK bool
 	reqN, conN   int
+	burst, left  int // new tunnels that are due at one instant, and how many of them are still to come
 }
 
 func newSchedule(seed int64, label string, w *WorkloadPlan, index int, length time.Duration) *schedule {
@@ -84,9 +85,11 @@ func newSchedule(seed int64, label string, w *WorkloadPlan, index int, length ti
 
 // newScheduleAt has a rate of requests of its own.
 func newScheduleAt(seed int64, label string, w *WorkloadPlan, index int, requests profile, length time.Duration) *schedule {
+	burst := max(1, w.Shape.Burst)
 	s := &schedule{
+		burst: burst, left: burst,
 		req: newProcess(requests, w.Arrival, w.shift, stream(seed, "%s/%d/request", label, index)),
-		con: newProcess(steadyRate(w.ConnectRate, length), w.Arrival, w.shift, stream(seed, "%s/%d/connect", label, index)),
+		con: newProcess(steadyRate(w.ConnectRate/float64(burst), length), w.Arrival, w.shift, stream(seed, "%s/%d/connect", label, index)),
 	}
 	s.reqAt, s.reqOK = s.req.next()
 	s.conAt, s.conOK = s.con.next()
@@ -104,7 +107,10 @@ func (s *schedule) next() (arrival, bool) {
 	case s.conOK:
 		a := arrival{at: s.conAt, connect: true, seq: s.conN}
 		s.conN++
-		s.conAt, s.conOK = s.con.next()
+		if s.left--; s.left == 0 {
+			s.left = s.burst
+			s.conAt, s.conOK = s.con.next()
+		}
 		return a, true
 	}
 	return arrival{}, false

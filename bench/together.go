@@ -30,8 +30,13 @@ func (w *WorkloadPlan) share(index, of int) {
 		steps[i] = RateStep{From: s.From / n, To: s.To / n, For: s.For}
 	}
 	w.Steps = steps
-	w.Tunnels = max(1, (w.Tunnels+of-1-index)/of)
+	part := func(whole int) int { return (whole + of - 1 - index) / of }
+	w.Tunnels = max(1, part(w.Tunnels))
 	w.shift = (float64(index)+0.5)/n - 0.5
+	if whole := w.Shape.Burst; whole > 0 { // it is one instant, of which each process has a part
+		w.burst, w.Shape.Burst, w.shift = whole, part(whole), 0
+		w.ConnectRate *= n * float64(w.Shape.Burst) / float64(whole)
+	}
 }
 
 // meet is Barrier.Meet; a process alone is always there.

@@ -39,6 +39,7 @@ type tally struct {
 	dropped  int64 // of the errors, never sent by us
 	reopened int64 // tunnels that had to be opened again
 	overflow int64
+	moved    moved
 	samples  []string
 }
 
@@ -62,6 +63,7 @@ func (t *tally) add(o *tally) {
 	t.dropped += o.dropped
 	t.reopened += o.reopened
 	t.overflow += o.overflow
+	t.moved.add(o.moved)
 	for _, s := range o.samples {
 		t.sample(errors.New(s))
 	}
@@ -71,6 +73,7 @@ func (t *tally) add(o *tally) {
 type window struct {
 	arm     *armState
 	run     *run
+	index   int // of its pair
 	start   time.Time
 	ctx     context.Context //nolint:containedctx // a window is a scope, not an object that lives on: it ends with the drain time
 	tally   tally
@@ -87,7 +90,7 @@ type window struct {
 func (r *run) runWindow(ctx context.Context, arm *armState, index int, start time.Time) *window {
 	length := r.plan.Guard + r.plan.Window
 	w := &window{
-		arm: arm, run: r, guard: r.plan.Guard, length: length, start: start,
+		arm: arm, run: r, index: index, guard: r.plan.Guard, length: length, start: start,
 		service: arm.rec.phase(result.PhaseService), steady: arm.rec.phase(result.PhaseSteady), lag: arm.rec.phase(result.PhaseLag),
 	}
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
@@ -101,7 +104,8 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 	}
 
 	// Round robin is fixed by the schedule, so a tunnel that is stuck keeps its own arrivals waiting, as a client would.
-	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), len(arm.tunnels)+1)+16)
+	active := min(r.w.active(), len(arm.tunnels)) // the others are idle
+	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), active+1)+16)
 	workers := newCrew(func(t *slot) { w.serve(t, t.waiting()); t.settle() })
 	var connects sync.WaitGroup
 	slots := make(chan struct{}, maxConnects)
@@ -192,7 +196,7 @@ func (w *window) failed(a arrival, err error, censored bool) {
 
 // finish takes the outcome of an arrival that was sent, or not sent at all (sent < 0), and records it from its intended
 // time under response and, where it was sent, from then under service.
-func (w *window) finish(a arrival, sent time.Duration, err error, response, service *phaseRecorder) {
+func (w *window) finish(a arrival, sent time.Duration, err error, sess session, response, service *phaseRecorder) {
 	now := w.now()
 	censored := err != nil && w.ctx.Err() != nil
 	if censored {
@@ -212,11 +216,16 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 		service.record(now - sent)
 	}
 	if err == nil {
+		var m moved
+		if s, ok := sess.(mover); ok && s.Moved() > 0 {
+			m = moved{1, s.Moved(), now - sent}
+		}
 		w.count(func(t *tally) {
 			t.done++
 			if a.connect {
 				t.connects++
 			}
+			t.moved.add(m)
 		})
 	}
 }
@@ -225,14 +234,14 @@ func (w *window) finish(a arrival, sent time.Duration, err error, response, serv
 func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
 	for a := range queue {
 		if err := w.ctx.Err(); err != nil {
-			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), w.steady, w.service)
+			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), nil, w.steady, w.service)
 			continue
 		}
 		if t.tunnel == nil {
 			// In the schedule, so that the arrivals behind it bear the wait: a client would.
-			fresh, err := w.arm.open(w.ctx, w.observeNothing, func() {})
+			fresh, err := w.arm.open(w.ctx, t.route, w.observeNothing, func() {})
 			if err != nil {
-				w.finish(a, -1, fmt.Errorf("open the tunnel again: %w", err), w.steady, w.service)
+				w.finish(a, -1, fmt.Errorf("open the tunnel again: %w", err), nil, w.steady, w.service)
 				continue
 			}
 			w.count(func(t *tally) { t.reopened++ })
@@ -240,7 +249,7 @@ func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
 		}
 		sent := w.now()
 		err := t.tunnel.sess.Do(w.ctx)
-		w.finish(a, sent, err, w.steady, w.service)
+		w.finish(a, sent, err, t.tunnel.sess, w.steady, w.service)
 		if err != nil {
 			t.abort()
 		}
@@ -254,15 +263,15 @@ func (w *window) connect(a arrival) bool {
 		observe = func(phase string, d time.Duration) { w.arm.rec.phase(phase).record(d) }
 	}
 	ready := time.Duration(-1)
-	arm := w.arm.Arm
-	arm.Dial = partingDial(arm.Dial)
-	t, err := openTunnel(w.ctx, arm, w.arm.workload, w.arm.access, observe, func() { ready = w.now() })
+	t, err := w.arm.openParting(w.ctx, w.run.mix.route(w.index, a.seq), observe, func() { ready = w.now() })
+	var sess session
 	if err == nil {
+		sess = t.sess
 		stop := unblock(w.ctx, t.conn)
 		err = t.sess.Do(w.ctx)
 		stop()
 	}
-	w.finish(a, ready, err, w.arm.rec.phase(result.PhaseConnect), w.arm.rec.phase(result.PhaseFirstByte))
+	w.finish(a, ready, err, sess, w.arm.rec.phase(result.PhaseConnect), w.arm.rec.phase(result.PhaseFirstByte))
 	switch {
 	case t == nil:
 	case err != nil:

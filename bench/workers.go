@@ -15,6 +15,7 @@ type slot struct {
 	next    int
 	busy    bool // a worker is on it
 	spoiled bool // by a deadline in the past
+	route   int  // of the workload's mix
 }
 
 // push puts an arrival behind the others. idle says that a worker has to be sent, full that there are depth of them already.

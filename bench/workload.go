@@ -6,11 +6,30 @@ import (
 	"maps"
 	"net"
 	"slices"
-	"strings"
 	"time"
 )
 
-// workload is one kind of load; each is one file, workload_<name>.go, that registers itself.
+// kind is one kind of load; each is one file, workload_<name>.go, that registers itself.
+type kind struct {
+	name    string
+	backend string   // the kind of backend that it speaks to
+	options []option // of its own
+	// opens says that each exchange has a tunnel of its own, so that there are arrivals of new tunnels alone; nil is never.
+	opens func(Shape) bool
+	// check judges a shape with its defaults; nil takes all. Its error is an *OptionError.
+	check func(Shape) error
+	make  func(Shape) workload
+}
+
+// option is one of a kind's own: its name and its default, in words and filled in where a shape has none.
+type option struct {
+	name, def string
+	fill      func(*Shape)
+}
+
+func always(Shape) bool { return true }
+
+// workload is a kind with its options.
 type workload interface {
 	// Open logs in on conn and returns the session, which owns conn from then on; on an error conn stays the caller's.
 	// Open need not watch ctx while it reads and writes: when ctx ends, the caller unblocks conn by a deadline in the past.
@@ -31,25 +50,33 @@ type verifier interface {
 	Verify(ctx context.Context) error
 }
 
+// mover is what a session may have besides: how many bytes of payload the last Do moved and compared, in both directions.
+type mover interface {
+	Moved() int64
+}
+
 // closeTimeout bounds a polite goodbye, which is not measured but is waited for.
 const closeTimeout = time.Second
 
-var workloads = map[string]workload{}
+var workloads = map[string]kind{}
 
-func register(name string, w workload) {
-	if _, dup := workloads[name]; dup || name == "" {
-		panic("bench: workload registered twice or without a name: " + name)
+func register(k kind) {
+	if _, dup := workloads[k.name]; dup || k.name == "" || k.backend == "" || k.make == nil {
+		panic("bench: workload registered twice or without a name, a backend or a maker: " + k.name)
 	}
-	workloads[name] = w
+	workloads[k.name] = k
 }
 
-func lookup(name string) (workload, error) {
-	w, ok := workloads[name]
+func lookup(name string) (kind, error) {
+	k, ok := workloads[name]
 	if !ok {
-		return nil, fmt.Errorf("name: no workload %q; there are %s", name, strings.Join(WorkloadNames(), ", "))
+		return kind{}, optionErrorf("name", "no workload is called %q; %s", name, Catalogue())
 	}
-	return w, nil
+	return k, nil
 }
+
+// WorkloadBackend is the kind of backend that a workload speaks to, "" when there is no such workload.
+func WorkloadBackend(name string) string { return workloads[name].backend }
 
 // WorkloadNames lists the workloads, sorted.
 func WorkloadNames() []string { return slices.Sorted(maps.Keys(workloads)) }
@@ -64,12 +91,15 @@ type tunnel struct {
 }
 
 // openTunnel dials and logs in. ready is called between the two.
-func openTunnel(ctx context.Context, arm Arm, w workload, access Access, observe func(string, time.Duration), ready func()) (*tunnel, error) {
-	conn, err := arm.Dial(ctx, observe)
+func openTunnel(ctx context.Context, dial Dial, w workload, access Access, observe func(string, time.Duration), ready func(net.Conn) error) (*tunnel, error) {
+	conn, err := dial(ctx, observe)
 	if err != nil {
 		return nil, fmt.Errorf("dial: %w", err)
 	}
-	ready()
+	if err := ready(conn); err != nil {
+		_ = conn.Close()
+		return nil, fmt.Errorf("dial: %w", err)
+	}
 	stop := unblock(ctx, conn)
 	sess, err := w.Open(ctx, conn, access)
 	stop()

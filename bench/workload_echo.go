@@ -12,43 +12,81 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-func init() { register("echo", echoWorkload{}) }
+func init() {
+	register(kind{
+		name: "echo", backend: "witness",
+		options: []option{{"size", "64 B", func(s *Shape) { setDefault(&s.Size, echoSize) }}},
+		check:   func(s Shape) error { return between("size", s.Size, 8, maxEcho) },
+		make:    func(s Shape) workload { return echoWorkload{size: int(s.Size)} },
+	})
+}
 
-// echoWorkload sends 64 bytes to the witness and wants the same 64 back: the cost of the path with nearly nothing behind it.
-type echoWorkload struct{}
+// echoWorkload sends some bytes to the witness and wants the same back (ping-pong): the cost of the path with nearly nothing behind it.
+type echoWorkload struct{ size int }
 
-// echoSize is small enough for one TLS record and one segment, as a keystroke or a small query is.
-const echoSize = 64
+const (
+	// echoSize is small enough for one TLS record and one segment, as a keystroke or a small query is.
+	echoSize = 64
+	// maxEcho is what the buffers of any path hold: the witness reads no faster than its echo is taken, and all is sent before anything
+	// is read. Of more, bulk moves both ways at once.
+	maxEcho = 64 << 10
+)
 
-func (echoWorkload) Open(_ context.Context, conn net.Conn, _ Access) (session, error) {
-	s := &echoSession{conn: conn}
-	if _, err := rand.Read(s.out[:]); err != nil {
+func (w echoWorkload) Open(_ context.Context, conn net.Conn, access Access) (session, error) {
+	// One allocation, so that thousands of tunnels stay small. A payload is never sent twice: the name is the session's, the number the request's.
+	s := &echoSession{conn: conn, buf: make([]byte, 2*w.size)}
+	if _, err := rand.Read(s.out()); err != nil {
 		return nil, fmt.Errorf("make a payload: %w", err)
 	}
-	nonce := fmt.Sprintf("bench-%x", s.out[:16])
-	if _, err := witness.Ask(conn, witness.Order{Nonce: nonce, Do: witness.Echo}); err != nil {
-		return nil, fmt.Errorf("ask the witness: %w", err)
+	return s, ask(conn, access, witness.Order{Do: witness.Echo})
+}
+
+// ask sends an order under a random name and wants the record of the right witness.
+func ask(conn net.Conn, access Access, o witness.Order) error {
+	if o.Nonce == "" {
+		o.Nonce = newNonce()
 	}
-	return s, nil
+	rec, err := witness.Ask(conn, o)
+	if err != nil {
+		return fmt.Errorf("ask the witness: %w", err)
+	}
+	if access.Witness != "" && rec.Witness != access.Witness {
+		return fmt.Errorf("ask the witness: %q answered, and the route leads to %q", rec.Witness, access.Witness)
+	}
+	return nil
+}
+
+func newNonce() string {
+	var b [16]byte
+	rand.Read(b[:])
+	return fmt.Sprintf("bench-%x", b)
 }
 
 type echoSession struct {
-	conn    net.Conn
-	seq     uint64
-	out, in [echoSize]byte
+	conn net.Conn
+	seq  uint64
+	buf  []byte // what is sent, and what comes back
 }
+
+func (s *echoSession) out() []byte { return s.buf[:len(s.buf)/2] }
+func (s *echoSession) in() []byte  { return s.buf[len(s.buf)/2:] }
 
 func (s *echoSession) Do(context.Context) error {
 	s.seq++
-	binary.BigEndian.PutUint64(s.out[16:], s.seq) // behind the random name of the session: no payload is ever sent twice
-	if _, err := s.conn.Write(s.out[:]); err != nil {
+	binary.BigEndian.PutUint64(s.out(), s.seq)
+	if _, err := s.conn.Write(s.out()); err != nil {
 		return fmt.Errorf("echo: send: %w", err)
 	}
-	if _, err := io.ReadFull(s.conn, s.in[:]); err != nil {
+	if _, err := io.ReadFull(s.conn, s.in()); err != nil {
 		return fmt.Errorf("echo: read: %w", err)
 	}
-	if !bytes.Equal(s.in[:], s.out[:]) {
-		return fmt.Errorf("echo: sent %x, got %x back", s.out[:24], s.in[:24])
+	if out, in := s.out(), s.in(); !bytes.Equal(in, out) {
+		at := 0
+		for in[at] == out[at] {
+			at++
+		}
+		end := min(at+16, len(out))
+		return fmt.Errorf("echo: sent %x, got %x back, at byte %d of %d", out[at:end], in[at:end], at, len(out))
 	}
 	return nil
 }

@@ -9,14 +9,25 @@ import (
 	"github.com/go-sql-driver/mysql"
 )
 
-func init() { register("mysql", mysqlWorkload{}) }
+func init() {
+	register(kind{
+		name: "mysql", backend: "mysql",
+		options: []option{{"variant", "simple, or prepared", func(s *Shape) { setDefault(&s.Variant, "simple") }}},
+		check:   func(s Shape) error { return oneOf("variant", s.Variant, "simple", "prepared") },
+		make:    func(s Shape) workload { return mysqlWorkload{prepared: s.Variant == "prepared"} },
+	})
+}
 
 // mysqlWorkload asks for ten rows whose contents are known here, in one round trip: the driver puts the parameters into the text.
-type mysqlWorkload struct{}
+// In mode prepared the statement is prepared when the session begins, and a request is one execution of it, in the binary protocol.
+type mysqlWorkload struct{ prepared bool }
 
 const mysqlQuery = `WITH RECURSIVE s(n) AS (SELECT ? UNION ALL SELECT n+1 FROM s WHERE n < ?) SELECT n, MD5(n) FROM s`
 
-func (mysqlWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
+// mysqlPreparedQuery says the type of the first number: a parameter has none when MariaDB makes the columns of a prepared statement.
+const mysqlPreparedQuery = `WITH RECURSIVE s(n) AS (SELECT CAST(? AS SIGNED) UNION ALL SELECT n+1 FROM s WHERE n < ?) SELECT n, MD5(n) FROM s`
+
+func (w mysqlWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = access.User, access.Password, access.Database
 	cfg.Net, cfg.Addr = "tcp", "127.0.0.1:3306"
@@ -37,19 +48,27 @@ func (mysqlWorkload) Open(ctx context.Context, conn net.Conn, access Access) (se
 		_ = db.Close()
 		return nil, fmt.Errorf("mysql: %w", err)
 	}
-	return &mysqlSession{db: db, conn: c}, nil
+	s := &mysqlSession{db: db, conn: c}
+	if w.prepared {
+		if s.stmt, err = c.PrepareContext(ctx, mysqlPreparedQuery); err != nil {
+			_ = s.Close()
+			return nil, fmt.Errorf("mysql: prepare: %w", err)
+		}
+	}
+	return s, nil
 }
 
 type mysqlSession struct {
 	db   *sql.DB
 	conn *sql.Conn
+	stmt *sql.Stmt // nil when the parameters go into the text
 	seq  int64
 }
 
 func (s *mysqlSession) Do(ctx context.Context) error {
 	s.seq++
 	first := s.seq * rowsPerQuery % 1_000_000
-	rows, err := s.conn.QueryContext(ctx, mysqlQuery, first, first+rowsPerQuery-1)
+	rows, err := s.query(ctx, first, first+rowsPerQuery-1)
 	if err != nil {
 		return fmt.Errorf("mysql: query: %w", err)
 	}
@@ -74,7 +93,17 @@ func (s *mysqlSession) Do(ctx context.Context) error {
 	return nil
 }
 
+func (s *mysqlSession) query(ctx context.Context, first, last int64) (*sql.Rows, error) {
+	if s.stmt != nil {
+		return s.stmt.QueryContext(ctx, first, last)
+	}
+	return s.conn.QueryContext(ctx, mysqlQuery, first, last)
+}
+
 func (s *mysqlSession) Close() error {
+	if s.stmt != nil {
+		_ = s.stmt.Close()
+	}
 	_ = s.conn.Close()
 	return s.db.Close()
 }

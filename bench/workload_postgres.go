@@ -13,18 +13,45 @@ import (
 	"github.com/jackc/pgx/v5"
 )
 
-func init() { register("postgres", postgresWorkload{}) }
+func init() {
+	register(kind{
+		name: "postgres", backend: "postgres",
+		options: []option{{"variant", "prepared, or simple, copy, pool", func(s *Shape) { setDefault(&s.Variant, "prepared") }}, {"bytes", "1 MiB, of a copy", func(s *Shape) {
+			if s.Variant == "copy" {
+				setDefault(&s.Bytes, 1<<20)
+			}
+		}}},
+		opens: func(s Shape) bool { return s.Variant == "pool" },
+		check: func(s Shape) error {
+			switch {
+			case s.Variant == "copy":
+				return between("bytes", s.Bytes, 1, maxPostgresCopy)
+			case s.Bytes != 0:
+				return optionErrorf("bytes", "bytes are of variant copy")
+			}
+			return oneOf("variant", s.Variant, "prepared", "simple", "copy", "pool")
+		},
+		make: func(s Shape) workload { return postgresWorkload{variant: s.Variant, bytes: s.Bytes} },
+	})
+}
 
 // postgresWorkload asks for ten rows whose contents are known here: numbers and their MD5. The statement is prepared by pgx on
 // its first use, so a new tunnel pays a round trip more than an open one, as it does for every pgx user.
-type postgresWorkload struct{}
+//
+// In variant simple the parameters are in the text, and a query is one round trip from the first on. Variant pool is that on a new tunnel for
+// each query: what a pool without a lower bound, or an application without a pool, does.
+// Variant copy moves rows in and out of a temporary table.
+type postgresWorkload struct {
+	variant string
+	bytes   int64
+}
 
 const (
 	postgresQuery = `SELECT g, md5(g::text) FROM generate_series($1::int,$2::int) AS g`
 	rowsPerQuery  = 10
 )
 
-func (postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
+func (w postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
 	// The connection string names what the environment (PGHOST, PGSSLMODE, …) could otherwise set; what may need quoting is
 	// put in afterwards.
 	cfg, err := pgx.ParseConfig("host=127.0.0.1 port=5432 sslmode=disable channel_binding=disable target_session_attrs=any connect_timeout=0")
@@ -35,21 +62,39 @@ func (postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access) 
 	cfg.RuntimeParams = map[string]string{"application_name": "tlsroute-bench"}
 	cfg.Fallbacks = nil
 	cfg.DialFunc = once(conn)
+	if w.variant != "prepared" {
+		cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
+	}
 	pg, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	return &postgresSession{conn: conn, pg: pg}, nil
+	s := &postgresSession{conn: conn, pg: pg, bytes: w.bytes, nonce: newNonce()}
+	if w.variant == "copy" {
+		if _, err := pg.PgConn().Exec(ctx, copyTable).ReadAll(); err != nil {
+			_ = s.Close()
+			return nil, fmt.Errorf("postgres: make the table: %w", err)
+		}
+	}
+	return s, nil
 }
 
 type postgresSession struct {
 	conn net.Conn
 	pg   *pgx.Conn
 	seq  int
+
+	// Of variant copy: the size of one, the name of its contents, and what the last one moved in both directions.
+	bytes int64
+	nonce string
+	moved int64
 }
 
 func (s *postgresSession) Do(ctx context.Context) error {
 	s.seq++
+	if s.bytes > 0 {
+		return s.copy(ctx)
+	}
 	first := s.seq * rowsPerQuery % 1_000_000
 	rows, err := s.pg.Query(ctx, postgresQuery, int32(first), int32(first+rowsPerQuery-1))
 	if err != nil {

@@ -13,17 +13,52 @@ import (
 	"strings"
 
 	"golang.org/x/crypto/ssh"
+
+	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-func init() { register("ssh", sshWorkload{}) }
+func init() {
+	register(kind{
+		name: "ssh", backend: "ssh",
+		options: []option{
+			{"variant", "exec, or copy", func(s *Shape) { setDefault(&s.Variant, "exec") }},
+			{"bytes", "1 MiB, of a copy", func(s *Shape) {
+				if s.Variant == "copy" {
+					setDefault(&s.Bytes, 1<<20)
+				}
+			}},
+			{"direction", "up, or duplex, of a copy", func(s *Shape) {
+				if s.Variant == "copy" {
+					setDefault(&s.Direction, Up)
+				}
+			}},
+		},
+		check: func(s Shape) error {
+			if s.Variant == "copy" {
+				return errors.Join(between("bytes", s.Bytes, 1, maxSSHCopy), oneOf("direction", s.Direction, Up, Duplex))
+			}
+			if s.Bytes != 0 || s.Direction != "" {
+				return optionErrorf("variant", "bytes and direction are of variant copy")
+			}
+			return oneOf("variant", s.Variant, "exec", "copy")
+		},
+		make: func(s Shape) workload { return sshWorkload{shape: s} },
+	})
+}
 
 // sshWorkload runs `cat` over a new channel of an open connection, 64 bytes in, and compares what comes back by its hash.
 // Once on each lasting tunnel, before the measurement, a file of 256 KiB goes through `sha256sum`.
-type sshWorkload struct{}
+//
+// A copy is a file of another size in the place of the 64 bytes: up is compared by the hash that the far side computed, duplex by every byte
+// of what `cat` gave back.
+type sshWorkload struct{ shape Shape }
 
-const sshFile = 256 << 10
+const (
+	sshFile    = 256 << 10
+	maxSSHCopy = 1 << 30
+)
 
-func (sshWorkload) Open(_ context.Context, conn net.Conn, access Access) (session, error) {
+func (w sshWorkload) Open(_ context.Context, conn net.Conn, access Access) (session, error) {
 	if access.SSHKey == nil || access.HostKey == nil {
 		return nil, errors.New("ssh: a client key and the host key are needed")
 	}
@@ -37,7 +72,7 @@ func (sshWorkload) Open(_ context.Context, conn net.Conn, access Access) (sessio
 	if err != nil {
 		return nil, fmt.Errorf("ssh: %w", err)
 	}
-	s := &sshSession{client: ssh.NewClient(c, chans, reqs)}
+	s := &sshSession{client: ssh.NewClient(c, chans, reqs), shape: w.shape}
 	if _, err := rand.Read(s.payload[:]); err != nil {
 		_ = s.client.Close()
 		return nil, fmt.Errorf("ssh: make a payload: %w", err)
@@ -57,10 +92,14 @@ type sshSession struct {
 	client  *ssh.Client
 	seq     uint64
 	payload [64]byte
+	shape   Shape
 }
 
 func (s *sshSession) Do(context.Context) error {
 	s.seq++
+	if s.shape.Variant == "copy" {
+		return s.copy()
+	}
 	copy(s.payload[:], fmt.Sprintf("%020d", s.seq))
 	out, err := s.run("cat", s.payload[:], len(s.payload))
 	if err != nil {
@@ -89,22 +128,89 @@ func (s *sshSession) Verify(context.Context) error {
 	return nil
 }
 
+// copy streams a file that was never sent before, so that it is held nowhere.
+func (s *sshSession) copy() error {
+	stream := func() io.Reader {
+		return io.LimitReader(&streamReader{witness.NewStream(hex.EncodeToString(s.payload[32:]), Up, int(s.seq))}, s.shape.Bytes)
+	}
+	if s.shape.Direction == Duplex {
+		same := &sameBytes{want: &streamReader{witness.NewStream(hex.EncodeToString(s.payload[32:]), Up, int(s.seq))}}
+		if err := s.pipe("cat", stream(), same); err != nil {
+			return err
+		}
+		if same.n != s.shape.Bytes {
+			return fmt.Errorf("ssh: cat gave %d bytes back for %d", same.n, s.shape.Bytes)
+		}
+		return nil
+	}
+	sum, out := sha256.New(), &capped{max: 1024}
+	if err := s.pipe("sha256sum", io.TeeReader(stream(), sum), out); err != nil {
+		return err
+	}
+	if got, _, _ := strings.Cut(out.String(), " "); got != hex.EncodeToString(sum.Sum(nil)) {
+		return fmt.Errorf("ssh: a file of %d bytes arrived as another: sha256sum says %.80q, not %x", s.shape.Bytes, out.String(), sum.Sum(nil))
+	}
+	return nil
+}
+
+func (s *sshSession) Moved() int64 {
+	switch s.shape.Direction {
+	case Up:
+		return s.shape.Bytes
+	case Duplex:
+		return 2 * s.shape.Bytes
+	}
+	return 0 // an exec is no transfer
+}
+
+// streamReader is a witness.Stream to be read.
+type streamReader struct{ witness.Stream }
+
+func (r *streamReader) Read(b []byte) (int, error) {
+	r.Fill(b)
+	return len(b), nil
+}
+
+// sameBytes takes what is written as long as it is what want gives.
+type sameBytes struct {
+	want *streamReader
+	n    int64
+}
+
+func (s *sameBytes) Write(p []byte) (int, error) {
+	right := s.want.Right(p)
+	s.n += int64(right)
+	if right < len(p) {
+		return right, fmt.Errorf("byte %d came back as another", s.n)
+	}
+	return len(p), nil
+}
+
 // run executes a command with input; its output may have max bytes.
 func (s *sshSession) run(command string, input []byte, max int) ([]byte, error) {
-	sess, err := s.client.NewSession()
-	if err != nil {
-		return nil, fmt.Errorf("ssh: open a channel: %w", err)
-	}
-	defer func() { _ = sess.Close() }() // io.EOF, as Run has ended it
-	out, errOut := &capped{max: max}, &capped{max: 4096}
-	sess.Stdin, sess.Stdout, sess.Stderr = bytes.NewReader(input), out, errOut
-	if err := sess.Run(command); err != nil {
-		if errOut.Len() > 0 {
-			return nil, fmt.Errorf("ssh: %s: %w: %.200q", command, err, errOut.Bytes())
-		}
-		return nil, fmt.Errorf("ssh: %s: %w", command, err)
+	out := &capped{max: max}
+	if err := s.pipe(command, bytes.NewReader(input), out); err != nil {
+		return nil, err
 	}
 	return out.Bytes(), nil
+}
+
+// pipe executes a command.
+func (s *sshSession) pipe(command string, in io.Reader, out io.Writer) error {
+	sess, err := s.client.NewSession()
+	if err != nil {
+		return fmt.Errorf("ssh: open a channel: %w", err)
+	}
+	defer func() { _ = sess.Close() }() // io.EOF, as Run has ended it
+	errOut := &capped{max: 4096}
+	sess.Stdin, sess.Stdout, sess.Stderr = in, out, errOut
+	if err := sess.Run(command); err != nil {
+		if errOut.Len() > 0 {
+			return fmt.Errorf("ssh: %s: %w: %.200q", command, err, errOut.Bytes())
+		}
+		return fmt.Errorf("ssh: %s: %w", command, err)
+	}
+	return nil
 }
 
 func (s *sshSession) Close() error {

@@ -12,9 +12,10 @@
 // every backend of a kind answers the same requests in the same way, whatever the driver:
 //
 //   - postgres: SELECT 1; SELECT version(); SELECT $1::text; SELECT $1::int; SELECT g, md5(g::text) FROM
-//     generate_series($1::int, $2::int) AS g — simple and extended protocol, text and binary;
+//     generate_series($1::int, $2::int) AS g — simple and extended protocol, text and binary; and, simple only, COPY in and out of
+//     a temporary table bench_copy(n int, t text), TRUNCATE, and count(*)::int with md5(string_agg(t, ” ORDER BY n)) of it;
 //   - mysql: SELECT 1; SELECT VERSION(); WITH RECURSIVE s(n) AS (SELECT ? UNION ALL SELECT n+1 FROM s WHERE n < ?) SELECT n,
-//     MD5(n) FROM s, interpolated by the client, for up to 1000 rows: there MariaDB cuts a recursion short with a mere
+//     MD5(n) FROM s, interpolated by the client or, with CAST(? AS SIGNED), prepared, for up to 1000 rows: there MariaDB cuts a recursion short with a mere
 //     warning, MySQL and the embedded server with an error;
 //   - ssh: cat, sha256sum, true, echo WORDS by exec, with public key authentication;
 //   - http: every request is answered with what arrived of it, as a [Seen] in JSON;

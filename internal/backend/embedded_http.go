@@ -33,7 +33,7 @@ const maxBody = 1 << 20
 
 func startHTTP(ctx context.Context, spec Spec, r *Running) error {
 	r.Info.Product, r.Info.Version = "tlsroute-bench http", "1"
-	r.Info.Note = "answers every request with the request as it arrived, in JSON, over plaintext HTTP; there is no other driver for it"
+	r.Info.Note = "answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2; there is no other driver for it"
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
@@ -47,6 +47,9 @@ func startHTTP(ctx context.Context, spec Spec, r *Running) error {
 		ReadHeaderTimeout: loginTimeout, IdleTimeout: idleTimeout, ReadTimeout: idleTimeout, WriteTimeout: idleTimeout,
 		ErrorLog: slog.NewLogLogger(spec.Logger.Handler(), slog.LevelDebug),
 	}
+	server.Protocols = new(http.Protocols)
+	server.Protocols.SetHTTP1(true)
+	server.Protocols.SetUnencryptedHTTP2(true) // with prior knowledge
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	r.onClose(func(context.Context) error {

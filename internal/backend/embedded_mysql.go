@@ -34,8 +34,8 @@ func startEmbeddedMySQL(_ context.Context, spec Spec, r *Running) error {
 	r.Access = Access{User: userName, Password: newPassword(), Database: databaseName}
 	r.Info.Product, r.Info.Version = "tlsroute-bench protocol server", "1"
 	r.Info.Note = "speaks the MySQL protocol (greeting first, mysql_native_password, text results) and is no database: it answers ping, SELECT 1, " +
-		"SELECT 'text', SELECT VERSION() and one WITH RECURSIVE series with MD5, takes any SET for done, and refuses all else; no tables, " +
-		"transactions, prepared statements, compression or TLS of its own"
+		"SELECT 'text', SELECT VERSION() and one WITH RECURSIVE series with MD5, prepares the same series, takes any SET for done, and refuses all else; no tables, " +
+		"transactions, compression or TLS of its own"
 	m := &mysqlServer{password: r.Access.Password}
 	m.handle = m.serve
 	return serve(spec, r, &m.server)
@@ -173,7 +173,11 @@ func (m *mysqlServer) command(c *mysqlConn) error {
 	case 0x0e, 0x1f: // COM_PING, COM_RESET_CONNECTION
 		c.ok()
 	case 0x16: // COM_STMT_PREPARE
-		c.fail(&mysqlError{1295, "HY000", "The embedded protocol server prepares no statements: let the client interpolate"})
+		c.prepare(arg)
+	case 0x17: // COM_STMT_EXECUTE
+		c.execute(body[1:])
+	case 0x19: // COM_STMT_CLOSE
+		c.forget(body[1:])
 	default:
 		c.fail(&mysqlError{1047, "08S01", fmt.Sprintf("Unknown command %#02x", body[0])})
 	}
@@ -249,6 +253,19 @@ func one(value string) func() ([]string, bool) {
 // rows writes a text result set.
 func (c *mysqlConn) rows(columns []mysqlColumn, next func() ([]string, bool)) {
 	c.write([]byte{byte(len(columns))})
+	c.columns(columns)
+	for row, ok := next(); ok; row, ok = next() {
+		var b []byte
+		for _, v := range row {
+			b = appendLenenc(b, v)
+		}
+		c.write(b)
+	}
+	c.eof()
+}
+
+// columns writes definitions.
+func (c *mysqlConn) columns(columns []mysqlColumn) {
 	for _, col := range columns {
 		b := appendLenenc(nil, "def")
 		b = append(b, 0, 0, 0) // schema, table, original table
@@ -261,14 +278,6 @@ func (c *mysqlConn) rows(columns []mysqlColumn, next func() ([]string, bool)) {
 		b = binary.LittleEndian.AppendUint16(b, charset)
 		b = binary.LittleEndian.AppendUint32(b, size)
 		b = append(b, kind, 0, 0, 0, 0, 0) // flags, decimals, filler
-		c.write(b)
-	}
-	c.eof()
-	for row, ok := next(); ok; row, ok = next() {
-		var b []byte
-		for _, v := range row {
-			b = appendLenenc(b, v)
-		}
 		c.write(b)
 	}
 	c.eof()

@@ -34,7 +34,7 @@ func startEmbeddedPostgres(_ context.Context, spec Spec, r *Running) error {
 	r.Info.Product, r.Info.Version = "tlsroute-bench protocol server", "1"
 	r.Info.Note = "speaks the PostgreSQL protocol (SCRAM-SHA-256, simple and extended queries) and is no database: it answers SELECT 1, " +
 		"SELECT version(), SELECT $1::text, SELECT $1::int and SELECT g, md5(g::text) FROM generate_series($1::int, $2::int) AS g; " +
-		"no tables, transactions, COPY, LISTEN or TLS of its own; a cancel request is taken and does nothing"
+		"one temporary table bench_copy(n int, t text) by COPY; no other tables, no transactions, LISTEN or TLS of its own; a cancel request is taken and does nothing"
 	p := &pgServer{secret: secret}
 	p.handle = p.serve
 	return serve(spec, r, &p.server)
@@ -62,6 +62,9 @@ type pgSession struct {
 	portals    map[string]*pgPortal
 	// skipping is set by an error in the extended protocol: all is ignored until Sync.
 	skipping bool
+	// hasTable and rows are its temporary table.
+	hasTable bool
+	rows     []pgRow
 }
 
 func (p *pgServer) serve(c net.Conn) {
@@ -243,6 +246,15 @@ func (s *pgSession) simple(query string) error {
 		s.be.Send(&pgproto3.EmptyQueryResponse{})
 	}
 	for _, st := range statements {
+		if st.kind >= pgCreate {
+			if err = s.table(st.kind); err == nil {
+				continue
+			}
+			if _, told := errors.AsType[*pgError](err); !told {
+				return err
+			}
+			break
+		}
 		if len(st.params) > 0 {
 			err = pgErrorf("42P02", "there is no parameter $1")
 		}
@@ -342,6 +354,9 @@ func (s *pgSession) parse(m *pgproto3.Parse) error {
 	st := &pgStatement{kind: pgEmpty}
 	if len(statements) == 1 {
 		st = statements[0]
+	}
+	if st.kind >= pgCreate {
+		return pgErrorf("0A000", "the embedded protocol server takes this statement in the simple protocol only")
 	}
 	for i, oid := range m.ParameterOIDs {
 		if i >= len(st.params) || oid != 0 && oid != st.params[i] {

@@ -42,6 +42,10 @@ type mysqlConn struct {
 	w   *bufio.Writer
 	seq byte // of the next packet; each command begins anew at 0
 	err error
+
+	// The server's prepared statements by their number.
+	statements    map[uint32]bool
+	lastStatement uint32
 }
 
 func newMySQLConn(c net.Conn) *mysqlConn {

@@ -41,6 +41,13 @@ func (s *session) follow() {
 			s.closeWrite()
 		}
 		s.over(end, in)
+	case witness.Bulk:
+		end := s.bulk()
+		if end == "eof" {
+			s.closeWrite()
+		}
+		s.finish(end, "")
+		s.raw.Close()
 	case witness.Sink:
 		s.sink(in)
 	case witness.Stall:

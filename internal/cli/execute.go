@@ -124,6 +124,10 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 					step.Add(1)
 				}
 			},
+			Opening: func(workload, path string, open, total int) {
+				last = "" // the name of the workload comes back with its first window
+				step.Note(fmt.Sprintf("%s: %s: %d of %d tunnels open", workload, path, open, total))
+			},
 		})
 		if r.Bench != nil && o.earlier != nil {
 			r.Bench.Against = bench.Against(r.Bench, r.Run.Host, o.earlier)

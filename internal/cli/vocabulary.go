@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/conformance"
@@ -21,17 +22,19 @@ func vocabulary() scenario.Vocabulary {
 			return err
 		},
 		Limit:        func(expr string, arms []string) error { return bench.CheckLimits([]string{expr}, arms...) },
-		WorkloadKind: workloadKind,
+		Workload:     checkWorkload,
+		WorkloadKind: bench.WorkloadBackend,
 		Topology:     lab.Check,
 	}
 }
 
-// workloadKind is the kind of backend that a workload speaks to: its own name, but for the echo.
-func workloadKind(workload string) string {
-	if workload == "echo" {
-		return "witness"
+// checkWorkload asks the bench about the options of a workload, whose rates are given or come from elsewhere.
+func checkWorkload(w scenario.Workload, given bool) ([]string, error) {
+	_, err := bench.CheckShape(w.Name, lab.Shape(w), w.Rate, w.ConnectRate, given)
+	if fault, ok := errors.AsType[*bench.OptionError](err); ok {
+		return strings.Split(fault.Option, "."), errors.New(fault.Message)
 	}
-	return workload
+	return nil, err
 }
 
 // loadScenario reads a scenario for a command; its faults are printed whole and end the command with status 2.

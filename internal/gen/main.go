@@ -6,9 +6,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/invopop/jsonschema"
@@ -121,6 +123,7 @@ func names(schema *jsonschema.Schema) error {
 	for path, values := range map[string][]string{
 		"backends.kind":                   backend.Kinds(),
 		"bench.workloads.name":            bench.WorkloadNames(),
+		"bench.workloads.tls.curve":       slices.Sorted(maps.Keys(bench.Curves)),
 		"topology.faults.kind":            append(albsim.InjectionKinds(), scenario.KindRotate),
 		"topology.load_balancer.profile":  albsim.Profiles(),
 		"topology.load_balancer.real":     realproxy.Products(),
@@ -159,6 +162,8 @@ func mapper(t reflect.Type) *jsonschema.Schema {
 		return &jsonschema.Schema{Type: "string", Pattern: `^([0-9]+(\.[0-9]+)?(ns|us|µs|ms|s|m|h))+$`, Examples: []any{"500ms", "30s"}}
 	case t == reflect.TypeFor[scenario.Percent]():
 		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]+(\.[0-9]+)?%$`, Examples: []any{"2%", "0.5%"}}
+	case t == reflect.TypeFor[scenario.Size]():
+		return &jsonschema.Schema{Type: "string", Pattern: `^[0-9]+(B|KiB|MiB|GiB)$`, Examples: []any{"512B", "64MiB"}}
 	case t == reflect.TypeFor[result.CheckVerdict]():
 		values := make([]any, len(result.CheckVerdicts))
 		for i, v := range result.CheckVerdicts {

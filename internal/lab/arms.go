@@ -2,13 +2,17 @@ package lab
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/internal/result"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 	"github.com/tlsroute/tlsroute-bench/refimpl/probe"
 )
@@ -26,56 +30,117 @@ func (l *Lab) Plan(seed int64) (bench.Plan, error) {
 	if p := b.Precision; p != nil {
 		plan.Precision = &bench.Precision{P50: float64(p.P50), P99: float64(p.P99), Budget: time.Duration(b.Budget)}
 	}
-	for _, w := range b.Workloads {
-		route, ok := l.route(w.Route)
-		if !ok {
-			return bench.Plan{}, fmt.Errorf("lab: no route is called %q", w.Route)
-		}
-		running := l.backend(route.Backend)
-		p := bench.WorkloadPlan{
-			Name: w.Name, Backend: route.Backend, Rate: w.Rate, ConnectRate: w.ConnectRate, Tunnels: w.Tunnels, Arrival: w.Arrival,
-			Access: bench.Access{
-				User: running.Access.User, Password: running.Access.Password, Database: running.Access.Database,
-				SSHKey: running.Access.ClientKey, HostKey: running.Access.HostKey,
-			},
-		}
-		p.Mode = w.Mode
-		for _, s := range w.Steps {
-			p.Steps = append(p.Steps, bench.RateStep{From: s.Rate, To: s.To, For: time.Duration(s.For)})
-		}
-		for _, name := range l.scenario.Arms(w) {
-			a, err := l.arm(b.PathOf(name), w.Route)
-			if err != nil {
-				return bench.Plan{}, err
-			}
-			a.Path = name
-			p.Arms = append(p.Arms, a)
+	for i, w := range b.Workloads {
+		p, err := l.workload(w)
+		if err != nil {
+			return bench.Plan{}, fmt.Errorf("bench.workloads[%d]: %w", i, err)
 		}
 		plan.Workloads = append(plan.Workloads, p)
 	}
 	return plan, nil
 }
 
-// arm is a path, or a peer in the place of our router.
-func (l *Lab) arm(path, route string) (bench.Arm, error) {
-	var a bench.Arm
-	if p, ok := l.peer(path); ok {
-		d, err := p.dialer(l, route)
-		if err != nil {
-			return a, err
-		}
-		a = arm(path, d, true)
-		a.Peer = p.running.String()
-	} else {
-		d, err := l.Dialer(path, route)
-		if err != nil {
-			return a, err
-		}
-		c, _ := l.chain(path)
-		a = arm(path, d, c.front() == nil)
+// Shape are the options of a workload as the bench has them.
+func Shape(w scenario.Workload) bench.Shape {
+	return bench.Shape{
+		Size: int64(w.Size), Bytes: int64(w.Bytes), ReadRate: int64(w.ReadRate), Queue: int64(w.Queue),
+		Direction: w.Direction, Variant: w.Variant, Streams: w.Streams, Active: w.Active, Burst: w.Burst, TLS: bench.TLSShape(w.TLS),
 	}
-	a.Components = l.components(path)
-	return a, nil
+}
+
+func (l *Lab) workload(w scenario.Workload) (bench.WorkloadPlan, error) {
+	p := bench.WorkloadPlan{
+		Name: w.Name, Rate: w.Rate, ConnectRate: w.ConnectRate, Tunnels: w.Tunnels, Arrival: w.Arrival, Mode: w.Mode, Shape: Shape(w),
+	}
+	for _, s := range w.Steps {
+		p.Steps = append(p.Steps, bench.RateStep{From: s.Rate, To: s.To, For: time.Duration(s.For)})
+	}
+	routes := w.Routes
+	if len(routes) == 0 {
+		routes = []scenario.RouteShare{{Route: w.Route, Weight: 1}}
+	}
+	var backends []string
+	for _, share := range routes {
+		route, ok := l.route(share.Route)
+		if !ok {
+			return p, fmt.Errorf("lab: no route is called %q", share.Route)
+		}
+		running := l.backend(route.Backend)
+		if !slices.Contains(backends, route.Backend) {
+			backends = append(backends, route.Backend)
+		}
+		access := bench.Access{
+			User: running.Access.User, Password: running.Access.Password, Database: running.Access.Database,
+			SSHKey: running.Access.ClientKey, HostKey: running.Access.HostKey,
+		}
+		if running.Witness != nil {
+			access.Witness = running.Info.Name
+		}
+		p.Access = access
+		if len(routes) > 1 {
+			p.Mix = append(p.Mix, bench.Share{Name: share.Route, Weight: share.Weight, Access: access})
+		}
+	}
+	p.Backend = strings.Join(backends, ", ")
+	for _, name := range l.scenario.Arms(w) {
+		a, err := l.arm(name, routes, w.TLS)
+		if err != nil {
+			return p, err
+		}
+		p.Arms = append(p.Arms, a)
+	}
+	if w.Rate > 0 || len(w.Steps) > 0 || w.Mode == bench.ModeClosed {
+		return p, l.roomFor(w.Tunnels, l.scenario.Arms(w))
+	}
+	return p, nil
+}
+
+// arm is one path, or a peer in the place of our router, for one route or a mix of several.
+func (l *Lab) arm(name string, routes []scenario.RouteShare, how scenario.WorkloadTLS) (bench.Arm, error) {
+	path := l.scenario.Bench.PathOf(name)
+	out := bench.Arm{Path: name}
+	for _, share := range routes {
+		d, direct, err := l.dialerOf(path, share.Route, &out)
+		if err != nil {
+			return out, err
+		}
+		negotiate(d, how)
+		one := arm(name, d, direct)
+		out.Mix = append(out.Mix, one.Dial)
+		if out.Upgrade == nil {
+			out.Upgrade = one.Upgrade
+		}
+	}
+	if len(routes) == 1 {
+		out.Dial, out.Mix = out.Mix[0], nil
+	}
+	out.Components = l.components(path)
+	return out, nil
+}
+
+// dialerOf is a client for one route, direct where that is what the path has to be.
+func (l *Lab) dialerOf(path, route string, a *bench.Arm) (d *client.Dialer, direct bool, err error) {
+	if p, ok := l.peer(path); ok {
+		a.Peer = p.running.String()
+		d, err = p.dialer(l, route)
+		return d, true, err
+	}
+	d, err = l.Dialer(path, route)
+	if err != nil {
+		return nil, false, err
+	}
+	c, _ := l.chain(path)
+	return d, c.front() == nil, nil
+}
+
+// negotiate has a dialer offer what a workload asks of TLS.
+func negotiate(d *client.Dialer, t scenario.WorkloadTLS) {
+	if curve := bench.Curves[t.Curve]; curve != 0 {
+		d.Curves = []tls.CurveID{curve}
+	}
+	if t.Resume {
+		d.Sessions = tls.NewLRUClientSessionCache(0)
+	}
 }
 
 // arm dials one path. A path that turns out to be of another class than it is supposed to be is an error, not a fast arm: a direct one

@@ -3,6 +3,7 @@ package scenario
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -46,3 +47,36 @@ func (p *Percent) UnmarshalJSON(data []byte) error {
 	*p = Percent(v / 100)
 	return nil
 }
+
+// MarshalJSON writes the size as a person does: "64MiB".
+func (b Size) MarshalJSON() ([]byte, error) {
+	unit := 0
+	for b != 0 && b%1024 == 0 && unit < len(sizeUnits)-1 {
+		b /= 1024
+		unit++
+	}
+	return json.Marshal(fmt.Sprintf("%d%s", int64(b), sizeUnits[unit]))
+}
+
+// UnmarshalJSON reads a whole number with a unit.
+func (b *Size) UnmarshalJSON(data []byte) error {
+	var s string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return fmt.Errorf("a size is a string such as 64MiB: %w", err)
+	}
+	for unit, name := range slices.Backward(sizeUnits) { // "B" is the end of all
+		digits, ok := strings.CutSuffix(s, name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.ParseInt(digits, 10, 64)
+		if err != nil || n < 0 || n > 1<<(62-10*unit) {
+			break
+		}
+		*b = Size(n << (10 * unit))
+		return nil
+	}
+	return fmt.Errorf("a size is a whole number with a unit, such as 512B or 64MiB, not %q", s)
+}
+
+var sizeUnits = []string{"B", "KiB", "MiB", "GiB"}

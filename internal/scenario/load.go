@@ -21,7 +21,10 @@ type Vocabulary struct {
 	Check func(glob string) error
 	// Limit answers whether an expression can be judged on these arms.
 	Limit func(expr string, arms []string) error
-	// WorkloadKind answers which kind of backend a workload speaks to.
+	// Workload says which option of a workload is at fault, by its path of field names, and why. given is false where its rates come
+	// from elsewhere: a search, a closed loop, steps.
+	Workload func(w Workload, given bool) (option []string, err error)
+	// WorkloadKind answers which kind of backend a workload speaks to; "" for one that nobody knows.
 	WorkloadKind func(name string) string
 	// Topology says what the router and the load balancer would refuse.
 	Topology func(*Scenario) []Problem
@@ -107,6 +110,9 @@ func (s *Scenario) fill() {
 		setDefault(&w.Tunnels, DefaultTunnels)
 		setDefault(&w.Arrival, "poisson")
 		setDefault(&w.Mode, "open")
+		for j := range w.Routes {
+			setDefault(&w.Routes[j].Weight, 1)
+		}
 	}
 }
 
@@ -146,7 +152,7 @@ func (b *Bench) checkLoad(fault func(path []any, format string, args ...any)) {
 			fault([]any{"bench", "workloads", i, "mode"}, "a closed loop has no rate, connect_rate or steps: the answers make the rate")
 		case w.Rate > 0 && len(w.Steps) > 0:
 			fault([]any{"bench", "workloads", i, "rate"}, "rate and steps are both given: steps are the rate")
-		case !closed && w.Rate == 0 && w.ConnectRate == 0 && len(w.Steps) == 0 && len(b.Levels) == 0:
+		case !closed && w.Rate == 0 && w.ConnectRate == 0 && w.Burst == 0 && w.Name != "storm" && len(w.Steps) == 0 && len(b.Levels) == 0:
 			fault([]any{"bench", "workloads", i}, "workload %q sends nothing: give rate, connect_rate or both", w.Name)
 		}
 		for k, s := range w.Steps {
@@ -236,14 +242,9 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 		}
 	}
 	for i, w := range s.Bench.Workloads {
-		if v.WorkloadKind != nil {
-			if want, have := v.WorkloadKind(w.Name), s.kindBehind(w.Route); w.Name != "" && have != "" && have != want {
-				d.Faultf(at("bench", "workloads", i, "route"), "workload %q speaks to a %s backend, but route %q leads to one of kind %s", w.Name, want, w.Route, have)
-			}
-		}
-		if w.Route != "" && !routes[""] && len(routes) > 0 && !routes[w.Route] {
-			d.Faultf(at("bench", "workloads", i, "route"), "no route is called %q (there are %s)", w.Route, names(s.Routes, func(r Route) string { return r.Name }))
-		}
+		s.checkWorkload(w, v, func(path []any, format string, args ...any) {
+			d.Faultf(at(append([]any{"bench", "workloads", i}, path...)...), format, args...)
+		})
 		for j, arm := range w.Arms {
 			if arm != "" && !slices.Contains(s.Bench.Arms, arm) {
 				d.Faultf(at("bench", "workloads", i, "arms", j), "arm %q is not in bench.arms (%s)", arm, strings.Join(s.Bench.Arms, ", "))
@@ -266,6 +267,59 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 			d.Faultf(p.At, "%s", p.Message)
 		}
 	}
+}
+
+// checkWorkload reports the faults of a workload by their place in it.
+func (s *Scenario) checkWorkload(w Workload, v Vocabulary, fault func(at []any, format string, args ...any)) {
+	type use struct {
+		route string
+		at    []any
+	}
+	uses := []use{{w.Route, []any{"route"}}}
+	switch {
+	case len(w.Routes) > 0 && w.Route != "":
+		fault([]any{"routes"}, "workload %q has route and routes: give one of them", w.Name)
+	case len(w.Routes) > 0:
+		uses = nil
+		for i, r := range w.Routes {
+			uses = append(uses, use{r.Route, []any{"routes", i, "route"}})
+		}
+	case w.Route == "":
+		fault(nil, "workload %q leads nowhere: give route or routes", w.Name)
+	}
+	for _, u := range uses {
+		if v.WorkloadKind != nil {
+			if want, have := v.WorkloadKind(w.Name), s.kindBehind(u.route); want != "" && have != "" && have != want {
+				fault(u.at, "workload %q speaks to a %s backend, but route %q leads to one of kind %s", w.Name, want, u.route, have)
+			}
+		}
+		r, known := s.route(u.route)
+		if u.route != "" && !known && len(s.Routes) > 0 && !slices.ContainsFunc(s.Routes, func(r Route) bool { return r.Name == "" }) {
+			fault(u.at, "no route is called %q (there are %s)", u.route, names(s.Routes, func(r Route) string { return r.Name }))
+		}
+		if known && w.TLS.Mutual && r.ClientAuth != "require" {
+			fault([]any{"tls", "mutual"}, "route %q does not require a certificate of the client: give it client_auth: require", u.route)
+		}
+	}
+	if v.Workload != nil && w.Name != "" {
+		if option, err := v.Workload(w, len(s.Bench.Levels) == 0 && w.Mode == "open" && len(w.Steps) == 0); err != nil {
+			at := make([]any, len(option))
+			for i, o := range option {
+				at[i] = o
+			}
+			fault(at, "%s", err)
+		}
+	}
+}
+
+// route finds a route by its name.
+func (s *Scenario) route(name string) (Route, bool) {
+	for _, r := range s.Routes {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return Route{}, false
 }
 
 // kindBehind is the kind of backend that a route leads to, empty when there is none.

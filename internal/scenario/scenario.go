@@ -164,12 +164,14 @@ type Precision struct {
 // Percent is a share written as 2% or 0.5%.
 type Percent float64
 
-// Workload is one kind of load over one route.
+// Workload is one kind of load over one route, or over several. An option that it does not have is a fault.
 type Workload struct {
-	// Name is echo, postgres, mysql or ssh.
+	// Name is a workload: echo, handshake, bulk and so on.
 	Name string `json:"name" jsonschema:"required"`
 	// Route is the name of an entry of routes.
-	Route string `json:"route" jsonschema:"required"`
+	Route string `json:"route,omitempty"`
+	// Routes are several, in place of route: each new tunnel goes to one of them, chosen by weight and seed, the same in every arm.
+	Routes []RouteShare `json:"routes,omitempty"`
 	// Mode is open (the default): a schedule says when to send, and latency counts from then. Or closed: each tunnel sends its next
 	// request when it has its answer, latency is the time of service, and there are no rates.
 	Mode string `json:"mode,omitempty" jsonschema:"enum=open,enum=closed"`
@@ -182,10 +184,28 @@ type Workload struct {
 	// Tunnels is the number of open tunnels that requests are spread over. Default 4. Each takes a descriptor here, and two or more in the
 	// components that run in this process.
 	Tunnels int `json:"tunnels,omitempty" jsonschema:"minimum=1,maximum=100000"`
+	// Active is the percentage of the tunnels that carry requests; the others are idle, and asked once at the end. Default 100.
+	Active float64 `json:"active,omitempty" jsonschema:"minimum=0,maximum=100"`
 	// Arms of this workload alone; those of the bench when empty.
 	Arms []string `json:"arms,omitempty"`
 	// Arrival is poisson (the default) or constant.
 	Arrival string `json:"arrival,omitempty" jsonschema:"enum=poisson,enum=constant"`
+	// Burst is how many new tunnels are due at one instant; connect_rate counts tunnels. Storm has one burst a window without it.
+	Burst int `json:"burst,omitempty" jsonschema:"minimum=1,maximum=512"`
+	// Size is the payload of one round trip (echo).
+	Size Size `json:"size,omitempty"`
+	// Bytes is the payload of one transfer in each of its directions.
+	Bytes Size `json:"bytes,omitempty"`
+	// Direction of a transfer: up (from the client), down or duplex.
+	Direction string `json:"direction,omitempty"`
+	// ReadRate is how many bytes a second a slow reader takes, Queue how many the path may hold for it meanwhile.
+	ReadRate Size `json:"read_rate,omitempty"`
+	Queue    Size `json:"queue,omitempty"`
+	// Variant of the protocol, such as simple or prepared for a database.
+	Variant string `json:"variant,omitempty"`
+	// Streams is how many requests at once one tunnel carries, where the protocol can.
+	Streams int         `json:"streams,omitempty" jsonschema:"minimum=1,maximum=1000"`
+	TLS     WorkloadTLS `json:"tls,omitzero"`
 }
 
 // Step is a part of a changing rate.
@@ -196,6 +216,27 @@ type Step struct {
 	// For is how long the step takes.
 	For Duration `json:"for" jsonschema:"required"`
 }
+
+// RouteShare is one of several routes of a workload.
+type RouteShare struct {
+	// Route is the name of an entry of routes.
+	Route string `json:"route" jsonschema:"required"`
+	// Weight is its share of the sum of all weights. Default 1.
+	Weight int `json:"weight,omitempty" jsonschema:"minimum=1,maximum=1000000"`
+}
+
+// WorkloadTLS is what the innermost TLS session of each tunnel is to be. The report has what it was; where it was another, that is an error.
+type WorkloadTLS struct {
+	// Curve is the one key exchange group that is offered: X25519, P-256, P-384, P-521 or X25519MLKEM768.
+	Curve string `json:"curve,omitempty"`
+	// Resume takes up an earlier session by its ticket.
+	Resume bool `json:"resume,omitempty"`
+	// Mutual says that a certificate is shown: the route has client_auth: require.
+	Mutual bool `json:"mutual,omitempty"`
+}
+
+// Size is a number of bytes, written with a unit: 512B, 64KiB, 64MiB, 1GiB.
+type Size int64
 
 // Duration is a time written as in Go: 500ms, 30s, 1m30s.
 type Duration time.Duration

@@ -12,7 +12,7 @@ import (
 const prefix = "WITNESS "
 
 // Orders lists what an [Order] may ask for.
-var Orders = []string{Echo, Sink, Source, AfterEOF, HalfClose, Reset, Close, Truncate, Stall}
+var Orders = []string{Echo, Sink, Source, AfterEOF, HalfClose, Reset, Close, Truncate, Stall, Bulk}
 
 // ErrLineTooLong is returned for an order or a record longer than MaxLine.
 var ErrLineTooLong = errors.New("line longer than the witness protocol allows")

@@ -37,6 +37,9 @@ const (
 	Truncate = "truncate"
 	// Stall does not read for Order.ForMS, then does as Sink.
 	Stall = "stall"
+	// Bulk makes transfers, one after the other, until the client ends: a [BulkHead] from the client, the bytes that it asks for in each
+	// direction at once, from a [Stream] each, and a [BulkTail] from the witness. The record counts them and has no hash.
+	Bulk = "bulk"
 )
 
 // Order is what a client asks of the witness.

@@ -67,6 +67,12 @@ type Dialer struct {
 	Certificates []tls.Certificate
 	// OuterCertificates are shown to the load balancer when it asks.
 	OuterCertificates []tls.Certificate
+	// Curves are the key exchange groups offered to the router; nil means crypto/tls's own. The first handshake offers X25519 beside a
+	// hybrid group that stands alone, for a load balancer that knows none.
+	Curves []tls.CurveID
+	// Sessions keeps tickets, so that handshakes resume; nil resumes none. Those of the first handshake, which may be the load balancer's,
+	// and of the inner one are kept apart.
+	Sessions tls.ClientSessionCache
 	// Upgrade is Auto (also when ""), Direct, or one upgrade type to use whatever the path.
 	Upgrade string
 	// Types is the order in which upgrades are tried; nil means websocket, alpn.

@@ -49,6 +49,8 @@ func (s *dialing) hello(ctx context.Context, raw net.Conn) (*tls.Conn, probe.Ver
 		VerifyConnection:     id.verify,
 		GetClientCertificate: id.clientCertificate,
 		KeyLogWriter:         bothLogs(s.InnerKeyLog, s.OuterKeyLog),
+		CurvePreferences:     curvesForAnybody(s.Curves),
+		ClientSessionCache:   sessionsOf(s.Sessions, "first "),
 	})
 	err := s.handshake(ctx, conn)
 	seen := recorder.Seen()
@@ -65,6 +67,30 @@ func (s *dialing) hello(ctx context.Context, raw net.Conn) (*tls.Conn, probe.Ver
 	}
 	return conn, verdict, nil
 }
+
+// curvesForAnybody adds X25519 to a hybrid group that stands alone.
+func curvesForAnybody(curves []tls.CurveID) []tls.CurveID {
+	if len(curves) == 1 && curves[0] == tls.X25519MLKEM768 {
+		return []tls.CurveID{curves[0], tls.X25519}
+	}
+	return curves
+}
+
+// sessionsOf is a part of a cache: two servers that answer for one name must not get each other's tickets.
+func sessionsOf(cache tls.ClientSessionCache, part string) tls.ClientSessionCache {
+	if cache == nil {
+		return nil
+	}
+	return sessionsPart{cache, part}
+}
+
+type sessionsPart struct {
+	all  tls.ClientSessionCache
+	part string
+}
+
+func (p sessionsPart) Get(key string) (*tls.ClientSessionState, bool) { return p.all.Get(p.part + key) }
+func (p sessionsPart) Put(key string, s *tls.ClientSessionState)      { p.all.Put(p.part+key, s) }
 
 // handshake bounds a handshake by a step's time. HandshakeContext closes the connection when ctx ends, and leaves no deadline behind.
 func (s *dialing) handshake(ctx context.Context, conn *tls.Conn) error {

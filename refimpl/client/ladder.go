@@ -198,6 +198,8 @@ func (s *dialing) innerTLS(ctx context.Context, tunnel net.Conn) (*tls.Conn, err
 		InsecureSkipVerify: s.Insecure,
 		Certificates:       s.Certificates,
 		KeyLogWriter:       s.InnerKeyLog,
+		CurvePreferences:   s.Curves,
+		ClientSessionCache: sessionsOf(s.Sessions, "inner "),
 	})
 	err := s.handshake(ctx, conn)
 	seen := recorder.Seen()
