@@ -23,113 +23,162 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
-// TestReportInABrowser opens the page in a real Chromium, light and dark, narrow and wide, with scripts off in one case: no
-// console message, no request but the file itself, nothing wider than the window. Screenshots go to the directory in
+// TestReportInABrowser opens the page in a real Chromium, light and dark, narrow and wide, with scripts off: no console message, no
+// request but the file itself, nothing wider than the window, no text too faint to read. Screenshots go to the directory in
 // TLSROUTE_SCREENSHOTS, else to the test's artifacts.
 func TestReportInABrowser(t *testing.T) {
-	dir := os.Getenv("TLSROUTE_SCREENSHOTS")
-	if dir == "" {
-		dir = t.ArtifactDir()
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	folder := t.TempDir()
-	pages := variants()
-	pages["report"], pages["stress"] = golden(t), stress(golden(t))
-	for page, run := range pages {
-		if err := os.WriteFile(filepath.Join(folder, page+".html"), []byte(render(t, "html", run)), 0o644); err != nil {
-			t.Fatal(err)
+	b := newBrowser(t)
+	for page := range b.pages {
+		widths := []int64{360, 1400}
+		if page == "report" || page == "full" || page == "stress" {
+			widths = []int64{360, 780, 1000, 1400, 3840}
 		}
-	}
-	alloc, stop := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU)...)
-	defer stop()
-	browser, closeBrowser := chromedp.NewContext(alloc)
-	defer closeBrowser()
-	if err := chromedp.Do(browser); err != nil { // starts it, without a limit of time: see chromedp.Run
-		t.Fatal(err)
-	}
-
-	for page := range pages {
-		address := (&url.URL{Scheme: "file", Path: filepath.Join(folder, page+".html")}).String()
-		for i := range 8 {
-			scheme, width := []string{"light", "dark"}[i%2], []int64{360, 780, 1000, 1400}[i/2]
-			name := fmt.Sprintf("%s-%s-%d", page, scheme, width)
-			t.Run(name, func(t *testing.T) {
-				tab, closeTab := chromedp.NewContext(browser)
-				defer closeTab()
-				var mu sync.Mutex // guards said, asked: events come on the browser's goroutine
-				var said, asked []string
-				err := chromedp.Listen(tab, func(ev any) {
-					mu.Lock()
-					defer mu.Unlock()
-					switch ev := ev.(type) {
-					case *runtime.EventConsoleAPICalled:
-						said = append(said, string(ev.Type))
-					case *runtime.EventExceptionThrown:
-						said = append(said, ev.ExceptionDetails.Text)
-					case *log.EventEntryAdded:
-						said = append(said, ev.Entry.Text)
-					case *network.EventRequestWillBeSent:
-						if !strings.HasPrefix(ev.Request.URL, "data:") {
-							asked = append(asked, ev.Request.URL)
-						}
-					}
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-				tab, cancel := context.WithTimeout(tab, 60*time.Second)
-				defer cancel()
-				call(t, tab, network.Enable, network.EnableParams{})
-				call(t, tab, log.Enable, cdp.Empty{})
-				call(t, tab, runtime.Enable, cdp.Empty{})
-				call(t, tab, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 500})
-				call(t, tab, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
-				// Nothing of the page may need a script. The checks below are evaluated from outside and still run.
-				call(t, tab, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
-				if err := chromedp.Do(tab, chromedp.Navigate(address)); err != nil {
-					t.Fatal(err)
-				}
-				scripts := []string{wider, unnamed, faint}
+		for i := range 2 * len(widths) {
+			scheme, width := []string{"light", "dark"}[i%2], widths[i/2]
+			t.Run(fmt.Sprintf("%s-%s-%d", page, scheme, width), func(t *testing.T) {
+				tab := b.open(t, page, scheme, width)
+				scripts := []string{wider, unnamed, faint, lost}
 				if page != "stress" && page != "no-bench" {
 					scripts = append(scripts, broken) // in those two nothing else is possible
 				}
+				if width == 3840 {
+					scripts = append(scripts, lean)
+				}
 				for _, script := range scripts {
-					faults, err := chromedp.Run(tab, chromedp.Evaluate[[]string](script))
-					if err != nil {
-						t.Fatal(err)
-					}
-					for _, f := range faults {
+					for _, f := range tab.faults(t, script) {
 						t.Error(f)
 					}
 				}
-				shot, err := chromedp.Run(tab, chromedp.FullScreenshot(100))
-				if err != nil {
-					t.Fatal(err)
-				}
+				tab.keep(t, fmt.Sprintf("%s-%s-%d", page, scheme, width))
 				// The control: each script finds the fault it is for, or it has proved nothing above.
-				if _, err := chromedp.Run(tab, chromedp.Evaluate[bool](spoil)); err != nil {
+				if _, err := chromedp.Run(tab.ctx, chromedp.Evaluate[bool](spoil)); err != nil {
 					t.Fatal(err)
 				}
 				for i, script := range scripts {
-					if faults, err := chromedp.Run(tab, chromedp.Evaluate[[]string](script)); err != nil || len(faults) == 0 {
-						t.Errorf("script %d does not find the fault put there for it (%v)", i, err)
+					if len(tab.faults(t, script)) == 0 {
+						t.Errorf("script %d does not find the fault put there for it", i)
 					}
-				}
-				if err := os.WriteFile(filepath.Join(dir, name+".png"), shot, 0o644); err != nil {
-					t.Fatal(err)
-				}
-				mu.Lock()
-				defer mu.Unlock()
-				if len(said) > 0 {
-					t.Errorf("the console says %q", said)
-				}
-				if len(asked) != 1 || asked[0] != address {
-					t.Errorf("requests %q, want the file alone", asked)
 				}
 			})
 		}
+	}
+}
+
+// browser is a Chromium and the pages it is shown.
+type browser struct {
+	ctx    context.Context //nolint:containedctx // a context of chromedp is the browser itself
+	folder string
+	shots  string
+	pages  map[string]*result.Run
+}
+
+func newBrowser(t *testing.T) *browser {
+	t.Helper()
+	b := &browser{folder: t.TempDir(), shots: os.Getenv("TLSROUTE_SCREENSHOTS"), pages: variants()}
+	if b.shots == "" {
+		b.shots = t.ArtifactDir()
+	}
+	if err := os.MkdirAll(b.shots, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b.pages["report"], b.pages["stress"] = golden(t), stress(golden(t))
+	for page, run := range b.pages {
+		b.write(t, page, run)
+	}
+	alloc, stop := chromedp.NewExecAllocator(t.Context(), append(chromedp.DefaultExecAllocatorOptions[:], chromedp.NoSandbox, chromedp.DisableGPU)...)
+	t.Cleanup(stop)
+	ctx, closeBrowser := chromedp.NewContext(alloc)
+	t.Cleanup(closeBrowser)
+	if err := chromedp.Do(ctx); err != nil { // starts it, without a limit of time: see chromedp.Run
+		t.Fatal(err)
+	}
+	b.ctx = ctx
+	return b
+}
+
+func (b *browser) write(t *testing.T, page string, run *result.Run) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(b.folder, page+".html"), []byte(render(t, "html", run)), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tab is a page that is open.
+type tab struct {
+	ctx   context.Context //nolint:containedctx // a context of chromedp is the tab itself
+	shots string
+}
+
+// open shows a page with scripts off: nothing of it may need one. What tests evaluate comes from outside and still runs. That the page
+// says nothing on the console and asks for nothing is looked at when the test ends.
+func (b *browser) open(t *testing.T, page, scheme string, width int64) *tab {
+	t.Helper()
+	ctx, closeTab := chromedp.NewContext(b.ctx)
+	t.Cleanup(closeTab)
+	var mu sync.Mutex // guards said, asked: events come on the browser's goroutine
+	var said, asked []string
+	err := chromedp.Listen(ctx, func(ev any) {
+		mu.Lock()
+		defer mu.Unlock()
+		switch ev := ev.(type) {
+		case *runtime.EventConsoleAPICalled:
+			said = append(said, string(ev.Type))
+		case *runtime.EventExceptionThrown:
+			said = append(said, ev.ExceptionDetails.Text)
+		case *log.EventEntryAdded:
+			said = append(said, ev.Entry.Text)
+		case *network.EventRequestWillBeSent:
+			if !strings.HasPrefix(ev.Request.URL, "data:") {
+				asked = append(asked, ev.Request.URL)
+			}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := (&url.URL{Scheme: "file", Path: filepath.Join(b.folder, page+".html")}).String()
+	t.Cleanup(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if len(said) > 0 {
+			t.Errorf("the console says %q", said)
+		}
+		if len(asked) != 1 || asked[0] != address {
+			t.Errorf("requests %q, want the file alone", asked)
+		}
+	})
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
+	t.Cleanup(cancel)
+	call(t, ctx, network.Enable, network.EnableParams{})
+	call(t, ctx, log.Enable, cdp.Empty{})
+	call(t, ctx, runtime.Enable, cdp.Empty{})
+	call(t, ctx, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 900, DeviceScaleFactor: 1, Mobile: width < 500})
+	call(t, ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+	call(t, ctx, emulation.SetScriptExecutionDisabled, emulation.SetScriptExecutionDisabledParams{Value: true})
+	if err := chromedp.Do(ctx, chromedp.Navigate(address)); err != nil {
+		t.Fatal(err)
+	}
+	return &tab{ctx, b.shots}
+}
+
+func (b *tab) faults(t *testing.T, script string) []string {
+	t.Helper()
+	faults, err := chromedp.Run(b.ctx, chromedp.Evaluate[[]string](script))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return faults
+}
+
+// keep stores a picture of the whole page.
+func (b *tab) keep(t *testing.T, name string) {
+	t.Helper()
+	shot, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(b.shots, name+".png"), shot, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -191,8 +240,30 @@ const unnamed = `(() => {
   return out.slice(0, 10);
 })()`
 
+// lost lists text that cannot be seen: all is to be read without a script, but what a closed fold holds and the labels of an axis that
+// is short of room. The heads of tables that become lists are repeated as labels.
+const lost = `(() => {
+  const out = [];
+  for (const e of document.querySelectorAll('body *')) {
+    if (![...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()) || e.closest('style, title, desc, .minor, .skip, thead') || e.closest('details:not([open]) > :not(summary)')) continue;
+    const r = e.getBoundingClientRect();
+    if (!e.checkVisibility({opacityProperty: true, visibilityProperty: true}) || r.width === 0 || r.height === 0) out.push('not seen: ' + e.tagName + ' ' + e.textContent.trim().slice(0, 40));
+  }
+  return out.slice(0, 10);
+})()`
+
+// lean says what is wrong with a page on a very wide screen: a column that is lost in it, or lines too long to read.
+const lean = `(() => {
+  const out = [], w = document.documentElement.clientWidth, m = document.querySelector('main').getBoundingClientRect();
+  if (m.width < 0.4 * w || Math.abs(m.left + m.right - w) > 2) out.push('main from ' + m.left + ' to ' + m.right);
+  if (parseFloat(getComputedStyle(document.body).fontSize) < 20) out.push('small text');
+  for (const p of document.querySelectorAll('main p')) if (p.textContent.length > 200 && p.getBoundingClientRect().width > 65 * parseFloat(getComputedStyle(p).fontSize)) out.push('long lines: ' + p.textContent.slice(0, 40));
+  return out;
+})()`
+
 // spoil puts one fault of each kind into the page.
-const spoil = `(() => { const p = document.createElement('p'); p.style.cssText = 'width:3000px;color:#777;background:#777'; p.textContent = 'x';
+const spoil = `(() => { const p = document.createElement('p'); p.style.cssText = 'width:5000px;color:#777;background:#777'; p.textContent = 'x'.repeat(201);
+  const h = document.createElement('p'); h.textContent = 'hidden'; h.style.visibility = 'hidden'; document.querySelector('main').append(h);
   const b = document.createElement('p'); b.style.cssText = 'width:2em;overflow-wrap:anywhere'; b.textContent = 'embedded'; document.querySelector('main').append(b);
   const s = document.createElementNS('http://www.w3.org/2000/svg', 'svg'); s.setAttribute('role', 'img'); p.append(s); document.querySelector('main').append(p); return true; })()`
 

@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
@@ -47,6 +48,27 @@ func TestJSONRoundTrips(t *testing.T) {
 	}
 	if a, b := render(t, "json", run), render(t, "json", again); a != b {
 		t.Errorf("read and written again it differs:\n%s", cmp.Diff(a, b))
+	}
+}
+
+// Pairs of numbers stand on one line, and a text that looks like one stays what it is.
+func TestJSONWritesPairsOnOneLine(t *testing.T) {
+	run := full(newFixture(4))
+	text := "[\n  1,\n  2\n]"
+	run.Scenario.Description, run.Bench.Workloads[0].Comparisons[0].CI95 = text, [2]float64{-1.5e-7, 2e21}
+	out := render(t, "json", run)
+	if !strings.Contains(out, `"ci95": [-1.5e-07, 2e+21]`) && !strings.Contains(out, `"ci95": [-1.5e-7, 2e+21]`) {
+		t.Error("an interval is on several lines")
+	}
+	again, err := Read(strings.NewReader(out))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if again.Scenario.Description != text {
+		t.Errorf("the text became %q", again.Scenario.Description)
+	}
+	if diff := cmp.Diff(run.Bench, again.Bench, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"path"
 	"slices"
 	"strings"
 	"time"
@@ -32,13 +33,15 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"class":  verdictClass,
 	"mark":   verdictMark,
 	"dict":   dict,
-	"series": func(i int) int { return i % 6 },
+	"series": seriesLook,
 	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "faultwhen": faultWhen, "faultwhat": faultWhat, "faultstruck": faultStruck,
 	"faultreading": func() string { return faultReading }, "hopreading": func() string { return hopReading },
 	"matrixsentence": matrixSentence, "matrixreading": func() string { return matrixReading }, "cellword": cellWord, "celltone": cellTone,
 	"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
 	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
+	"upper": upperFirst, "rate": rateText, "inc": func(i int) int { return i + 1 }, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
+	"coststitle": func() string { return costsTitle }, "costsreading": func() string { return costsReading }, "againsttitle": againstTitle, "againstreading": againstReading,
 	"short": func(s string) string { return s[:min(len(s), 12)] },
 }).ParseFS(templates, "templates/*.gohtml"))
 
@@ -69,18 +72,26 @@ type view struct {
 	CSS      template.CSS
 	Headline string
 	Next     []step
-	Tiles    []tile
-	Paths    []pathView
-	Groups   []groupView
-	Totals   []share
-	Several  string // said of the totals when checks have several results
-	Bench    []workloadView
-	Command  string
-	Took     string
-	Scarce   bool   // some percentile lacks samples
-	CertNote string // how a captured client certificate was seen
-	TLSCount string
-	Hops     []hopCost
+	// Reasons are the first of the run's, MoreReasons the others.
+	Reasons, MoreReasons []string
+	Tiles                []tile
+	Paths                []pathView
+	Groups               []groupView
+	Totals               []share
+	Several              string // said of the totals when checks have several results
+	Bench                []workloadView
+	Command              string
+	Took                 string
+	Scarce               bool   // some percentile lacks samples
+	CertNote             string // how a captured client certificate was seen
+	TLSCount             string
+	Hops                 []hopCost
+	Gates                *gateView
+	Levels               []levelView
+	Costs                []costView
+	Inside               string // of which components nobody can tell the cost, and why
+	Against              *againstView
+	Shards               *shardView
 }
 
 // tile is one figure of the verdict, large.
@@ -88,17 +99,23 @@ type tile struct{ Figure, Unit, Caption, Class string }
 
 // writeHTML writes the page: one file that needs nothing else and works without scripts, offline and printed.
 func writeHTML(w io.Writer, run *result.Run) error {
+	run = labelled(run)
 	v := view{
 		Run: run, CSS: style, Headline: headline(run), Next: nextSteps(run), Tiles: tiles(run), Paths: pathViews(run),
 		Groups: groupViews(run), Totals: shares(run), Command: shellCommand(run.Run.Command), Took: took(run), CertNote: certNote(run), TLSCount: tlsCounts(run), Hops: hopCosts(run),
 	}
+	n := min(len(run.Reasons), maxReasons)
+	v.Reasons, v.MoreReasons = run.Reasons[:n], run.Reasons[n:]
 	if list := checks(run); distinct(list) < len(list) {
 		v.Several = fmt.Sprintf("results of %s over their paths", plural(distinct(list), "check"))
 	}
 	if run.Bench != nil {
 		v.Scarce = scarce(run, "p50", "p90", "p99", "p999")
+		v.Gates, v.Levels = newGateView(run.Bench.Validity), newLevelViews(run)
+		v.Costs, v.Inside = newCostViews(run), insiders(run)
+		v.Against, v.Shards = newAgainstView(run.Bench.Against), newShardView(run.Bench.Shards)
 		for i, wl := range run.Bench.Workloads {
-			v.Bench = append(v.Bench, newWorkloadView(i, wl))
+			v.Bench = append(v.Bench, newWorkloadView(i, wl, run.Faults))
 		}
 	}
 	var buf bytes.Buffer // rendered whole first: half a page is worse than an error
@@ -110,6 +127,33 @@ func writeHTML(w io.Writer, run *result.Run) error {
 	}
 	return nil
 }
+
+// labelled is run with a name for each workload that no other has, as the log of its histograms and the costs name it.
+func labelled(run *result.Run) *result.Run {
+	if run.Bench == nil {
+		return run
+	}
+	total, seen := map[string]int{}, map[string]int{}
+	for _, w := range run.Bench.Workloads {
+		total[w.Name]++
+	}
+	out, b := *run, *run.Bench
+	b.Workloads = slices.Clone(b.Workloads)
+	out.Bench = &b
+	for i := range b.Workloads {
+		w := &b.Workloads[i]
+		seen[w.Name]++
+		if name := strings.TrimSuffix(path.Base(w.Log), ".hlog"); total[w.Name] > 1 && w.Log != "" {
+			w.Name = name
+		} else if n := seen[w.Name]; n > 1 {
+			w.Name = fmt.Sprintf("%s-%d", w.Name, n)
+		}
+	}
+	return &out
+}
+
+// maxReasons is how many reasons of the verdict are in the open.
+const maxReasons = 5
 
 // maxCostTiles is how many comparisons are shown large; the others are counted, never dropped in silence.
 const maxCostTiles = 6

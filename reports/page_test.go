@@ -117,12 +117,12 @@ func TestLoadBalancerThatPassesTheHelloOnIsDrawnSo(t *testing.T) {
 		Wire:     []result.Wire{{Path: "nlb-tcp", Hop: "client->nlb", SNI: &sni, SHA256: "aa"}, {Path: "nlb-tcp", Hop: "nlb->router", SNI: &sni, SHA256: "aa"}},
 	}
 	v := pathViews(run)
-	if got := v[0].Legs[0].To.Role; got != "passes TLS on unread" {
-		t.Errorf("role %q", got)
+	if got := v[0].Legs[0].To.Role; got != "passes TLS on unread" || v[0].Start.Role != "starts TLS" {
+		t.Errorf("role %q, of the client %q", got, v[0].Start.Role)
 	}
 	run.Wire[1].SHA256, run.Wire[1].SNI = "bb", nil
-	if got := pathViews(run)[0].Legs[0].To.Role; got != "ends TLS here, starts a new one" {
-		t.Errorf("role %q", got)
+	if v := pathViews(run)[0]; v.Legs[0].To.Role != "ends TLS here, starts a new one" || !strings.Contains(v.Start.Role, "upgrades") {
+		t.Errorf("role %q, of the client %q", v.Legs[0].To.Role, v.Start.Role)
 	}
 }
 

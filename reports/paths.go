@@ -46,8 +46,8 @@ func pathViews(run *result.Run) []pathView {
 		}
 		v := pathView{Name: p.Name}
 		from, _ := hopEnds(p.Hops[0].Name)
-		v.Start = station{Name: from, Role: startRole(p)}
 		inner := wires(run, p.Name, innerHop)
+		v.Start = station{Name: from, Role: startRole(run, p, len(inner) > 0)}
 		for i, h := range p.Hops {
 			_, to := hopEnds(h.Name)
 			l := newLeg(wires(run, p.Name, h.Name))
@@ -143,12 +143,19 @@ func few(label string, list []string, none bool, absent string) string {
 	return text
 }
 
-func startRole(p result.Path) string {
-	if len(p.Hops) == 1 {
+// startRole says what the client does: where the balancers pass its TLS on unread, there is nothing to upgrade.
+func startRole(run *result.Run, p result.Path, inner bool) string {
+	unread := true
+	for i := range len(p.Hops) - 1 {
+		unread = unread && middleRole(run, p, i) == unreadRole
+	}
+	if unread && !inner {
 		return "starts TLS"
 	}
 	return "starts TLS, upgrades, starts TLS again inside"
 }
+
+const unreadRole = "passes TLS on unread"
 
 func lastRole(h result.Hop, inner bool) string {
 	switch {
@@ -169,7 +176,7 @@ func middleRole(run *result.Run, p result.Path, i int) string {
 	before, after := wires(run, p.Name, p.Hops[i].Name), wires(run, p.Name, p.Hops[i+1].Name)
 	for _, a := range before {
 		if a.SHA256 != "" && slices.ContainsFunc(after, func(b result.Wire) bool { return a.SHA256 == b.SHA256 }) {
-			return "passes TLS on unread"
+			return unreadRole
 		}
 	}
 	switch in, out := p.Hops[i].TLS, p.Hops[i+1].TLS; {

@@ -132,6 +132,7 @@ func variants() map[string]*result.Run {
 	for _, r := range runs {
 		r.Judge()
 	}
+	runs["full"] = full(newFixture(16))
 	return runs
 }
 

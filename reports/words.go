@@ -10,7 +10,7 @@ import (
 
 // phaseNames are what people read for result.Phases.
 var phaseNames = map[string]string{
-	result.PhaseTCP: "TCP", result.PhaseOuterTLS: "outer TLS", result.PhaseUpgrade: "upgrade", result.PhaseInnerTLS: "inner TLS",
+	result.PhaseDNS: "name lookup", result.PhaseClose: "close", result.PhaseTCP: "TCP", result.PhaseOuterTLS: "outer TLS", result.PhaseUpgrade: "upgrade", result.PhaseInnerTLS: "inner TLS",
 	result.PhaseFirstByte: "first byte", result.PhaseConnect: "whole connect", result.PhaseSteady: "steady round trip",
 	result.PhaseService: "service time", result.PhaseLag: "schedule lag",
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // connectPhases are the parts of a connection's start, in their order.
-var connectPhases = []string{result.PhaseTCP, result.PhaseOuterTLS, result.PhaseUpgrade, result.PhaseInnerTLS, result.PhaseFirstByte}
+var connectPhases = []string{result.PhaseDNS, result.PhaseTCP, result.PhaseOuterTLS, result.PhaseUpgrade, result.PhaseInnerTLS, result.PhaseFirstByte}
 
 // waterfall is the medians of the phases of a new tunnel, one stacked bar an arm, and the same as a table.
 type waterfall struct {
@@ -27,9 +27,11 @@ type waterfallBar struct {
 	Whole string
 }
 
+// waterfallPart has the number of its row under it, where there is room: colour is not the only sign.
 type waterfallPart struct {
 	Index           int
 	X, Width, Label string
+	Middle, Number  string
 }
 
 type waterfallRow struct {
@@ -39,7 +41,7 @@ type waterfallRow struct {
 }
 
 func newWaterfall(id string, w result.Workload) *waterfall {
-	wf := &waterfall{ID: id, Title: w.Name + ": start of a new tunnel, median by phase"}
+	wf := &waterfall{ID: id, Title: "Start of a new tunnel, median by phase"}
 	sum := func(a result.Arm) (ns int64) {
 		for _, ph := range connectPhases {
 			ns += a.Phases[ph].P50NS
@@ -67,7 +69,12 @@ func newWaterfall(id string, w result.Workload) *waterfall {
 				continue
 			}
 			label := phaseName(ph) + " " + duration(p.P50NS)
-			bar.Parts = append(bar.Parts, waterfallPart{i, percent(float64(at) / float64(widest)), percent(float64(p.P50NS) / float64(widest)), a.Path + ": " + label})
+			share := float64(p.P50NS) / float64(widest)
+			part := waterfallPart{Index: i, X: percent(float64(at) / float64(widest)), Width: percent(share), Label: a.Path + ": " + label}
+			if share > 0.035 {
+				part.Middle, part.Number = percent(float64(at)/float64(widest)+share/2), strconv.Itoa(i+1)
+			}
+			bar.Parts = append(bar.Parts, part)
 			said = append(said, label)
 			at += p.P50NS
 		}
@@ -108,46 +115,26 @@ type forestRow struct {
 }
 
 func newForest(w result.Workload) *forest {
-	lo, hi := 1.0, 1.0
-	for _, c := range w.Comparisons {
-		for _, v := range []float64{c.Ratio, c.CI95[0], c.CI95[1]} {
-			if v > 0 && !math.IsInf(v, 0) && !math.IsNaN(v) {
-				lo, hi = min(lo, v), max(hi, v)
-			}
-		}
-	}
 	if len(w.Comparisons) == 0 {
 		return nil
 	}
-	lo, hi = max(lo, hi/1e4)/1.08, hi*1.08
-	at := func(v float64) float64 {
-		if !(v > 0) {
-			return 0
-		}
-		return min(max((math.Log(v)-math.Log(lo))/(math.Log(hi)-math.Log(lo)), 0), 1)
+	var values []float64
+	for _, c := range w.Comparisons {
+		values = append(values, c.Ratio, c.CI95[0], c.CI95[1])
 	}
-	f := &forest{One: percent(at(1))}
-	last, major := math.Inf(-1), math.Inf(-1)
-	for _, t := range []float64{0.01, 0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000} {
-		// Labels that would touch are left out, but 1 always stays.
-		p := at(t)
-		if t < lo || t > hi || t != 1 && (p-last < 0.14 || math.Abs(p-at(1)) < 0.14) {
-			continue
-		}
-		minor := t != 1 && (p-major < 0.34 || math.Abs(p-at(1)) < 0.34)
-		if !minor {
-			major = p
-		}
-		f.Axis = append(f.Axis, tick{percent(p), strconv.FormatFloat(t, 'f', -1, 64) + "×", minor})
-		last = p
-	}
+	axis := newRatioAxis(values)
+	at := axis.at
+	f := &forest{Axis: axis.ticks, One: percent(at(1))}
 	index := map[string]int{}
 	for i, a := range w.Arms {
-		index[a.Path] = i % 6
+		index[a.Path] = seriesLook(i)
 	}
 	for _, c := range w.Comparisons {
 		if onlyByNumber(c) {
 			f.Note = fmt.Sprintf("Inconclusive although the interval excludes 1: not significant among the %s of this workload.", plural(len(w.Comparisons), "comparison"))
+		}
+		if c.NeedsPairs > 0 && c.Verdict == "inconclusive" && f.Note == "" {
+			f.Note = upperFirst(verdictWords(c, len(w.Comparisons))) + "."
 		}
 		a, b := at(c.CI95[0]), at(c.CI95[1])
 		f.Rows = append(f.Rows, forestRow{
@@ -156,6 +143,45 @@ func newForest(w result.Workload) *forest {
 		})
 	}
 	return f
+}
+
+// ratioAxis is a logarithmic axis of ratios that has 1 on it.
+type ratioAxis struct {
+	lo, hi float64
+	ticks  []tick
+}
+
+func newRatioAxis(values []float64) ratioAxis {
+	lo, hi := 1.0, 1.0
+	for _, v := range values {
+		if v > 0 && !math.IsInf(v, 0) && !math.IsNaN(v) {
+			lo, hi = min(lo, v), max(hi, v)
+		}
+	}
+	a := ratioAxis{lo: max(lo, hi/1e4) / 1.08, hi: hi * 1.08}
+	last, major := math.Inf(-1), math.Inf(-1)
+	for _, t := range []float64{0.01, 0.1, 0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 3, 5, 10, 20, 50, 100, 1000} {
+		// Labels that would touch are left out, but 1 always stays.
+		p := a.at(t)
+		if t < a.lo || t > a.hi || t != 1 && (p-last < 0.14 || math.Abs(p-a.at(1)) < 0.14) {
+			continue
+		}
+		minor := t != 1 && (p-major < 0.34 || math.Abs(p-a.at(1)) < 0.34 || p < 0.08 || p > 0.92)
+		if !minor {
+			major = p
+		}
+		a.ticks = append(a.ticks, tick{percent(p), strconv.FormatFloat(t, 'f', -1, 64) + "×", minor})
+		last = p
+	}
+	return a
+}
+
+// at is the place of a ratio, from 0 to 1.
+func (a ratioAxis) at(v float64) float64 {
+	if !(v > 0) {
+		return 0
+	}
+	return min(max((math.Log(v)-math.Log(a.lo))/(math.Log(a.hi)-math.Log(a.lo)), 0), 1)
 }
 
 // adjusted names the p-value that stands behind a verdict; reports of before there was one have none.
@@ -172,26 +198,37 @@ type workloadView struct {
 	ID        string
 	Schedule  string
 	Notes     []string // without the errors, which are shown whole
-	Curves    []*curveChart
+	Load      *loadView
+	Tails     []tailTable
+	Placing   *placing
+	Curves    [][]*curveChart // a row of charts each
 	Waterfall *waterfall
 	Forest    *forest
+	Time      *timeView
 }
 
-func newWorkloadView(i int, w result.Workload) workloadView {
+func newWorkloadView(i int, w result.Workload, faults []result.Fault) workloadView {
 	v := workloadView{Workload: w, ID: fmt.Sprintf("w%d", i)}
 	for j, phase := range []string{result.PhaseSteady, result.PhaseConnect} {
-		if c := newCurveChart(fmt.Sprintf("%s-curve%d", v.ID, j), w, phase); c != nil {
-			v.Curves = append(v.Curves, c)
+		charts := newCurveCharts(fmt.Sprintf("%s-curve%d", v.ID, j), w, phase)
+		if n := len(v.Curves); n > 0 && len(charts) == 1 && len(v.Curves[n-1]) == 1 {
+			v.Curves[n-1] = append(v.Curves[n-1], charts...) // side by side
+		} else if len(charts) > 0 {
+			v.Curves = append(v.Curves, charts)
 		}
 	}
 	v.Waterfall = newWaterfall(v.ID+"-waterfall", w)
 	v.Forest = newForest(w)
+	v.Load = newLoadView(v.ID, w)
+	v.Tails = newTailTables(w)
+	v.Placing = newPlacing(w)
+	v.Time = newTimeView(v.ID+"-time", w, faults)
 	var parts []string
 	if w.RatePerS > 0 {
-		parts = append(parts, significant(w.RatePerS)+" requests/s")
+		parts = append(parts, rateText(w.RatePerS)+" requests/s")
 	}
 	if w.ConnectRatePerS > 0 {
-		parts = append(parts, significant(w.ConnectRatePerS)+" new tunnels/s")
+		parts = append(parts, rateText(w.ConnectRatePerS)+" new tunnels/s")
 	}
 	if w.Arrival != "" {
 		parts = append(parts, w.Arrival+" arrivals")
@@ -199,6 +236,7 @@ func newWorkloadView(i int, w result.Workload) workloadView {
 	if w.Windows > 0 {
 		parts = append(parts, fmt.Sprintf("%d windows of %s on each path", w.Windows, duration(w.WindowNS)))
 	}
+	parts = append(parts, loadParts(w)...)
 	v.Schedule = strings.Join(parts, ", ")
 	for _, r := range remarks(w) {
 		if !r.Errors {
@@ -208,5 +246,6 @@ func newWorkloadView(i int, w result.Workload) workloadView {
 	return v
 }
 
-// Steady is the distribution of round trips of an arm.
-func (v workloadView) Steady(a result.Arm) result.Phase { return a.Phases[result.PhaseSteady] }
+// MainPhase is what the workload is about, and Main its distribution on an arm.
+func (v workloadView) MainPhase() string              { return mainPhaseOf(v.Workload) }
+func (v workloadView) Main(a result.Arm) result.Phase { return a.Phases[v.MainPhase()] }
