@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type run struct {
 	stoppedBy     string
 	// excluded counts the pairs that were left out; worstLag is the lateness of the latest of their windows, by late.
 	excluded               int
+	spoiled                int // of them, by this process
 	worstLag, worstAllowed time.Duration
 	reasons                []string // that make the measurement invalid, besides the gates
 	machine                machine
@@ -116,7 +118,7 @@ func (r *run) measure(ctx context.Context) (err error) {
 		name := r.label + ".hlog"
 		log, err = openLog(r.opt.Log, name,
 			fmt.Sprintf("tlsroute-bench workload=%s backend=%s seed=%d arrival=%s", r.w.Name, r.w.Backend, r.plan.Seed, r.w.Arrival),
-			"[tags are arm.phase, values nanoseconds, one interval a window]")
+			tagLegend)
 		if err != nil {
 			return err
 		}
@@ -124,6 +126,22 @@ func (r *run) measure(ctx context.Context) (err error) {
 		defer func() { err = errors.Join(err, log.close()) }()
 	}
 	defer r.closeTunnels()
+	if ok, err := r.openAll(ctx); !ok {
+		return err
+	}
+	if err := r.warm(ctx, log); err != nil || len(r.reasons) > 0 {
+		return err
+	}
+	defer r.holdAtLast() // while the tunnels are open
+	defer r.machine.watch()()
+	if err := r.blocks(ctx, log); err != nil {
+		return err
+	}
+	return r.askIdle(ctx)
+}
+
+// openAll opens the lasting tunnels of every arm; what cannot be opened, here or in another process, is a reason.
+func (r *run) openAll(ctx context.Context) (bool, error) {
 	for _, a := range r.arms {
 		err := a.prime(ctx)
 		if err == nil {
@@ -137,21 +155,17 @@ func (r *run) measure(ctx context.Context) (err error) {
 		}
 		if err != nil {
 			if ctx.Err() != nil {
-				return ctx.Err()
+				return false, ctx.Err()
 			}
 			r.reasons = append(r.reasons, fmt.Sprintf("%s: nothing was measured: arm %s: %v", r.label, a.Path, err))
-			return nil
+			break
 		}
 	}
-	if err := r.warm(ctx, log); err != nil || len(r.reasons) > 0 {
-		return err
+	ok, err := r.all(ctx, "tunnels", len(r.reasons) == 0)
+	if !ok && err == nil && len(r.reasons) == 0 {
+		r.reasons = append(r.reasons, elsewhere(r.label, "could not open its tunnels: nothing was measured"))
 	}
-	defer r.holdAtLast() // while the tunnels are open
-	defer r.machine.watch()()
-	if err := r.blocks(ctx, log); err != nil {
-		return err
-	}
-	return r.askIdle(ctx)
+	return ok, err
 }
 
 // blocks runs the windows: arms in turns, each pair index once per arm. A pair that had to be left out is made up for by
@@ -161,8 +175,9 @@ func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 	began, done := time.Now(), 0
 	var order, places []int
 	for pair := 0; ; pair++ {
-		if r.stoppedBy = r.stop(len(order) == 0, time.Since(began)); r.stoppedBy != "" {
-			return nil
+		var err error
+		if r.stoppedBy, err = r.stop(ctx, len(order) == 0, time.Since(began)); err != nil || r.stoppedBy != "" {
+			return err
 		}
 		if len(order) == 0 {
 			order = blockOrder(len(r.arms), rng)
@@ -175,7 +190,6 @@ func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 		r.place, places = places[0], places[1:]
 		windows := make([]*window, len(r.arms))
 		for _, i := range order[:len(r.arms)] {
-			var err error
 			if windows[i], err = r.one(ctx, r.arms[i], pair); err != nil {
 				return err
 			}
@@ -183,12 +197,17 @@ func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 			r.progress(done)
 		}
 		order = order[len(r.arms):]
-		if !r.keep(pair, windows, log) {
+		good, err := r.all(ctx, fmt.Sprintf("keeps pair %d", pair), r.good(windows))
+		if err != nil {
+			return err
+		}
+		r.keep(pair, windows, good, log)
+		if !good {
 			places = append(places, r.place)
 		}
 		r.partial()
-		if r.gaveUp() {
-			return nil
+		if over, err := r.gaveUp(ctx); over || err != nil {
+			return err
 		}
 	}
 }
@@ -200,14 +219,19 @@ func (r *run) progress(done int) {
 }
 
 // gaveUp says, and gives as a reason, that an arm does not answer at all.
-func (r *run) gaveUp() bool {
+func (r *run) gaveUp(ctx context.Context) (bool, error) {
 	i := slices.IndexFunc(r.arms, func(a *armState) bool { return a.silent >= silentWindows })
+	ok, err := r.all(ctx, "goes on", i < 0)
+	if ok || err != nil {
+		return false, err
+	}
 	if i < 0 {
-		return false
+		r.reasons = append(r.reasons, elsewhere(r.label, "had no answer: given up"))
+		return true, nil
 	}
 	r.reasons = append(r.reasons, fmt.Sprintf("%s: given up after %d of %d pairs: arm %s gave no right answer in %d windows in a row",
 		r.label, r.windows, r.pairsWanted(), r.arms[i].Path, r.arms[i].silent))
-	return true
+	return true, nil
 }
 
 // listen counts the windows in a row without an answer.
@@ -229,16 +253,19 @@ func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 		return nil, err
 	}
 	a.beforeWindow()
-	w := r.runWindow(ctx, a, pair)
+	runtime.GC() // between windows, so that all begin with the same heap
+	start, _, err := r.meet(ctx, fmt.Sprintf("%s %d", a.Path, pair))
+	if err != nil {
+		return nil, err
+	}
+	w := r.runWindow(ctx, a, pair, start)
 	r.opt.Logger.Debug("window", slog.String("workload", r.label), slog.String("path", a.Path), slog.Int("pair", pair),
 		slog.Int64("requests", w.tally.planned), slog.Int64("errors", w.tally.errors))
 	return w, ctx.Err()
 }
 
-// keep takes the windows of a pair, one an arm, into the totals. When the generator was late in one of them, or dropped
-// arrivals, the whole pair is left out of the distributions and comparisons, on every arm, so that they stay of equal
-// load; its requests and errors count, and the log has it under tags of its own. It says whether the pair is in.
-func (r *run) keep(pair int, windows []*window, log *intervalLog) bool {
+// good says whether the windows of a pair are worth keeping: the generator was late in none, and dropped no arrival.
+func (r *run) good(windows []*window) bool {
 	good := true
 	for _, w := range windows {
 		late, lag, allowed := w.late()
@@ -247,6 +274,17 @@ func (r *run) keep(pair int, windows []*window, log *intervalLog) bool {
 		}
 		good = good && !late && w.tally.dropped == 0
 	}
+	if !good {
+		r.spoiled++
+	}
+	return good
+}
+
+// keep takes the windows of a pair, one an arm, into the totals. When it is not good, in this process or another, the whole pair is
+// left out of the distributions and comparisons, on every arm, so that they stay of equal load; its requests and errors count, and the
+// log has it under tags of its own.
+func (r *run) keep(pair int, windows []*window, good bool, log *intervalLog) {
+	log.pair(pair)
 	// The log is read in order of time, and the arms take turns at going first.
 	for _, w := range slices.SortedFunc(slices.Values(windows), func(a, b *window) int { return a.start.Compare(b.start) }) {
 		a := w.arm
@@ -274,7 +312,6 @@ func (r *run) keep(pair int, windows []*window, log *intervalLog) bool {
 		r.excluded++
 		r.opt.Logger.Warn("pair of windows left out", slog.String("workload", r.label), slog.Int("pair", pair))
 	}
-	return good
 }
 
 func (a *armState) open(ctx context.Context, route int, observe func(string, time.Duration), ready func()) (*tunnel, error) {
@@ -430,13 +467,16 @@ func (r *run) result() result.Workload {
 		}
 		if r.excluded > 0 {
 			arm.Notes = append(arm.Notes, fmt.Sprintf(
-				"%d of %d windows are left out of the distributions, on every arm: the load generator was late (no error of the target)", r.excluded, r.windows))
+				"%d of %d windows "+excludedNote+": the load generator was late (no error of the target)", r.excluded, r.windows))
 		}
 		out.Arms = append(out.Arms, arm)
 	}
 	r.series(out.Arms)
 	return out
 }
+
+// excludedNote is in the note of windows that are left out.
+const excludedNote = "are left out of the distributions, on every arm"
 
 func plural(n int64, one, many string) string {
 	if n == 1 {

@@ -29,7 +29,7 @@ var always = []string{
 
 // rules by folder; the longest folder that fits a package binds it. A package that no rule fits fails the test.
 var rules = map[string]rule{
-	"": {ours: []string{"internal/cli"}},
+	"": {ours: []string{"internal/cli"}, tests: []string{"internal/result", "reports"}},
 
 	"refimpl/clienthello":  {},
 	"refimpl/sniff":        {},
@@ -53,6 +53,7 @@ var rules = map[string]rule{
 	"internal/near":       {},
 	"internal/process":    {},
 	"internal/procstat":   {ours: []string{"internal/process"}, foreign: []string{"golang.org/x/sys"}},
+	"internal/shard":      {ours: []string{"internal/result"}},
 	"internal/nodes":      {foreign: []string{"golang.org/x/net"}},
 	"internal/realproxy":  {ours: []string{"internal/certs", "internal/process"}},
 	"internal/peerrouter": {ours: []string{"internal/certs", "internal/process"}},

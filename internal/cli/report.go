@@ -20,7 +20,7 @@ func reportCommand(env Env) *cli.Command {
 	return &cli.Command{
 		Name:        "report",
 		Usage:       "work with the reports of earlier runs",
-		Subcommands: []*cli.Command{showCommand(env), compareCommand(env), serveReportsCommand(env)},
+		Subcommands: []*cli.Command{showCommand(env), reportMergeCommand(env), compareCommand(env), serveReportsCommand(env)},
 	}
 }
 
