@@ -1,13 +1,13 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-kube test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4
+PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq curl procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ test-teleport: ## Teleport's published client against our router, in its three m
 test-docker: ## what needs Docker: an implementation in a container is judged (installs busybox-static as root)
 	@./tools/packages.sh busybox-static
 	$(GO) test -tags docker -run Image -v .
+
+test-swarm: ## what needs Docker's swarm mode: four agents as a replicated job (makes this engine a swarm of its own, and leaves it)
+	$(GO) test -tags docker -run Swarm -v .
+
+test-kube: ## the manifests of docs/kubernetes against the types of Kubernetes (a module of its own)
+	cd tools/kubecheck && $(GO) test ./...
 
 test-h2spec: ## h2spec against the simulator's h2 front end; what it finds beyond the list with reasons fails
 	$(GO) test -tags h2spec -run H2Spec -v ./albsim

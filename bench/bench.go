@@ -109,7 +109,9 @@ type WorkloadPlan struct {
 	// Mix leads each new tunnel to one of several routes, chosen by weight and seed, the same in every arm; Access is then unused.
 	Mix []Share
 
-	closedConnects bool // in a closed loop, clients open new tunnels; for the search (saturate.go)
+	closedConnects bool    // in a closed loop, clients open new tunnels; for the search (saturate.go)
+	shift          float64 // of constant arrivals, in gaps (together.go)
+	burst          int     // that of all processes, where there are several
 }
 
 // Plan is everything that is to be measured. Zero durations and counts mean the defaults below.
@@ -130,6 +132,8 @@ type Plan struct {
 	Precision *Precision
 	// Equivalence is δ: a ratio whose interval lies inside 1 ± δ is called equivalent. DefaultEquivalence.
 	Equivalence float64
+	// Shard of Shards is the part that this process sends; 0 of 0 is all of it. See together.go and Options.Barrier.
+	Shard, Shards int
 
 	maxLag   time.Duration // see validity.go; tests set it
 	lagShare float64       // the same
@@ -155,7 +159,12 @@ type Options struct {
 	Progress func(workload string, done, total int)
 	// Opening is called while the tunnels of an arm are opened, with how many are and are to be, from one goroutine at a time.
 	Opening func(workload, path string, open, total int)
+	// Partial is called between windows, at most once a second, with what a workload has so far: without comparisons, and its own from
+	// then on. The label tells workloads of one name apart.
+	Partial func(label string, w result.Workload)
 	Logger  *slog.Logger // nil discards
+	// Barrier is how processes that send parts of one plan keep together; nil for one alone.
+	Barrier Barrier
 }
 
 // Run measures the plan, one workload after the other. The error is about the plan, about a log that could not be written,
@@ -174,6 +183,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 	gates := plan.preflight()
 	why := reasons(gates)
 	var errs []error
+	spoiled := 0
 	names := map[string]int{}
 	for i := range plan.Workloads {
 		if ctx.Err() != nil {
@@ -199,6 +209,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 			out.Costs = append(out.Costs, r.costs(measured.Arms)...)
 			found := r.gates(&measured)
 			gates, why = append(gates, found...), append(why, r.invalid(found)...)
+			spoiled += r.spoiled
 			if err != nil && ctx.Err() == nil {
 				errs = append(errs, fmt.Errorf("bench %s: %w", r.label, err))
 			}
@@ -207,6 +218,9 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 	if err := ctx.Err(); err != nil {
 		why = append(why, "the run was stopped before its end: "+context.Cause(ctx).Error())
 		errs = append(errs, err)
+	}
+	if plan.Shards > 1 {
+		out.Shards = []result.Shard{{Index: plan.Shard, Excluded: spoiled}}
 	}
 	for _, l := range limits {
 		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
@@ -228,6 +242,8 @@ func (p *Plan) prepare() ([]*limit, error) {
 	switch {
 	case p.Window < 0, p.Guard < 0, p.Drain < 0, p.Pairs < 0:
 		return nil, errors.New("window, guard, drain and pairs must not be negative")
+	case p.Shards < 0, p.Shard < 0, p.Shard > 0 && p.Shard >= p.Shards:
+		return nil, fmt.Errorf("shard %d of %d: there is no such part", p.Shard, p.Shards)
 	case !(p.Equivalence > 0 && p.Equivalence < 1):
 		return nil, errors.New("equivalence must be between 0 and 1, such as 0.03 for 3 per cent")
 	case len(p.Workloads) == 0:
@@ -242,6 +258,7 @@ func (p *Plan) prepare() ([]*limit, error) {
 		if err := w.prepare(p.Guard+p.Window, len(p.Levels) > 0); err != nil {
 			return nil, fmt.Errorf("workloads[%d]: %w", i, err)
 		}
+		w.share(p.Shard, p.Shards)
 		for _, a := range w.Arms {
 			if !slices.Contains(arms, a.Path) {
 				arms = append(arms, a.Path)

@@ -108,7 +108,7 @@ func bare(b *testing.B, dial Dial) (each time.Duration, rate float64) {
 		if list[i], err = (echoWorkload{size: echoSize}).Open(b.Context(), conn, Access{}); err != nil {
 			b.Fatal(err)
 		}
-		defer list[i].Close()
+		defer func() { _ = list[i].Close() }()
 	}
 	var wg sync.WaitGroup
 	trips := make([]int, len(list))

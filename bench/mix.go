@@ -81,7 +81,11 @@ const maxWeight = 1_000_000
 
 // shape is result.Workload.Shape: the options, and the routes by their names and weights.
 func (w *WorkloadPlan) shape() map[string]string {
-	out := w.Shape.words()
+	whole := w.Shape
+	if w.burst > 0 {
+		whole.Burst = w.burst
+	}
+	out := whole.words()
 	for _, s := range w.Mix {
 		out["route "+s.Name] = fmt.Sprintf("weight %d", s.Weight)
 	}

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"errors"
 	"time"
 )
@@ -45,25 +46,28 @@ const (
 
 // stop says what ends the measurement now, "" for nothing. whole is false within a block: it is not looked at closely then, so that
 // the arms take turns to its end.
-func (r *run) stop(whole bool, elapsed time.Duration) string {
+func (r *run) stop(ctx context.Context, whole bool, elapsed time.Duration) (string, error) {
 	rule, want := r.plan.Precision, r.pairsWanted()
 	if r.windows-r.excluded < want {
 		if r.windows >= stretch*want {
-			return stoppedByPairs
+			return stoppedByPairs, nil
 		}
-		return ""
+		return "", nil
 	}
 	switch {
 	case rule == nil:
-		return stoppedByPairs
+		return stoppedByPairs, nil
 	case !whole:
-		return ""
-	case r.precise(rule):
-		return stoppedByPrecision
-	case elapsed >= rule.Budget || r.windows >= maxPairs:
-		return stoppedByBudget
+		return "", nil
 	}
-	return ""
+	// Of several processes each looks at its own part, which is less precise than the whole.
+	if precise, err := r.all(ctx, "is precise", r.precise(rule)); precise || err != nil {
+		return stoppedByPrecision, err
+	}
+	if within, err := r.all(ctx, "has time", elapsed < rule.Budget && r.windows < maxPairs); !within {
+		return stoppedByBudget, err
+	}
+	return "", nil
 }
 
 // pairsWanted is how many good pairs there must be: the plan's, or those that the steps take.

@@ -184,6 +184,14 @@ func (l *intervalLog) write(h *hdr.Histogram) {
 	}
 }
 
+// pair marks the intervals that follow (intervals.go).
+func (l *intervalLog) pair(n int) {
+	if l != nil && l.err == nil {
+		_, err := fmt.Fprintf(l.out, "%s%d]\n", pairMark, n)
+		l.keep(err)
+	}
+}
+
 func (l *intervalLog) keep(err error) {
 	if err != nil && l.err == nil {
 		l.err = fmt.Errorf("write the log %s: %w", l.name, err)

@@ -523,7 +523,7 @@ func TestPairInWhichTheGeneratorWasLateIsLeftOutOnEveryArm(t *testing.T) {
 					a.rec.phase(result.PhaseSteady).record(10 * time.Millisecond)
 					windows = append(windows, &window{arm: a, run: r, start: time.Now(), tally: tally{planned: 1, achieved: 1, done: 1}})
 				}
-				r.keep(pair, windows, log)
+				r.keep(pair, windows, r.good(windows), log)
 			}
 			res := r.result()
 			for _, a := range res.Arms {

@@ -93,7 +93,7 @@ func (p *Plan) search(ctx context.Context, w *WorkloadPlan, label string, opt Op
 	}
 	for i, level := range p.Levels {
 		at := *w
-		rate := roundDown(arms[slowest].capacity * float64(level) / 100)
+		rate := roundDown(arms[slowest].capacity*float64(level)/100) / float64(max(1, p.Shards))
 		at.Rate, at.ConnectRate = 0, rate*mix(w.ConnectRate)
 		if w.ConnectRate == 0 {
 			at.ConnectRate = 0
@@ -161,12 +161,25 @@ func (r *run) saturate(ctx context.Context, arms []found) (reasons []string) {
 		}
 		arms[i].failed.add(&a.total)
 	}
-	for round := 0; len(reasons) == 0 && round < searchMax && (round < searchMin || !settled(rates)); round++ {
+	ok, err := r.all(ctx, "tunnels", len(reasons) == 0)
+	if !ok && err == nil && len(reasons) == 0 {
+		reasons = append(reasons, elsewhere(r.label, "could not open its tunnels: nothing was measured"))
+	}
+	if !ok && err == nil {
+		return reasons
+	}
+	for round := 0; ok && err == nil && round < searchMax; round++ {
+		if round >= searchMin {
+			if done, failed := r.all(ctx, "is settled", settled(rates)); done || failed != nil {
+				err = failed
+				break
+			}
+		}
 		for i, a := range r.arms {
 			before, began := processCPU(), time.Now()
-			w, err := r.one(ctx, a, -1-round)
-			if err != nil {
-				return nil
+			w, failed := r.one(ctx, a, -1-round)
+			if failed != nil {
+				return failure(ctx, r.label, failed)
 			}
 			cpu[i], wall[i] = cpu[i]+processCPU()-before, wall[i]+time.Since(began)
 			a.rec.endWindow(a.Path, w.wallStart(), w.wallEnd(), searchTag, nil)
@@ -175,10 +188,18 @@ func (r *run) saturate(ctx context.Context, arms []found) (reasons []string) {
 		}
 		r.progress(0)
 	}
+	if err != nil {
+		return failure(ctx, r.label, err)
+	}
 	for i, a := range r.arms {
 		rate := 0.0
 		if n := len(rates[i]); n > 0 {
 			rate = median(slices.Clone(rates[i][n-min(n, searchMin):]))
+		}
+		if _, sums, err := r.meet(ctx, "capacity of "+a.Path, rate); err != nil {
+			return failure(ctx, r.label, err)
+		} else {
+			rate = sums[0]
 		}
 		if rate == 0 && len(reasons) == 0 {
 			reasons = append(reasons, fmt.Sprintf("%s: nothing was measured: arm %s gave no right answer in the search for its capacity %q",
@@ -194,6 +215,14 @@ func (r *run) saturate(ctx context.Context, arms []found) (reasons []string) {
 		}
 	}
 	return reasons
+}
+
+// failure is the reason of a search that could not go on; there is none when ctx ended, for the whole run has that one.
+func failure(ctx context.Context, label string, err error) []string {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("%s: nothing was measured: %v", label, err)}
 }
 
 // searchNote says what was found, and when the search met the generator's own limit instead of the path's.

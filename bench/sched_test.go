@@ -201,10 +201,10 @@ func TestMeasurementEndsByPrecisionOrBudgetAndNotBeforeItsPairs(t *testing.T) {
 		plan: &Plan{Pairs: 6, Precision: &Precision{P50: 1e-12, P99: 1e-12, Budget: time.Minute}}, w: &WorkloadPlan{Rate: 1},
 		arms: []*armState{{}, {}}, windows: 8,
 	}
-	if got := r.stop(true, time.Second); got != "" {
+	if got, _ := r.stop(t.Context(), true, time.Second); got != "" {
 		t.Errorf("imprecise, and the budget not over: stopped by %q", got)
 	}
-	if got := r.stop(false, time.Hour); got != "" {
+	if got, _ := r.stop(t.Context(), false, time.Hour); got != "" {
 		t.Errorf("within a block: stopped by %q", got)
 	}
 }

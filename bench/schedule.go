@@ -35,10 +35,10 @@ type process struct {
 	none bool
 }
 
-func newProcess(rate profile, arrival string, rng *rand.Rand) process {
+func newProcess(rate profile, arrival string, shift float64, rng *rand.Rand) process {
 	p := process{rate: rate, none: rate.total() <= 0}
 	if arrival == ArrivalConstant {
-		p.mass = -0.5 // half a gap at either end: windows put side by side keep the rate
+		p.mass = shift - 0.5 // half a gap at either end: windows put side by side keep the rate
 		return p
 	}
 	p.rng = rng
@@ -88,8 +88,8 @@ func newScheduleAt(seed int64, label string, w *WorkloadPlan, index int, request
 	burst := max(1, w.Shape.Burst)
 	s := &schedule{
 		burst: burst, left: burst,
-		req: newProcess(requests, w.Arrival, stream(seed, "%s/%d/request", label, index)),
-		con: newProcess(steadyRate(w.ConnectRate/float64(burst), length), w.Arrival, stream(seed, "%s/%d/connect", label, index)),
+		req: newProcess(requests, w.Arrival, w.shift, stream(seed, "%s/%d/request", label, index)),
+		con: newProcess(steadyRate(w.ConnectRate/float64(burst), length), w.Arrival, w.shift, stream(seed, "%s/%d/connect", label, index)),
 	}
 	s.reqAt, s.reqOK = s.req.next()
 	s.conAt, s.conOK = s.con.next()

@@ -4,6 +4,8 @@ import (
 	"math"
 	"slices"
 
+	hdr "github.com/HdrHistogram/hdrhistogram-go"
+
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
@@ -39,11 +41,15 @@ func (r *run) observe(w *window, pair int, warmup, excluded bool) {
 	p := w.arm.rec.phase(phase)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	h := p.window
-	row := windowRow{n: h.TotalCount(), heat: map[int]int{}, WindowSample: result.WindowSample{
+	w.arm.rows = append(w.arm.rows, newRow(result.WindowSample{
 		Pair: pair, AtNS: int64(w.wallStart().Sub(r.began)), Phase: phase, Requests: w.tally.planned, Errors: w.tally.errors,
 		Warmup: warmup, Excluded: excluded,
-	}}
+	}, p.window))
+}
+
+// newRow adds to a sample what the histogram of its main phase says.
+func newRow(sample result.WindowSample, h *hdr.Histogram) windowRow {
+	row := windowRow{n: h.TotalCount(), heat: map[int]int{}, WindowSample: sample}
 	if row.n > 0 {
 		row.P50NS, row.P99NS, row.MaxNS = h.ValueAtQuantile(50), h.ValueAtQuantile(99), h.Max()
 		for _, bar := range h.Distribution() {
@@ -52,7 +58,7 @@ func (r *run) observe(w *window, pair int, warmup, excluded bool) {
 			}
 		}
 	}
-	w.arm.rows = append(w.arm.rows, row)
+	return row
 }
 
 // heatBucket is the fine bucket of a latency: 0 up to heatFrom, and bucket i up to heatBound(i).

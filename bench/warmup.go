@@ -41,7 +41,13 @@ func (p *Plan) prepareWarmup() error {
 func (r *run) warm(ctx context.Context, log *intervalLog) error {
 	medians := make([][]float64, len(r.arms))
 	began := time.Now()
-	for round := 1; time.Since(began) < r.plan.Warmup.Max; round++ {
+	for round := 1; ; round++ {
+		if more, err := r.all(ctx, "warms up", time.Since(began) < r.plan.Warmup.Max); !more {
+			if err != nil {
+				return err
+			}
+			break
+		}
 		for i, a := range r.arms {
 			w, err := r.one(ctx, a, -round)
 			if err != nil {
@@ -57,11 +63,14 @@ func (r *run) warm(ctx context.Context, log *intervalLog) error {
 		}
 		r.warmupWindows++
 		r.progress(0)
-		if r.gaveUp() {
-			return nil
+		if over, err := r.gaveUp(ctx); over || err != nil {
+			return err
 		}
-		if time.Since(began) >= r.plan.Warmup.Min && steady(medians) {
-			r.warmupSteady = true
+		var err error
+		if r.warmupSteady, err = r.all(ctx, "is warm", time.Since(began) >= r.plan.Warmup.Min && steady(medians)); err != nil {
+			return err
+		}
+		if r.warmupSteady {
 			break
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -87,12 +86,11 @@ type window struct {
 	used    []use
 }
 
-// runWindow sends the schedule of pair index to one arm, drains, and returns the counts. Everything it started is over then.
-func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
-	runtime.GC() // between windows, so that all begin with the same heap
+// runWindow sends the schedule of pair index to one arm from start on, drains, and returns the counts. Everything it started is over then.
+func (r *run) runWindow(ctx context.Context, arm *armState, index int, start time.Time) *window {
 	length := r.plan.Guard + r.plan.Window
 	w := &window{
-		arm: arm, run: r, index: index, guard: r.plan.Guard, length: length, start: time.Now().Add(startDelay),
+		arm: arm, run: r, index: index, guard: r.plan.Guard, length: length, start: start,
 		service: arm.rec.phase(result.PhaseService), steady: arm.rec.phase(result.PhaseSteady), lag: arm.rec.phase(result.PhaseLag),
 	}
 	wctx, cancel := context.WithDeadline(ctx, w.start.Add(length+r.plan.Drain))
@@ -133,7 +131,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int) *window {
 	paced := make(chan struct{})
 	go func() {
 		defer close(paced)
-		pace(ctx, w.start, newScheduleAt(r.plan.Seed, r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length), fire)
+		pace(ctx, w.start, newScheduleAt(r.plan.Seed+int64(r.plan.Shard), r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length), fire)
 	}()
 	<-paced
 	workers.end()

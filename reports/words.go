@@ -199,6 +199,8 @@ func headline(run *result.Run) string {
 			parts = append(parts, fmt.Sprintf("%s missed", plural(missed, "limit")))
 		case len(run.Bench.Limits) > 0:
 			parts = append(parts, "every limit is met")
+		case len(run.Bench.Workloads) > 0:
+			parts = append(parts, plural(len(run.Bench.Workloads), "workload")+" measured, without a limit")
 		}
 	}
 	if len(parts) == 0 {

@@ -25,9 +25,10 @@ type chain struct {
 // node is one load balancer of a chain: a simulator or a real product.
 type node struct {
 	scenario.Leg
-	alb  *cluster
-	own  *separate // the simulator, in a process of its own
-	real *realproxy.Running
+	alb    *cluster
+	own    *separate // the simulator, in a process of its own
+	real   *realproxy.Running
+	remote string // its address, where it was started elsewhere
 }
 
 // addresses are where the node listens just now, host:port; a client goes to the first.
@@ -37,6 +38,8 @@ func (n *node) addresses() []string {
 		return n.alb.addresses(0)
 	case n.own != nil:
 		return []string{n.own.ready.Addresses["alb"]}
+	case n.remote != "":
+		return []string{n.remote}
 	}
 	return []string{n.real.Address}
 }
@@ -219,7 +222,9 @@ func (l *Lab) LoadBalancers() []result.LoadBalancer {
 				continue
 			}
 			b := result.LoadBalancer{Name: n.Key, Driver: "simulator", Product: n.Profile}
-			if n.real != nil {
+			if n.remote != "" && n.Real != "" {
+				b.Driver, b.Product = "real", n.Real
+			} else if n.real != nil {
 				b.Driver, b.Product, b.Version = "real", n.real.Product, n.real.Version
 			} else if profile, ok := albsim.LookupProfile(n.Profile); ok {
 				for _, k := range profile.Knobs() {

@@ -20,6 +20,9 @@ func (l *Lab) components(path string) []bench.Component {
 	if p, ok := l.peer(path); ok {
 		return []bench.Component{{Name: p.name, Product: p.running.String(), Meter: processMeter(p.running.PID())}}
 	}
+	if l.remote { // it is not for this process to see
+		return nil
+	}
 	var list []bench.Component
 	if c, ok := l.chain(path); ok {
 		for _, n := range c.nodes {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -70,6 +71,8 @@ type Lab struct {
 	router   ownRouter
 	chains   []*chain // one a path, in the order of the scenario
 	peers    []peer
+	remote   bool     // it was started elsewhere (remote.go)
+	source   net.IP   // that arms dial from; nil for any
 	fixture  *fixture // nil without conformance
 	judged   judged
 	parties  map[string]*strange // of the matrix, by name

@@ -25,8 +25,17 @@ func (l *Lab) Dialer(path, route string) (*client.Dialer, error) {
 		return nil, fmt.Errorf("lab: path %q is not part of this topology", path)
 	}
 	d := l.dialerOver(c, r)
+	d.NetDial = from(l.source, d.NetDial)
 	l.recordClient(c, d)
 	return d, nil
+}
+
+// from dials from a local address: beyond some 28,000 connections to one address a source has no port left. nil leaves dial as it is.
+func from(source net.IP, dial func(context.Context, string, string) (net.Conn, error)) func(context.Context, string, string) (net.Conn, error) {
+	if source == nil {
+		return dial
+	}
+	return (&net.Dialer{LocalAddr: &net.TCPAddr{IP: source}}).DialContext
 }
 
 // dialerOver is a client for a route over a chain.

@@ -59,6 +59,8 @@ type ReadyBackend struct {
 	Password string `json:"password"`
 	Database string `json:"database"`
 	Identity string `json:"identity"`
+	// HostKey is an SSH server's, as a line of authorized_keys.
+	HostKey string `json:"host_key,omitempty"`
 }
 
 // Ready describes the lab to those who want to connect to it.
@@ -97,7 +99,7 @@ func (l *Lab) Ready() Ready {
 		r.Addresses[b.Info.Name] = b.Address
 		r.Backends = append(r.Backends, ReadyBackend{
 			Name: b.Info.Name, Product: b.Info.Product, Version: b.Info.Version, Driver: b.Info.Driver, Address: b.Address,
-			User: b.Access.User, Password: b.Access.Password, Database: b.Access.Database, Identity: b.Access.IdentityFile,
+			User: b.Access.User, Password: b.Access.Password, Database: b.Access.Database, Identity: b.Access.IdentityFile, HostKey: b.Access.HostKeyLine(),
 		})
 	}
 	return r
