@@ -62,6 +62,11 @@ func TestScripts(t *testing.T) {
 			}
 			env.Defer(func() { _ = os.RemoveAll(dir) }) // noleft says what is in it
 			env.Setenv("TMPDIR", dir)
+			stored, err := filepath.Abs("reports/testdata/run.json")
+			if err != nil {
+				return err
+			}
+			env.Setenv("STORED", stored) // a report of before, for the commands that read one
 			return os.Chmod(dir, 0o711)
 		},
 	})

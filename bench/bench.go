@@ -159,6 +159,9 @@ type Options struct {
 	Progress func(workload string, done, total int)
 	// Opening is called while the tunnels of an arm are opened, with how many are and are to be, from one goroutine at a time.
 	Opening func(workload, path string, open, total int)
+	// Partial is called between windows, at most once a second, with what a workload has so far: without comparisons, and its own from
+	// then on. The label tells workloads of one name apart.
+	Partial func(label string, w result.Workload)
 	Logger  *slog.Logger // nil discards
 	// Barrier is how processes that send parts of one plan keep together; nil for one alone.
 	Barrier Barrier

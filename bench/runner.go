@@ -38,6 +38,7 @@ type run struct {
 	logName string
 	windows int // whole pairs
 	began   time.Time
+	shown   time.Time // when Partial was last called
 	// place is where in the steps of the workload the pair under way is (profile.go).
 	place         int
 	load          *result.Load
@@ -204,6 +205,7 @@ func (r *run) blocks(ctx context.Context, log *intervalLog) error {
 		if !good {
 			places = append(places, r.place)
 		}
+		r.partial()
 		if over, err := r.gaveUp(ctx); over || err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package conformance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -12,11 +13,16 @@ import (
 // maxRuns is how often a check tagged Timing is run until it passes.
 const maxRuns = 3
 
+// ErrStalled is what a check ends with when this machine paused for so long that what was timed proves nothing: neither a failure nor, which
+// is worse, a pass. The check is run again, whatever its tags.
+var ErrStalled = errors.New("this machine was too slow to tell")
+
 // attempted is one run of a check and what it left.
 type attempted struct {
 	t            *T
 	diff         *result.Diff
 	began, ended time.Time
+	stalled      bool
 	result.Attempt
 }
 
@@ -25,13 +31,17 @@ type attempted struct {
 func (e *engine) judge(ctx context.Context, j job, p *place) (r result.CheckResult, disturbed bool) {
 	r = e.blank(j, "", "")
 	var runs []attempted
-	for {
+	for left := maxRuns - 1; ; left-- {
 		a := e.attempt(ctx, j, p)
 		if a.t.disturbed() {
 			return r, true
 		}
+		if a.stalled && left > 0 && ctx.Err() == nil && (p == nil || p.enter(ctx)) {
+			e.logger.Debug("run again", "check", j.check.ID, "path", j.path.Name, "error", a.Detail)
+			continue
+		}
 		runs = append(runs, a)
-		if a.Verdict != result.CheckFail || !slices.Contains(j.check.Tags, Timing) || len(runs) == maxRuns {
+		if a.Verdict != result.CheckFail || !slices.Contains(j.check.Tags, Timing) || left == 0 {
 			break
 		}
 		if p != nil && !p.enter(ctx) { // it may have given its place up for the rest of a run
@@ -61,6 +71,7 @@ func (e *engine) attempt(ctx context.Context, j job, p *place) attempted {
 	a := attempted{t: t, began: start, ended: time.Now()}
 	a.DurationMS = float64(a.ended.Sub(start)) / 1e6
 	a.Verdict, a.Outcome, a.Detail = verdict(j.check, seen)
+	a.stalled = errors.Is(seen.trouble, ErrStalled) || errors.Is(seen.control, ErrStalled)
 	if a.Verdict != result.CheckPass {
 		a.diff = seen.observation.Diff
 	}

@@ -3,6 +3,7 @@ package conformance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,7 +14,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
-// inTurn makes a check see one outcome after the other; an outcome of "!" is trouble of the harness.
+// inTurn makes a check see one outcome after the other; an outcome of "!" is trouble of the harness, "slow" that of the machine.
 func inTurn(outcomes ...Outcome) func(*Check) {
 	return func(c *Check) {
 		var n atomic.Int32 // runs
@@ -21,6 +22,9 @@ func inTurn(outcomes ...Outcome) func(*Check) {
 			o := outcomes[min(int(n.Add(1)), len(outcomes))-1]
 			if o == "!" {
 				return Observation{}, errors.New("boom")
+			}
+			if o == "slow" {
+				return Observation{}, fmt.Errorf("boom: %w", ErrStalled)
 			}
 			return Observation{Outcome: o}, nil
 		}
@@ -43,6 +47,10 @@ func TestOnlyTimingIsRunAgain(t *testing.T) {
 		"never passes":            {[]string{Timing}, []Outcome{Lost, Timeout, Lost, Routed}, result.CheckFail, 3, "failed in 3 of 3 runs"},
 		"then proves nothing":     {[]string{Timing}, []Outcome{Lost, "!"}, result.CheckFail, 2, "failed in 1 of 2 runs"},
 		"proves nothing at first": {[]string{Timing}, []Outcome{"!", Routed}, result.CheckInconclusive, 0, "boom"},
+		"slow and then passes":    {nil, []Outcome{"slow", "slow", Routed}, result.CheckPass, 0, ""},
+		"slow and then fails":     {nil, []Outcome{"slow", Lost, Routed}, result.CheckFail, 0, "got lost"},
+		"slow and then flaky":     {[]string{Timing}, []Outcome{"slow", Lost, Routed}, result.CheckFlaky, 2, "FLAKY(1/2)"},
+		"slow for ever":           {nil, []Outcome{"slow", "slow", "slow", Routed}, result.CheckInconclusive, 0, "too slow to tell"},
 		"is not about timing":     {nil, []Outcome{Lost, Routed}, result.CheckFail, 0, "got lost"},
 	} {
 		t.Run(name, func(t *testing.T) {

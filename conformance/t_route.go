@@ -29,7 +29,7 @@ func (t *T) Config(route string, alpn ...string) (*tls.Config, error) {
 			cert = t.Target.Fixture.ClientB
 		}
 		if cert == nil {
-			return nil, fmt.Errorf("the fixture has no client certificate for route %q", route)
+			return nil, &NotRunError{Reason: fmt.Sprintf("there is no client certificate for route %q", route)}
 		}
 		Present(cfg, cert)
 	}

@@ -114,8 +114,10 @@ func remarks(w result.Workload) []remark {
 }
 
 // reading says how the figures of a measurement are to be read, in every format alike.
-const reading = "A round trip counts from the planned instant, service from when the request was really sent: what lies between is the load generator's own wake-up. " +
-	"A path is called slower or faster only when the interval excludes 1 and the difference also holds against the number of comparisons made."
+const reading = "A round trip counts from the planned instant, service from when the request was really sent: what lies between is the load generator's own wake-up. " + verdictReading
+
+// verdictReading is the part of it that a table without service times wants.
+const verdictReading = "A path is called slower or faster only when the interval excludes 1 and the difference also holds against the number of comparisons made."
 
 // scarcity explains percentileText where it has no value to give.
 const scarcity = "“needs N more”: too few samples for a 95 % interval of this percentile, so that it means nothing yet."

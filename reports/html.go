@@ -42,7 +42,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
 	"upper": upperFirst, "rate": rateText, "inc": func(i int) int { return i + 1 }, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
 	"coststitle": func() string { return costsTitle }, "costsreading": func() string { return costsReading }, "againsttitle": againstTitle, "againstreading": againstReading,
-	"short": func(s string) string { return s[:min(len(s), 12)] },
+	"short": func(s string) string { return s[:min(len(s), 12)] }, "figure": figure, "figurename": figureName,
 }).ParseFS(templates, "templates/*.gohtml"))
 
 func mustRead(name string) template.CSS {
@@ -92,13 +92,16 @@ type view struct {
 	Inside               string // of which components nobody can tell the cost, and why
 	Against              *againstView
 	Shards               *shardView
+	Refresh              int // seconds after which the page of a run under way asks for itself again; 0 for a run that is over
 }
 
 // tile is one figure of the verdict, large.
 type tile struct{ Figure, Unit, Caption, Class string }
 
 // writeHTML writes the page: one file that needs nothing else and works without scripts, offline and printed.
-func writeHTML(w io.Writer, run *result.Run) error {
+func writeHTML(w io.Writer, run *result.Run) error { return newView(run).write(w) }
+
+func newView(run *result.Run) view {
 	run = labelled(run)
 	v := view{
 		Run: run, CSS: style, Headline: headline(run), Next: nextSteps(run), Tiles: tiles(run), Paths: pathViews(run),
@@ -118,6 +121,10 @@ func writeHTML(w io.Writer, run *result.Run) error {
 			v.Bench = append(v.Bench, newWorkloadView(i, wl, run.Faults))
 		}
 	}
+	return v
+}
+
+func (v view) write(w io.Writer) error {
 	var buf bytes.Buffer // rendered whole first: half a page is worse than an error
 	if err := page.Execute(&buf, v); err != nil {
 		return fmt.Errorf("render report.html: %w", err)

@@ -13,21 +13,39 @@ func init() { register(Format{Name: "markdown", File: "summary.md", Write: write
 // maxMarkdown is under the 64 KiB that a pull request comment takes (65,536 characters); a step summary takes 1 MiB.
 const maxMarkdown = 60 << 10
 
+// writeMarkdown writes what a pull request wants to know: the verdict, what failed, what it costs, which limits were missed. All else is
+// folded away, and left out first when room runs out.
 func writeMarkdown(w io.Writer, run *result.Run) error {
 	m := &markdown{}
+	run = labelled(run)
 	m.verdict(run)
 	m.failures(run)
 	m.matrix(run)
-	m.likeness(run)
 	m.bench(run)
 	m.faults(run)
-	m.wire(run)
+	m.fold("What else was measured", func() { m.more(run) })
+	m.fold("Real products and the simulator's profiles of them", func() { m.likeness(run) })
+	m.fold("What each ClientHello carried", func() { m.wire(run) })
 	m.others(run)
 	m.footer(run)
 	if _, err := io.WriteString(w, m.b.String()); err != nil {
 		return fmt.Errorf("write summary.md: %w", err)
 	}
 	return nil
+}
+
+// fold puts what write adds behind a line that opens it; nothing when it adds nothing.
+func (m *markdown) fold(title string, write func()) {
+	before := m.b.String()
+	m.printf("<details><summary>%s</summary>\n\n", title)
+	head := m.b.Len()
+	write()
+	if m.b.Len() == head {
+		m.b.Reset()
+		m.b.WriteString(before)
+		return
+	}
+	m.printf("</details>\n\n")
 }
 
 // markdown collects the summary. Lists stop growing when room runs out, and say how much was left out.
@@ -134,26 +152,40 @@ func (m *markdown) bench(run *result.Run) {
 	if invalid(run) {
 		m.printf("**The measurement is not valid:** %s\n\n", md(strings.Join(run.Bench.Validity.Reasons, "; "), 800))
 	}
-	m.printf("| workload | path | requests | errors | round trip p50 | service p50 | round trip p99 | connect p50 | round trip p50 against baseline |\n|---|---|---:|---:|---:|---:|---:|---:|---|\n")
+	m.printf("| workload | path | latency of | errors | p50 | to the baseline path (95 %%) | p99 | to the baseline path (95 %%) | p50 is |\n|---|---|---|---:|---:|---|---:|---|---|\n")
 	var rows []string
-	for _, w := range run.Bench.Workloads {
-		for _, a := range w.Arms {
-			against := ""
-			for _, c := range w.Comparisons {
-				if c.Candidate == a.Path && c.Metric == result.PhaseSteady+".p50" {
-					against = fmt.Sprintf("%s (%s to %s), %s", ratio(c.Ratio), ratio(c.CI95[0]), ratio(c.CI95[1]), md(c.Verdict, 40))
-				}
-			}
-			rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s | %s | %s |\n", md(w.Name, 60), md(a.Path, 60), grouped(a.Requests), grouped(a.Errors),
-				phaseText(a, result.PhaseSteady, "p50"), phaseText(a, result.PhaseService, "p50"), phaseText(a, result.PhaseSteady, "p99"), phaseText(a, result.PhaseConnect, "p50"), against))
-		}
+	for _, r := range latencies(run, result.PhaseSteady, result.PhaseConnect) {
+		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s of %s | %s | %s | %s | %s | %s |\n", md(r.Workload, 60), md(r.Arm.Path, 60), r.What,
+			grouped(r.Arm.Errors), grouped(r.Arm.Requests), r.value("p50"), ratioInterval(r.P50), r.value("p99"), ratioInterval(r.P99), md(verdictOf(r.P50), 40)))
 	}
 	m.list(rows, "row")
-	how := reading
+	how := verdictReading
 	if scarce(run, "p50", "p99") {
 		how += " " + scarcity
 	}
 	m.printf("\n%s\n\n", md(how, 0))
+	var limits []string
+	for _, l := range run.Bench.Limits {
+		mark := "✅"
+		if !l.OK {
+			mark = "❌ missed:"
+		}
+		limits = append(limits, fmt.Sprintf("- %s %s\n", mark, md(limitText(l), 300)))
+	}
+	m.list(limits, "limit")
+	if len(limits) > 0 {
+		m.printf("\n")
+	}
+}
+
+// more is what of the measurement explains its figures.
+func (m *markdown) more(run *result.Run) {
+	if run.Bench == nil {
+		return
+	}
+	if text := gatesText(run.Bench.Validity); text != "" {
+		m.printf("%s.\n\n", upperFirst(text))
+	}
 	var notes []string
 	for _, w := range run.Bench.Workloads {
 		for _, r := range append(doubts(w), remarks(w)...) {
@@ -186,25 +218,12 @@ func (m *markdown) bench(run *result.Run) {
 		m.printf("\n%s\n\n", md(hopReading, 0))
 	}
 	m.costs(run)
-	var limits []string
-	for _, l := range run.Bench.Limits {
-		mark := "✅"
-		if !l.OK {
-			mark = "❌ missed:"
-		}
-		limits = append(limits, fmt.Sprintf("- %s %s\n", mark, md(limitText(l), 300)))
-	}
-	m.list(limits, "limit")
-	if len(limits) > 0 {
-		m.printf("\n")
-	}
 }
 
 func (m *markdown) likeness(run *result.Run) {
 	if len(run.Likeness) == 0 {
 		return
 	}
-	m.printf("### Real products and the simulator's profiles of them\n\n")
 	var items []string
 	for _, l := range run.Likeness {
 		items = append(items, fmt.Sprintf("- %s\n", md(likenessText(l), 400)))
@@ -220,7 +239,7 @@ func (m *markdown) wire(run *result.Run) {
 	if len(run.Wire) == 0 {
 		return
 	}
-	m.printf("### What each ClientHello carried\n\n| path | hop | route | SNI | ALPN | client certificate | source |\n|---|---|---|---|---|---|---|\n")
+	m.printf("| path | hop | route | SNI | ALPN | client certificate | source |\n|---|---|---|---|---|---|---|\n")
 	var rows []string
 	for _, w := range run.Wire {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s | %s | %s | %s |\n", md(w.Path, 60), md(w.Hop, 60), md(w.Route, 60),

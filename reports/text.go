@@ -18,6 +18,7 @@ func init() {
 // codes; whether to is the caller's business (a terminal, no NO_COLOR).
 func WriteText(w io.Writer, run *result.Run, color bool) error {
 	t := &text{color: color}
+	run = labelled(run)
 	t.verdict(run)
 	t.backends(run)
 	t.checks(run)
@@ -191,25 +192,20 @@ func (t *text) bench(run *result.Run) {
 			t.printf("    - %s\n", plainText(r))
 		}
 	}
-	rows := [][]string{{"workload", "path", "requests", "errors", "rtt p50", "service p50", "rtt p99", "connect p50", "against the baseline (rtt p50)"}}
-	for _, w := range run.Bench.Workloads {
-		for _, a := range w.Arms {
-			against := ""
-			for _, c := range w.Comparisons {
-				if c.Candidate == a.Path && c.Metric == result.PhaseSteady+".p50" {
-					against = fmt.Sprintf("%s (%s to %s) %s", ratio(c.Ratio), ratio(c.CI95[0]), ratio(c.CI95[1]), c.Verdict)
-				}
-			}
-			rows = append(rows, []string{
-				w.Name, a.Path, grouped(a.Requests), grouped(a.Errors),
-				phaseText(a, result.PhaseSteady, "p50"), phaseText(a, result.PhaseService, "p50"), phaseText(a, result.PhaseSteady, "p99"),
-				phaseText(a, result.PhaseConnect, "p50"), against,
-			})
-		}
+	rows := [][]string{{"workload", "path", "latency of", "requests", "errors", "p50", "95 % interval", "p90", "p99", "95 % interval", "p99.9"}}
+	for _, r := range latencies(run, result.PhaseSteady, result.PhaseService, result.PhaseConnect) {
+		rows = append(rows, []string{
+			r.Workload, r.Arm.Path, r.What, grouped(r.Arm.Requests), grouped(r.Arm.Errors),
+			r.value("p50"), r.interval("p50"), r.value("p90"), r.value("p99"), r.interval("p99"), r.value("p999"),
+		})
 	}
 	t.table(rows)
-	if scarce(run, "p50", "p99") {
+	if scarce(run, "p50", "p90", "p99", "p999") {
 		t.printf("  %s\n", t.paint(ansiDim, scarcity))
+	}
+	if rows := compareRows(run); len(rows) > 0 {
+		t.title("Against the baseline path")
+		t.table(append([][]string{{"workload", "path", "latency of", "ratio", "95 % interval", "difference", "verdict"}}, rows...))
 	}
 	for _, w := range run.Bench.Workloads {
 		for _, r := range doubts(w) {
@@ -221,6 +217,7 @@ func (t *text) bench(run *result.Run) {
 			t.printf("  %s %s\n", t.paint(ansiYellow, "!"), plainText(w.Name+", "+r.String()))
 		}
 	}
+	t.gates(run.Bench.Validity)
 	for _, l := range run.Bench.Limits {
 		mark := t.paint(ansiGreen, "✓ met   ")
 		if !l.OK {
@@ -235,6 +232,22 @@ func (t *text) bench(run *result.Run) {
 	}
 	t.hops(run)
 	t.costs(run)
+}
+
+// gates lists the conditions of a measurement that do not hold, and counts all.
+func (t *text) gates(v result.Validity) {
+	gates := newGateView(v)
+	if gates == nil {
+		return
+	}
+	t.printf("  %s\n", gatesText(v))
+	for _, g := range gates.Open {
+		line := fmt.Sprintf("%s %s: %s, %s: %s, bound %s", g.Mark, g.Word, g.Name, g.Where, g.Value, g.Bound)
+		if g.Detail != "" {
+			line += ". " + g.Detail
+		}
+		t.printf("    %s\n", plainText(line))
+	}
 }
 
 func (t *text) hops(run *result.Run) {

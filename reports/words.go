@@ -199,6 +199,8 @@ func headline(run *result.Run) string {
 			parts = append(parts, fmt.Sprintf("%s missed", plural(missed, "limit")))
 		case len(run.Bench.Limits) > 0:
 			parts = append(parts, "every limit is met")
+		case len(run.Bench.Workloads) > 0:
+			parts = append(parts, plural(len(run.Bench.Workloads), "workload")+" measured, without a limit")
 		}
 	}
 	if len(parts) == 0 {
@@ -224,13 +226,25 @@ func (s step) String() string {
 	return strings.TrimSuffix(s.Text, ".") + ": " + s.Command
 }
 
+// strangers are the options of a command line that say who is judged.
+func strangers(command []string) (options string) {
+	for i, arg := range command {
+		if arg == "--target" && i+1 < len(command) {
+			options += " --target " + shellQuote(command[i+1])
+		} else if strings.HasPrefix(arg, "--target=") {
+			options += " " + shellQuote(arg)
+		}
+	}
+	return options
+}
+
 // nextSteps says what to do now.
 func nextSteps(run *result.Run) []step {
 	file := run.Scenario.File
 	if file == "" {
 		file = "SCENARIO"
 	}
-	again := "tlsroute-bench run " + shellQuote(file)
+	again := "tlsroute-bench run " + shellQuote(file) + strangers(run.Run.Command)
 	list := checks(run)
 	var steps []step
 	if run.Partial {

@@ -99,6 +99,25 @@ type trial struct {
 // refuses dials each server. With silent a client that refuses sends nothing through the tunnel either; without it what counts is that
 // no echo comes back.
 func refuses(ctx context.Context, t *conformance.T, silent bool, list ...trial) (conformance.Observation, error) {
+	if silent {
+		return refusesBefore(ctx, t, sentAnything, list...)
+	}
+	return refusesBefore(ctx, t, func(*played, error) string { return "" }, list...)
+}
+
+// sentAnything is how a client that refused too late went on: through the tunnel.
+func sentAnything(p *played, err error) string {
+	if _, opened := errors.AsType[*echoError](err); opened {
+		return "opened a tunnel"
+	}
+	if _, tunnel, _ := p.seen(); tunnel > 0 {
+		return fmt.Sprintf("sent %d bytes into the tunnel before it gave up", tunnel)
+	}
+	return ""
+}
+
+// refusesBefore is refuses where went says how a client without an echo has gone on all the same, "" where it has not.
+func refusesBefore(ctx context.Context, t *conformance.T, went func(p *played, err error) string, list ...trial) (conformance.Observation, error) {
 	for _, trial := range list {
 		p, err := play(ctx, t, trial.script)
 		if err != nil {
@@ -109,18 +128,18 @@ func refuses(ctx context.Context, t *conformance.T, silent bool, list ...trial) 
 			_ = conn.Close()
 		}
 		p.stop()
-		met, tunnel, notes := p.seen()
+		met, _, notes := p.seen()
 		_, notRun := errors.AsType[*conformance.NotRunError](err)
-		_, opened := errors.AsType[*echoError](err)
+		how := went(p, err)
 		switch {
 		case notRun:
 			return conformance.Observation{}, err
-		case err == nil, silent && opened:
+		case err == nil:
 			return conformance.Observation{Outcome: accepted, Detail: trial.name + ": the client opened a tunnel"}, nil
+		case how != "":
+			return conformance.Observation{Outcome: accepted, Detail: fmt.Sprintf("%s: the client %s: %v", trial.name, how, err)}, nil
 		case met == 0:
 			return conformance.Observation{}, fmt.Errorf("%s: the client never got as far as the server's answer: %w", trial.name, errors.Join(err, notes))
-		case silent && tunnel > 0:
-			return conformance.Observation{Outcome: accepted, Detail: fmt.Sprintf("%s: the client sent %d bytes into the tunnel before it gave up: %v", trial.name, tunnel, err)}, nil
 		case errors.Is(err, errStillDialling), t.Outcome(err) == conformance.Timeout:
 			return conformance.Observation{Outcome: conformance.Timeout, Detail: trial.name + ": " + err.Error()}, nil
 		}

@@ -63,6 +63,7 @@ type played struct {
 	mu       sync.Mutex // guards what follows
 	met      int        // requests answered, or connections where there are no requests
 	tunnel   int64      // bytes that came through tunnels
+	begun    []byte     // the first of them
 	socket   *wire.WSServer
 	notes    []error
 	requests []*wire.Request
@@ -246,6 +247,8 @@ func (p *played) router(ctx context.Context, typ string, c net.Conn) error {
 	inner, hello, err := p.t.ServeTLS(ctx, counted{tunnel, p}, cfg)
 	p.noted(func() { p.innerHello = hello })
 	if err != nil {
+		_ = c.SetReadDeadline(time.Now().Add(p.t.Silence()))
+		_, _ = io.Copy(io.Discard, io.LimitReader(counted{tunnel, p}, begunBytes)) // what the client says to it is counted too
 		return fmt.Errorf("inside the tunnel: %w", err)
 	}
 	p.noted(func() { p.innerCert = inner.ConnectionState().PeerCertificates })
@@ -264,6 +267,9 @@ func (p *played) noted(write func()) {
 	write()
 }
 
+// begunBytes is more than a ClientHello has.
+const begunBytes = 64 << 10
+
 // counted counts what comes through a tunnel, without frames: who closes a WebSocket politely has not sent anything through it.
 type counted struct {
 	net.Conn
@@ -274,6 +280,7 @@ func (c counted) Read(b []byte) (int, error) {
 	n, err := c.Conn.Read(b)
 	c.p.mu.Lock()
 	c.p.tunnel += int64(n)
+	c.p.begun = append(c.p.begun, b[:min(n, begunBytes-len(c.p.begun))]...)
 	c.p.mu.Unlock()
 	return n, err
 }

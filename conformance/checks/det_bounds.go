@@ -231,13 +231,12 @@ func silent(ctx context.Context, t *conformance.T) (result conformance.Observati
 	}
 	msg := wire.Records(wire.NewHello(wire.HelloOptions{SNI: t.Name("a"), ALPN: []string{"trb-a"}}))[0]
 	inputs := map[string][]byte{"no bytes": nil, "half a ClientHello": msg[:len(msg)/2]}
-	// The router's clock starts between the two looks at ours, before the connecting and behind the last byte: so a pause of ours
-	// there makes it neither early nor late.
+	// The router's clock starts between the two looks at ours, before the connecting and behind the last byte.
 	type closing struct {
-		name          string
-		atMost, least time.Duration
-		out           conformance.Outcome
-		fault         error
+		name string
+		span
+		out   conformance.Outcome
+		fault error
 	}
 	t.AtRest()
 	done := make(chan closing, len(inputs))
@@ -255,7 +254,7 @@ func silent(ctx context.Context, t *conformance.T) (result conformance.Observati
 			start := time.Now()
 			_ = c.SetReadDeadline(start.Add(limit + limit/5 + t.Wait())) // an error shows in Read
 			_, err = wire.ReadAnswer(c)
-			done <- closing{name: name, atMost: time.Since(before), least: time.Since(start), out: t.Outcome(err)}
+			done <- closing{name: name, span: since(before, start), out: t.Outcome(err)}
 		}()
 	}
 	result.Outcome = inTime
@@ -267,12 +266,17 @@ func silent(ctx context.Context, t *conformance.T) (result conformance.Observati
 	for range inputs {
 		c := <-done
 		how = append(how, fmt.Sprintf("%s: %s after %v", c.name, c.out, c.least.Round(time.Millisecond)))
-		switch late := limit + limit/5 + t.Silence(); {
-		case c.fault != nil:
+		if c.fault != nil {
 			err = errors.Join(err, fmt.Errorf("%s: %w", c.name, c.fault))
-		case c.out == conformance.Timeout || c.least > late:
+			continue
+		}
+		when, slow := c.against(limit-limit/5, limit+limit/5+t.Silence())
+		switch {
+		case c.out == conformance.Timeout || when > 0:
 			result.Outcome = conformance.Timeout
-		case c.atMost < limit-limit/5 && result.Outcome == inTime:
+		case slow != nil:
+			err = errors.Join(err, fmt.Errorf("%s: %w", c.name, slow))
+		case when < 0 && result.Outcome == inTime:
 			result.Outcome = early
 		}
 	}

@@ -177,19 +177,13 @@ func idleClose(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	t.AtRest()
 	_ = conn.SetReadDeadline(start.Add(timeout + t.Wait()))
 	_, err = conn.Read(make([]byte, 1))
-	took, atMost := time.Since(start), time.Since(before) // the path's clock starts between the two looks at ours
+	took := since(before, start)
 	how := t.Outcome(err)
 	if how == conformance.Timeout {
-		return conformance.Observation{Outcome: stays, Detail: fmt.Sprintf("still open after %v; the idle timeout is said to be %v", took.Round(10*time.Millisecond), timeout)}, nil
+		return conformance.Observation{Outcome: stays, Detail: fmt.Sprintf("still open after %v; the idle timeout is said to be %v", took.least.Round(10*time.Millisecond), timeout)}, nil
 	}
 	tolerance := max(timeout/5, t.Silence())
-	o := conformance.Observation{Outcome: cutOn}
-	switch {
-	case atMost < timeout-tolerance:
-		o.Outcome = cutEarly
-	case took > timeout+tolerance:
-		o.Outcome = cutLate
-	}
+	o, slow := cutWhen(took, timeout, tolerance)
 	if how == conformance.FIN && conformance.CloseNotify(conn) {
 		o.Outcome = clean
 	}
@@ -197,6 +191,15 @@ func idleClose(ctx context.Context, t *conformance.T) (conformance.Observation, 
 	if at.Outcome == clean {
 		o.Outcome = clean
 	}
-	o.Detail = fmt.Sprintf("the client saw %s after %v (declared %v); %s", how, took.Round(10*time.Millisecond), timeout, at.Detail)
+	o.Detail = fmt.Sprintf("the client saw %s after %v (declared %v); %s", how, took.least.Round(10*time.Millisecond), timeout, at.Detail)
+	if o.Outcome != clean && slow != nil {
+		return conformance.Observation{}, fmt.Errorf("%s: %w", o.Detail, slow)
+	}
 	return o, nil
+}
+
+// cutWhen says whether an idle timeout was kept to.
+func cutWhen(took span, timeout, tolerance time.Duration) (conformance.Observation, error) {
+	when, err := took.against(timeout-tolerance, timeout+tolerance)
+	return conformance.Observation{Outcome: map[int]conformance.Outcome{-1: cutEarly, 0: cutOn, 1: cutLate}[when]}, err
 }

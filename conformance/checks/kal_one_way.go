@@ -43,11 +43,8 @@ func oneWay(ctx context.Context, t *conformance.T) (conformance.Observation, err
 	})
 }
 
-// errStalled says that we ourselves were silent for longer than half an idle timeout: what came of it is not the target's doing.
-var errStalled = errors.New("the machine is too busy to keep bytes flowing")
-
 // every calls do at once and then after each of so many steps, of which an idle timeout has the number steps. An error of do is
-// errStalled as well when there was too long a pause before it.
+// conformance.ErrStalled as well when we ourselves were silent for half an idle timeout before it.
 func every(ctx context.Context, step time.Duration, times int, do func(i int) error) (time.Duration, error) {
 	tick := time.NewTicker(step)
 	defer tick.Stop()
@@ -57,7 +54,7 @@ func every(ctx context.Context, step time.Duration, times int, do func(i int) er
 		last = last.Add(pause)
 		if err := do(i); err != nil || i == times {
 			if err != nil && pause > step*steps/2 {
-				err = fmt.Errorf("%w (%v): %w", errStalled, pause, err)
+				err = fmt.Errorf("%w (%v): %w", conformance.ErrStalled, pause, err)
 			}
 			return time.Since(start), err
 		}
@@ -84,7 +81,7 @@ func oneWayUp(ctx context.Context, t *conformance.T, conn *tlsConn, timeout time
 	if err == nil {
 		err = wire.CloseWrite(conn)
 	}
-	if errors.Is(err, errStalled) {
+	if errors.Is(err, conformance.ErrStalled) {
 		return conformance.Observation{}, err
 	}
 	if err != nil {
@@ -124,7 +121,7 @@ func oneWayDown(ctx context.Context, t *conformance.T, conn *tlsConn, timeout ti
 		}
 		return nil
 	})
-	if errors.Is(err, errStalled) {
+	if errors.Is(err, conformance.ErrStalled) {
 		return conformance.Observation{}, err
 	}
 	if err != nil {

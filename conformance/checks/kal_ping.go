@@ -119,18 +119,14 @@ func h2Pings(ctx context.Context, t *conformance.T) (conformance.Observation, er
 		}
 		break
 	}
-	took, atMost := time.Since(start), time.Since(before)
-	tolerance := max(timeout/5, t.Silence())
-	o := conformance.Observation{Outcome: cutOn, Detail: fmt.Sprintf("%v after %v (declared %v), %d PINGs sent and %d answered", err, took.Round(10*time.Millisecond), timeout, pings, pongs.Load())}
-	switch {
-	case t.Outcome(err) == conformance.Timeout:
-		o.Outcome = stays
-	case atMost < timeout-tolerance:
-		o.Outcome = cutEarly
-	case took > timeout+tolerance:
-		o.Outcome = cutLate
+	took := since(before, start)
+	detail := fmt.Sprintf("%v after %v (declared %v), %d PINGs sent and %d answered", err, took.least.Round(10*time.Millisecond), timeout, pings, pongs.Load())
+	if t.Outcome(err) == conformance.Timeout {
+		return conformance.Observation{Outcome: stays, Detail: detail}, nil
 	}
-	return o, nil
+	o, slow := cutWhen(took, timeout, max(timeout/5, t.Silence()))
+	o.Detail = detail
+	return o, slow
 }
 
 // greetH2 sends what a client begins with (RFC 9113 section 3.4).

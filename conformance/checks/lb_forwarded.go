@@ -101,6 +101,9 @@ func isAddress(s string) bool {
 	return err == nil
 }
 
+// traceID is the field by which AWS lets a request be followed.
+const traceID = "X-Amzn-Trace-Id"
+
 const traceEntry = `1-[0-9a-f]{8}-[0-9a-f]{24}`
 
 func traceField(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
@@ -118,13 +121,13 @@ func traceField(ctx context.Context, t *conformance.T) (conformance.Observation,
 	} {
 		lines := append([]string{"Accept: */*"}, c.more...)
 		if c.sent != "" {
-			lines = append(lines, "X-Amzn-Trace-Id: "+c.sent)
+			lines = append(lines, traceID+": "+c.sent)
 		}
 		req, err := reaches(ctx, t, get(t, lines...))
 		if err != nil {
 			return unlessAlone(err)
 		}
-		got := req.Header.Values("X-Amzn-Trace-Id")
+		got := req.Header.Values(traceID)
 		switch {
 		case len(got) != 1:
 			return saw(untraced, "%s: %q", c.name, got), nil

@@ -65,7 +65,7 @@ func idleResets(ctx context.Context, t *conformance.T) (conformance.Observation,
 			from, to = to, from
 		}
 		lasted, err := every(ctx, timeout/steps, steps*3/2, func(step int) error { return oneByte(t, from, to, byte(step)) })
-		if errors.Is(err, errStalled) {
+		if errors.Is(err, conformance.ErrStalled) {
 			return conformance.Observation{}, err
 		}
 		if err != nil {
@@ -105,14 +105,14 @@ func idleCut(ctx context.Context, t *conformance.T) (conformance.Observation, er
 		return conformance.Observation{}, fmt.Errorf("a byte through the tunnel: %w", err)
 	}
 	how := conformance.FIN
-	o := endsOnTime(t, "the target", before, timeout, func(until time.Time) error {
+	o, err := endsOnTime(t, "the target", before, timeout, func(until time.Time) error {
 		_ = c.target.SetReadDeadline(until)
 		_, err := c.target.Read(make([]byte, 1))
 		how = t.Outcome(err)
 		return err
 	})
 	if how == conformance.RST {
-		o.Outcome = how
+		o.Outcome, err = how, nil
 	}
-	return o, nil
+	return o, err
 }

@@ -100,26 +100,22 @@ func idleConnection(ctx context.Context, t *conformance.T) (conformance.Observat
 		_ = rest.SetReadDeadline(until)
 		_, err := rest.Read(make([]byte, 1))
 		return err
-	}), nil
+	})
 }
 
 // endsOnTime waits in read until the end, and says whether that came when it was due. The balancer's clock has started between before
 // and now.
-func endsOnTime(t *conformance.T, who string, before time.Time, timeout time.Duration, read func(until time.Time) error) conformance.Observation {
+func endsOnTime(t *conformance.T, who string, before time.Time, timeout time.Duration, read func(until time.Time) error) (conformance.Observation, error) {
 	start := time.Now()
 	err := read(start.Add(timeout + t.Wait()))
-	took, atMost := time.Since(start), time.Since(before)
-	how, tolerance := t.Outcome(err), max(timeout/10, t.Silence())
-	o := saw(cutOn, "%s saw %s after %v (declared %v)", who, how, took.Round(10*time.Millisecond), timeout)
-	switch {
-	case how == conformance.Timeout:
-		o.Outcome = stays
-	case atMost < timeout-tolerance:
-		o.Outcome = cutEarly
-	case took > timeout+tolerance:
-		o.Outcome = cutLate
+	took, how := since(before, start), t.Outcome(err)
+	o := saw(stays, "%s saw %s after %v (declared %v)", who, how, took.least.Round(10*time.Millisecond), timeout)
+	if how == conformance.Timeout {
+		return o, nil
 	}
-	return o
+	when, slow := cutWhen(took, timeout, max(timeout/10, t.Silence()))
+	o.Outcome = when.Outcome
+	return o, slow
 }
 
 func keptAlive(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
@@ -152,7 +148,7 @@ func keptAlive(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		_ = c.target.SetReadDeadline(until)
 		_, err := c.target.Read(make([]byte, 1))
 		return err
-	}), nil
+	})
 }
 
 // pinged has carried no request: a PING in every quarter of the timeout is all that there is.
@@ -168,7 +164,7 @@ func pinged(ctx context.Context, t *conformance.T) (conformance.Observation, err
 	}
 	defer conn.Close()
 	pings, acks := 0, 0
-	o := endsOnTime(t, "the client", before, timeout, func(until time.Time) error {
+	o, err := endsOnTime(t, "the client", before, timeout, func(until time.Time) error {
 		for next := time.Now(); ; {
 			if !time.Now().Before(next) {
 				next = time.Now().Add(timeout / steps)
@@ -198,7 +194,7 @@ func pinged(ctx context.Context, t *conformance.T) (conformance.Observation, err
 		}
 	})
 	o.Detail += fmt.Sprintf("; %d pings, %d of them answered", pings, acks)
-	return o, nil
+	return o, err
 }
 
 func minTime(a, b time.Time) time.Time {
@@ -223,7 +219,7 @@ func silentTarget(ctx context.Context, t *conformance.T) (conformance.Observatio
 		return unlessAlone(err)
 	}
 	defer c.close()
-	return answeredOnTime(t, c.front, before, timeout), nil
+	return answeredOnTime(t, c.front, before, timeout)
 }
 
 func silentClient(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
@@ -240,24 +236,24 @@ func silentClient(ctx context.Context, t *conformance.T) (conformance.Observatio
 	if err := bounded(t, front, []byte(fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nX-Trb-Half", t.Path.Upgrade.Path, t.Path.Upgrade.Host))); err != nil {
 		return conformance.Observation{}, err
 	}
-	return answeredOnTime(t, front, before, timeout), nil
+	return answeredOnTime(t, front, before, timeout)
 }
 
 // answeredOnTime waits for an answer of the balancer's own.
-func answeredOnTime(t *conformance.T, front net.Conn, before time.Time, timeout time.Duration) conformance.Observation {
+func answeredOnTime(t *conformance.T, front net.Conn, before time.Time, timeout time.Duration) (conformance.Observation, error) {
 	var resp *wire.Response
-	o := endsOnTime(t, "the client", before, timeout, func(until time.Time) (err error) {
+	o, err := endsOnTime(t, "the client", before, timeout, func(until time.Time) (err error) {
 		_ = front.SetDeadline(until)
 		resp, _, err = wire.ReadResponse(front)
 		return err
 	})
 	switch {
 	case resp != nil && o.Outcome == cutOn:
-		return saw(conformance.HTTPStatus(resp.Status), "after %v (declared %v)", time.Since(before).Round(10*time.Millisecond), timeout)
+		return saw(conformance.HTTPStatus(resp.Status), "after %v (declared %v)", time.Since(before).Round(10*time.Millisecond), timeout), err
 	case resp != nil:
 		o.Detail = fmt.Sprintf("%d %s: %s", resp.Status, resp.Reason, o.Detail)
 	case o.Outcome == cutOn: // the end, and no answer before it
 		o.Outcome = conformance.FIN
 	}
-	return o
+	return o, err
 }

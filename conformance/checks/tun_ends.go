@@ -237,13 +237,16 @@ func endAtWitness(ctx context.Context, t *conformance.T, nonce string, start tim
 }
 
 func resetDown(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
-	conn, _, err := ordered(ctx, t, "a", witness.Order{Do: witness.Reset})
+	conn, _, err := ordered(ctx, t, "a", witness.Order{Do: witness.Reset, Bytes: 1})
 	if err != nil {
 		return conformance.Observation{}, err
 	}
 	defer conn.Close()
 	start := time.Now()
 	within(t, conn)
+	if _, err := conn.Write([]byte{1}); err != nil { // the record is here: a reset can overtake it no more
+		return conformance.Observation{}, fmt.Errorf("telling the backend to reset: %w", err)
+	}
 	n, err := conn.Read(make([]byte, 1))
 	took := time.Since(start)
 	o := conformance.Observation{Outcome: t.Outcome(err), Detail: fmt.Sprintf("reset by the backend: the client saw %v after %v", err, took.Round(time.Millisecond))}

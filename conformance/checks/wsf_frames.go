@@ -70,13 +70,12 @@ func init() {
 			for _, op := range []byte{3, 7, 0xb, 0xf} {
 				list = append(list, badFrames{fmt.Sprintf("opcode %#x", op), []wire.Frame{{Op: op, Payload: hello[:60]}}, hello})
 			}
-			list = append(list, badFrames{"a continuation of nothing", []wire.Frame{{Op: wire.OpContinuation, Payload: hello}}, nil})
 			return failsOn(ctx, t, list...)
 		},
 	})
 	socketCheck(conformance.Check{
-		ID: "WSF-04", Slug: "control", Level: conformance.Must, Origin: conformance.RFC,
-		Title: "A control frame over 125 bytes, or in fragments, fails the connection",
+		ID: "WSF-04", Slug: "control", Level: conformance.Should, Origin: conformance.Policy, // section 5.5 binds who sends; a receiver is told nothing
+		Title: "A control frame over 125 bytes or in fragments, or a continuation of nothing, fails the connection",
 		Why: "Control frames may stand inside a message, so they have to be small and whole: a reader keeps one in a fixed buffer. Where the bound is " +
 			"not held a ping of a gigabyte is a gigabyte of memory, twice, for it is to be sent back.",
 		Clauses: clauses(rfc(6455, "5.5"), rfc(6455, "5.4"), rfc(6455, "7.1.7")), Accept: failed, Forbid: went("an illegal control frame was taken"),
@@ -92,12 +91,13 @@ func init() {
 			slices.SortFunc(list, func(a, b badFrames) int { return len(a.name) - len(b.name) })
 			list = append(list,
 				badFrames{"a close frame of 126 bytes", []wire.Frame{{Op: wire.OpClose, Payload: wire.CloseBody(closeSent, string(long[2:]))}}, nil},
+				badFrames{"a continuation of nothing", []wire.Frame{{Op: wire.OpContinuation, Payload: hello}}, nil},
 				badFrames{"a fragmented close frame", []wire.Frame{{Op: wire.OpClose, Payload: wire.CloseBody(closeSent, ""), More: true}, {Op: wire.OpContinuation}}, nil})
 			return failsOn(ctx, t, list...)
 		},
 	})
 	socketCheck(conformance.Check{
-		ID: "WSF-05", Slug: "length-form", Level: conformance.Must, Origin: conformance.RFC,
+		ID: "WSF-05", Slug: "length-form", Level: conformance.Should, Origin: conformance.Policy, // as WSF-04, of section 5.2
 		Title: "A length that is not in its shortest form, or has its top bit set, fails the connection",
 		Why: "Two readers that disagree about a length read everything behind it at different places. A top bit taken for a sign is a negative length: " +
 			"in the best case a crash.",

@@ -20,6 +20,7 @@ type socketBugs struct {
 	takesMask                       bool // undo the mask of a server
 	zeroMask, noMask                bool
 	anyBits, anyControl, anyLength  bool
+	reservedData, longPingData      bool // takes the payload for data
 	dropsContinuations, headerInOne bool
 	silentClose, reservedClose      bool
 }
@@ -67,6 +68,8 @@ func (s *naiveSocket) next() error {
 	}
 	known := op <= wire.OpBinary || op >= wire.OpClose && op <= wire.OpPong
 	switch {
+	case s.bugs.reservedData && op > wire.OpPong, s.bugs.longPingData && op == wire.OpPing && length > 125:
+		op = wire.OpBinary
 	case !s.bugs.anyBits && (head[0]&0x70 != 0 || !known):
 		return errors.New("a frame of unknown meaning")
 	case masked && !s.bugs.takesMask:

@@ -34,6 +34,8 @@ func init() {
 		{"WSF-01-C", "masks with zeros", clientBugs{socketBugs: socketBugs{zeroMask: true}}},
 		{"WSF-01-C", "does not mask", clientBugs{socketBugs: socketBugs{noMask: true}}},
 		{"WSF-03-C", "passes over bits and opcodes", clientBugs{socketBugs: socketBugs{anyBits: true}}},
+		{"WSF-03-C", "takes reserved control frames for data", clientBugs{socketBugs: socketBugs{reservedData: true}}},
+		{"WSF-04-C", "takes a long ping for data", clientBugs{socketBugs: socketBugs{longPingData: true}}},
 		{"WSF-04-C", "takes any control frame", clientBugs{socketBugs: socketBugs{anyControl: true}}},
 		{"WSF-05-C", "takes lengths in any form", clientBugs{socketBugs: socketBugs{anyLength: true}}},
 		{"WSF-06-C", "answers no ping", clientBugs{socketBugs: socketBugs{noPong: true}}},

@@ -53,7 +53,7 @@ func addMutant(id, name string, target func(t *testing.T) conformance.Target) {
 
 const (
 	ownName      = "router.conformance.example.test"
-	helloTimeout = time.Second
+	helloTimeout = 3 * time.Second        // the longest that is sat out: a handshake on a busy machine has to fit in
 	pingInterval = 200 * time.Millisecond // far below every idle timeout here: a busy machine pauses for longer than one thinks
 )
 

@@ -228,11 +228,7 @@ func init() {
 	addMutant("SEC-03", "handles 50 at a time", few)
 	addMutant("SEC-04", "waits for ever", patient)
 	addMutant("SEC-04", "handles 50 at a time", few)
-	addMutant("SEC-04", "gives up early", func(t *testing.T) conformance.Target {
-		target := reference(t)
-		target.HelloTimeout = 3 * helloTimeout
-		return target
-	})
+	addMutant("SEC-04", "gives up early", mutatedConfig(func(_ *lab, c *router.Config) { c.Limits.ClientHelloTimeout = router.Duration(helloTimeout / 3) }))
 
 	addMutant("SEC-06", "has no limits", mutatedConfig(func(_ *lab, c *router.Config) { c.Limits.Connections, c.Limits.ConnectionsPerIP = 0, 0 }))
 	addMutant("SEC-06", "counts addresses only", mutatedConfig(func(_ *lab, c *router.Config) { c.Limits.Connections = 0 }))

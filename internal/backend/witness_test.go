@@ -164,8 +164,17 @@ func TestWitnessResets(t *testing.T) {
 	for _, overTLS := range []bool{false, true} {
 		conn := dialWitness(t, r, overTLS)
 		nonce := fmt.Sprint("reset", overTLS)
-		if _, err := witness.Ask(conn, witness.Order{Nonce: nonce, Do: witness.Reset}); err != nil {
+		order := witness.Order{Nonce: nonce, Do: witness.Reset}
+		if overTLS {
+			order.Bytes = 2
+		}
+		if _, err := witness.Ask(conn, order); err != nil {
 			t.Fatal(err)
+		}
+		for range order.Bytes { // one write for each: none may be met by the reset
+			if _, err := conn.Write([]byte{1}); err != nil {
+				t.Fatal(err)
+			}
 		}
 		if err := rawEnd(conn); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("tls=%v: ended with %v, want a reset", overTLS, err)

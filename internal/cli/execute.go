@@ -17,8 +17,9 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 )
 
-// execute fills r. It returns an error for trouble of the harness only; ctx ending is no error here, for the caller sees it.
-func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.Run, dir string, p *progress.Progress) (err error) {
+// execute does the run, and keeps r at what is known of it. It returns an error for trouble of the harness only; ctx ending is no error
+// here, for the caller sees it.
+func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.Growing, dir string, p *progress.Progress) (err error) {
 	checks := o.checks
 	if len(checks.Only) == 0 {
 		checks.Only = sc.Conformance.Only
@@ -55,12 +56,18 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		}
 		defer func() { err = errors.Join(err, stop()) }()
 	}
-	r.Backends, r.LoadBalancers, r.Topology = l.Backends(), l.LoadBalancers(), l.Topology()
+	topology := l.Topology()
+	r.Change(func(r *result.Run) {
+		r.Backends, r.LoadBalancers, r.Topology = l.Backends(), l.LoadBalancers(), topology
+	})
 
 	if len(o.strangers) == 0 {
-		step = p.Step("wire", len(r.Topology))
-		r.Wire, r.WireSource, err = l.Walk(ctx, func(path string) { step.Note(path); step.Add(1) })
-		r.CountTLS()
+		step = p.Step("wire", len(topology))
+		wire, source, err := l.Walk(ctx, func(path string) { step.Note(path); step.Add(1) })
+		r.Change(func(r *result.Run) {
+			r.Wire, r.WireSource = wire, source
+			r.CountTLS()
+		})
 		step.Done()
 		if err != nil {
 			return unlessEnded(ctx, fmt.Errorf("wire: %w", err))
@@ -69,7 +76,8 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 	if judging {
 		sink := &evidence{dir: dir}
 		checks.Evidence, checks.Logger = sink, o.log
-		targets, failed := l.Targets(r.Run.Version)
+		version := r.Copy().Run.Version
+		targets, failed := l.Targets(version)
 		if failed != nil {
 			return failed
 		}
@@ -77,11 +85,12 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 		if checks.Background == 0 { // or the traffic beside the checks is all that a capture of the hops could hold
 			stop = sink.watch(l, targets, o.log)
 		}
-		r.Conformance, err = judge(ctx, targets, checks, p)
-		err = errors.Join(err, stop())
-		r.Artifacts = append(r.Artifacts, sink.files...)
+		err := errors.Join(judge(ctx, targets, checks, r, p), stop())
+		r.Change(func(r *result.Run) { r.Artifacts = append(r.Artifacts, sink.files...) })
 		if err == nil {
-			r.Likeness, err = compare(ctx, l.Pairs(r.Run.Version), checks, p)
+			var likeness []result.Likeness
+			likeness, err = compare(ctx, l.Pairs(version), checks, p)
+			r.Change(func(r *result.Run) { r.Likeness = likeness })
 		}
 		if err != nil {
 			return unlessEnded(ctx, fmt.Errorf("conformance: %w", err))
@@ -90,60 +99,63 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.R
 	if sc.Matrix != nil && len(o.strangers) == 0 && !o.noChecks {
 		step = p.Step("matrix", 0)
 		sink := &evidence{dir: dir}
-		r.Matrix, err = l.Matrix(ctx, sink, func(_, total int) { step.Total(total); step.Add(1) })
-		r.Artifacts = append(r.Artifacts, sink.files...)
+		matrix, err := l.Matrix(ctx, sink, func(_, total int) { step.Total(total); step.Add(1) })
+		r.Change(func(r *result.Run) { r.Matrix, r.Artifacts = matrix, append(r.Artifacts, sink.files...) })
 		step.Done()
 		if err != nil {
 			return unlessEnded(ctx, fmt.Errorf("matrix: %w", err))
 		}
 	}
 	if measuring {
-		plan, err := l.Plan(o.checks.Seed)
-		if err != nil {
-			return err
-		}
-		total := 0
-		for _, w := range plan.Workloads {
-			total += len(w.Arms) * plan.Pairs * max(1, len(plan.Levels))
-		}
-		step = p.Step("bench", total)
-		last := ""
-		faults := l.PlayFaults(ctx, o.checks.Seed)
-		r.Bench, err = bench.Run(ctx, plan, bench.Options{
-			Logger: o.log,
-			Log: func(name string) (io.WriteCloser, error) {
-				r.Artifacts = append(r.Artifacts, name)
-				return os.Create(filepath.Join(dir, name))
-			},
-			Progress: func(workload string, done, _ int) {
-				if workload != last {
-					last = workload
-					step.Note(workload)
-				}
-				if done > 0 { // else search or warm-up
-					step.Add(1)
-				}
-			},
-			Opening: func(workload, path string, open, total int) {
-				last = "" // the name of the workload comes back with its first window
-				step.Note(fmt.Sprintf("%s: %s: %d of %d tunnels open", workload, path, open, total))
-			},
-		})
-		if r.Bench != nil && o.earlier != nil {
-			r.Bench.Against = bench.Against(r.Bench, r.Run.Host, o.earlier)
-		}
-		r.Faults = faults.Stop()
-		step.Done()
-		if err != nil {
-			return unlessEnded(ctx, fmt.Errorf("bench: %w", err))
-		}
+		return o.measure(ctx, l, r, dir, p)
 	}
 	return nil
 }
 
-// judge puts the checks to every target and joins what came of them. Run.Judge counts, and says so when there is nothing.
-func judge(ctx context.Context, targets []conformance.Target, opt conformance.Options, p *progress.Progress) (*result.Conformance, error) {
-	all := &result.Conformance{Results: []result.CheckResult{}}
+// measure runs the bench, and the scenario's faults meanwhile.
+func (o *runner) measure(ctx context.Context, l *lab.Lab, r *result.Growing, dir string, p *progress.Progress) error {
+	plan, err := l.Plan(o.checks.Seed)
+	if err != nil {
+		return err
+	}
+	total := 0
+	for _, w := range plan.Workloads {
+		total += len(w.Arms) * plan.Pairs * max(1, len(plan.Levels))
+	}
+	step := p.Step("bench", total)
+	shown := benchSoFar{run: r, step: step, total: total}
+	faults := l.PlayFaults(ctx, o.checks.Seed)
+	opt := bench.Options{
+		Logger: o.log,
+		Log: func(name string) (io.WriteCloser, error) {
+			r.Change(func(r *result.Run) { r.Artifacts = append(r.Artifacts, name) })
+			return os.Create(filepath.Join(dir, name))
+		},
+		Progress: shown.progress,
+		Opening:  shown.opening,
+	}
+	if !o.quiet || o.live != nil { // else nobody looks
+		opt.Partial = shown.partial
+	}
+	measured, err := bench.Run(ctx, plan, opt)
+	if measured != nil && o.earlier != nil {
+		measured.Against = bench.Against(measured, r.Copy().Run.Host, o.earlier)
+	}
+	struck := faults.Stop()
+	r.Change(func(r *result.Run) { r.Bench, r.Faults = measured, struck })
+	step.Done()
+	if err != nil {
+		return unlessEnded(ctx, fmt.Errorf("bench: %w", err))
+	}
+	return nil
+}
+
+// judge puts the checks to every target and joins what came of them in r, each result as it comes. Run.Judge counts, and says so when
+// there is nothing.
+func judge(ctx context.Context, targets []conformance.Target, opt conformance.Options, r *result.Growing, p *progress.Progress) error {
+	all := result.Conformance{Results: []result.CheckResult{}}
+	show := func(so result.Conformance) { r.Change(func(r *result.Run) { r.Conformance = &so }) }
+	show(all)
 	for _, t := range targets {
 		step := p.Step("checks: "+string(t.Role), 0)
 		opt.Progress = func(done, total int, last result.CheckResult) {
@@ -154,18 +166,20 @@ func judge(ctx context.Context, targets []conformance.Target, opt conformance.Op
 			if last.Verdict == result.CheckFail || last.Verdict == result.CheckInconclusive {
 				step.Note(fmt.Sprintf("%s %s %s on %s", last.Verdict, last.Check, last.Slug, last.Path))
 			}
+			r.Change(func(r *result.Run) { r.Conformance.Results = append(r.Conformance.Results, last) })
 		}
 		part, err := conformance.Run(ctx, t, opt)
 		step.Done()
-		if part != nil {
-			all.Results = append(all.Results, part.Results...)
-			all.Background = append(all.Background, part.Background...)
+		if part != nil { // what came one by one is replaced by the same in the catalogue's order
+			all.Results = slices.Concat(all.Results, part.Results)
+			all.Background = slices.Concat(all.Background, part.Background)
 		}
+		show(all)
 		if err != nil {
-			return all, err
+			return err
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // compare puts the checks of load balancers to each real product and to the simulator's profile of it.

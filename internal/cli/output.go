@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,11 +29,15 @@ func writeReports(r *result.Run, dir string) error {
 }
 
 func writeReport(f reports.Format, r *result.Run, file string) error {
+	return writeFile(file, func(w io.Writer) error { return f.Write(w, r) })
+}
+
+func writeFile(file string, write func(io.Writer) error) error {
 	out, err := os.Create(file)
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
-	if err := errors.Join(f.Write(out, r), out.Close()); err != nil {
+	if err := errors.Join(write(out), out.Close()); err != nil {
 		return errors.Join(fmt.Errorf("report: %w", err), os.Remove(file)) // half a report is none
 	}
 	return nil

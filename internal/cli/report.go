@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,30 +18,41 @@ import (
 
 func reportCommand(env Env) *cli.Command {
 	return &cli.Command{
-		Name:  "report",
-		Usage: "work with the report of an earlier run",
-		Subcommands: []*cli.Command{reportMergeCommand(env), {
-			Name:      "show",
-			Usage:     "print a stored report in any format",
-			ArgsUsage: "report.json|DIR",
-			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "format", Value: "text", Usage: "text, json, html, junit, markdown, github, test2json, tap, badge, badge-svg"},
-			},
-			Action: func(c *cli.Context) error {
-				if c.NArg() != 1 {
-					return usagef("report show takes one report.json or the folder it is in")
-				}
-				format, err := reports.Get(c.String("format"))
-				if err != nil {
-					return usagef("--format: %w", err)
-				}
-				run, err := readReport(c.Args().First())
-				if err != nil {
-					return withStatus(result.ExitUsage, err)
-				}
-				return format.Write(env.Stdout, run)
-			},
-		}},
+		Name:        "report",
+		Usage:       "work with the reports of earlier runs",
+		Subcommands: []*cli.Command{showCommand(env), compareCommand(env), reportMergeCommand(env), serveReportsCommand(env)},
+	}
+}
+
+func showCommand(env Env) *cli.Command {
+	var names []string
+	for _, f := range reports.Formats() {
+		names = append(names, f.Name)
+	}
+	return &cli.Command{
+		Name:      "show",
+		Usage:     "print a stored report in any format",
+		ArgsUsage: "report.json|DIR",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Value: "text", Usage: strings.Join(names, ", ")},
+		},
+		Action: func(c *cli.Context) error {
+			if c.NArg() != 1 {
+				return usagef("report show takes one report.json or the folder it is in")
+			}
+			format, err := reports.Get(c.String("format"))
+			if err != nil {
+				return usagef("--format: %w", err)
+			}
+			run, err := readReport(c.Args().First())
+			if err != nil {
+				return withStatus(result.ExitUsage, err)
+			}
+			if format.Name == "text" && isTerminal(env.Stdout) && os.Getenv("NO_COLOR") == "" {
+				return reports.WriteText(env.Stdout, run, true)
+			}
+			return format.Write(env.Stdout, run)
+		},
 	}
 }
 

@@ -52,9 +52,10 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "fail-on-flake", Usage: "end with status 5 when checks were flaky and nothing else is wrong"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "what to print on standard output: text, json, github, test2json, tap, …"},
 			&cli.BoolFlag{Name: "capture", Usage: "leave capture/PATH.HOP.pcapng with the TLS secrets for every hop, and capture/timeline.json; needs root or CAP_NET_RAW"},
+			&cli.StringFlag{Name: "live", Usage: "show the report at http://`ADDR`/ while the run goes on, such as 127.0.0.1:8080; ends with the run"},
 			&cli.StringFlag{Name: "evidence", Value: "failed", Usage: "keep evidence for failed or all checks"},
 		},
-		Action: func(c *cli.Context) error {
+		Action: func(c *cli.Context) (err error) {
 			o, err := runOptions(c, env)
 			if err != nil {
 				return err
@@ -72,6 +73,12 @@ func runCommand(env Env) *cli.Command {
 				}
 				names[sc.Name] = true
 				list = append(list, sc)
+			}
+			if addr := c.String("live"); addr != "" {
+				if err := o.startLive(addr); err != nil {
+					return err
+				}
+				defer func() { err = errors.Join(err, o.live.close()) }()
 			}
 			worst := result.ExitOK
 			for _, sc := range list {
@@ -117,6 +124,7 @@ type runner struct {
 	strangers map[string]*stranger.File
 	earlier   *result.Run // that the measurement is compared with; nil for none
 	format    reports.Format
+	live      *live // nil without --live
 }
 
 func runOptions(c *cli.Context, env Env) (*runner, error) {
@@ -206,17 +214,20 @@ func (o *runner) run(ctx context.Context, sc *scenario.Scenario, several bool) (
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return 0, withStatus(result.ExitInconclusive, fmt.Errorf("output folder: %w", err))
 	}
-	r := &result.Run{
+	begun := result.Run{
 		Schema: result.Schema, FailOnFlake: o.noFlakes,
 		Run: result.Info{
 			ID: newID(), Started: started, Seed: o.checks.Seed, Host: host(), Command: o.command(),
 		},
 		Scenario: result.Scenario{Name: sc.Name, File: sc.File, SHA256: sc.SHA256, Description: sc.Description},
 	}
-	r.Run.Version, r.Run.Commit = build()
+	begun.Run.Version, begun.Run.Commit = build()
+	growing := result.NewGrowing(begun)
+	finish := o.live.show(growing)
 	p := progress.New(o.env.Stderr, progress.Options{TTY: isTerminal(o.env.Stderr), Quiet: o.quiet})
-	err := o.execute(ctx, sc, r, dir, p)
+	err := o.execute(ctx, sc, growing, dir, p)
 	p.Close()
+	r := growing.Copy()
 	r.Run.Finished = time.Now().UTC()
 	r.Partial = ctx.Err() != nil
 	status := r.Judge()
@@ -233,6 +244,9 @@ func (o *runner) run(ctx context.Context, sc *scenario.Scenario, several bool) (
 	}
 	if !o.quiet {
 		fmt.Fprintf(o.env.Stderr, "report: %s\n", filepath.Join(dir, "report.html"))
+	}
+	if err := finish(ctx, r); err != nil {
+		return 0, withStatus(result.ExitInconclusive, fmt.Errorf("--live: %w", err))
 	}
 	return status, nil
 }

@@ -26,6 +26,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/stranger"
 	"github.com/tlsroute/tlsroute-bench/refimpl/router"
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
+	"github.com/tlsroute/tlsroute-bench/reports"
 )
 
 const module = "github.com/tlsroute/tlsroute-bench"
@@ -53,6 +54,7 @@ func run(root string) error {
 		{"internal/baseline/schema/baseline.json", "tlsroute-bench baseline of known failures", []string{"internal/baseline"}, baseline.File{}},
 		{"scenarios/schema/target.json", "tlsroute-bench target", []string{"internal/stranger"}, stranger.File{}},
 		{"reports/schema/report.json", "tlsroute-bench report", []string{"internal/result"}, result.Run{}},
+		{"reports/schema/compare.json", "tlsroute-bench comparison", []string{"reports", "internal/result"}, reports.Compared{}},
 	} {
 		r := &jsonschema.Reflector{
 			DoNotReference:             true,

@@ -17,7 +17,7 @@ func TestCommittedFilesAreCurrent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, file := range []string{
-		"scenarios/schema/scenario.json", "scenarios/schema/router.json", "scenarios/schema/alb.json", "reports/schema/report.json", rowsTable,
+		"scenarios/schema/scenario.json", "scenarios/schema/router.json", "scenarios/schema/alb.json", "reports/schema/report.json", "reports/schema/compare.json", rowsTable,
 		profilesPage, cataloguePage,
 	} {
 		want, err := os.ReadFile(filepath.Join(dir, file))

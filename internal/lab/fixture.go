@@ -23,9 +23,10 @@ type fixture struct {
 	free  func() error
 }
 
-func newFixture() (*fixture, error) {
+// newFixture is for names of that domain.
+func newFixture(domain string) (*fixture, error) {
 	f := &fixture{cas: map[string]*certs.CA{}, files: map[string]string{}}
-	f.Domain = "conformance.example.test"
+	f.Domain = domain
 	f.WitnessA, f.WitnessB = "conformance-a", "conformance-b"
 	for _, name := range []string{"A", "B"} {
 		ca, err := certs.NewCA("conformance client CA " + name)

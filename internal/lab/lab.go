@@ -136,7 +136,7 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 		return nil, fmt.Errorf("lab: %w", err)
 	}
 	if opt.Conformance {
-		fixture, err := newFixture()
+		fixture, err := newFixture(opt.domain())
 		if err != nil {
 			return nil, err
 		}

@@ -93,12 +93,12 @@ func asClaimed(doc door.Router, features []string) door.Router {
 	return doc
 }
 
-// contain starts the container of an image, in which the adapter is run once a verb. It shares the host's network and, at the same
-// place, the lab's directory.
+// contain starts the container of an image, in which the adapter is run once a verb. It shares the host's network, its numbers of processes
+// (some checks look at the memory and the descriptors of the one that the adapter names) and, at the same place, the lab's directory.
 func (l *Lab) contain(ctx context.Context, s *strange) error {
 	image := s.file.Image
 	l.opt.Step("image " + image.Name)
-	run := exec.CommandContext(ctx, "docker", "run", "--detach", "--rm", "--network", "host", "--label", "tlsroute-bench=target",
+	run := exec.CommandContext(ctx, "docker", "run", "--detach", "--rm", "--network", "host", "--pid", "host", "--label", "tlsroute-bench=target",
 		"--volume", l.dir+":"+l.dir, "--entrypoint", "sleep", image.Name, "infinity")
 	var said strings.Builder
 	run.Stderr = &said
@@ -115,6 +115,14 @@ func (l *Lab) contain(ctx context.Context, s *strange) error {
 	})
 	s.adapter = door.Adapter{Command: append([]string{"docker", "exec", "--interactive", id}, image.Command...), Dir: s.dir}
 	return nil
+}
+
+// domain is that of the fixture's names: the certificate of the witness behind the passed-through route has them too.
+func (o Options) domain() string {
+	if f := o.Strangers[string(conformance.Router)]; f != nil && f.Endpoint != nil {
+		return cmp.Or(f.Endpoint.Domain, conformance.FixtureDomain)
+	}
+	return conformance.FixtureDomain
 }
 
 // witnessAddress is where a router that runs already leads to; empty for every other backend.
@@ -141,9 +149,7 @@ func (l *Lab) startStrangeRouter(ctx context.Context, s *strange, doc door.Route
 		return "", fmt.Errorf("target %s: %w", s.file.Path, err)
 	}
 	l.onClose(i.Stop)
-	if s.file.Adapter != nil { // a container counts its processes for itself
-		s.pid = i.PID()
-	}
+	s.pid = i.PID()
 	return i.Address(), nil
 }
 
@@ -193,7 +199,7 @@ func intersect(list, with []string) (both []string) {
 // endpointTarget describes a router that runs already.
 func endpointTarget(t conformance.Target, e *stranger.Endpoint, direct conformance.Path) (conformance.Target, error) {
 	t.Name, t.Features = e.Address, e.Features
-	t.Fixture.Domain, t.Fixture.Own = cmp.Or(e.Domain, conformance.FixtureDomain), e.Own
+	t.Fixture.Own = e.Own
 	t.HelloTimeout = 0
 	var err error
 	if e.HelloTimeout != "" {
@@ -205,8 +211,10 @@ func endpointTarget(t conformance.Target, e *stranger.Endpoint, direct conforman
 	if err != nil {
 		return t, err
 	}
-	t.InnerRoots = roots
-	t.Fixture.ClientA, t.Fixture.ClientB, t.Fixture.Expired = nil, nil, nil
+	if t.InnerRoots, err = pool(e.CA, t.Fixture.WitnessCA); err != nil { // behind the passed-through route it is our witness who answers
+		return t, err
+	}
+	t.Fixture.ClientA, t.Fixture.ClientB, t.Fixture.Expired, t.Fixture.ClientChain = nil, nil, nil, nil // its authorities are not ours
 	for _, c := range []struct {
 		pair *stranger.Pair
 		into **tls.Certificate
@@ -244,14 +252,16 @@ func endpointTarget(t conformance.Target, e *stranger.Endpoint, direct conforman
 	return t, nil
 }
 
-func pool(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
+func pool(files ...string) (*x509.CertPool, error) {
 	p := x509.NewCertPool()
-	if !p.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: no certificate in it", file)
+	for _, file := range files {
+		pem, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if !p.AppendCertsFromPEM(pem) {
+			return nil, fmt.Errorf("%s: no certificate in it", file)
+		}
 	}
 	return p, nil
 }

@@ -5,6 +5,8 @@ package progress
 import (
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -86,10 +88,8 @@ func (p *Progress) silent(now time.Time, every time.Duration) []string {
 		} else if s.done > 0 {
 			text += fmt.Sprintf(", %d done", s.done)
 		}
-		if s.note != "" {
-			text += ", " + s.note
-		}
-		lines = append(lines, text)
+		parts := []string{text, s.note, s.going(now)}
+		lines = append(lines, strings.Join(slices.DeleteFunc(parts, func(part string) bool { return part == "" }), ", "))
 	}
 	return lines
 }
@@ -104,6 +104,7 @@ type Step struct {
 	// Guarded by p.mu.
 	done, total int
 	note        string
+	figures     string
 	last        time.Time
 	over        bool
 }
@@ -119,7 +120,7 @@ func (p *Progress) Step(name string, total int) *Step {
 			mpb.PrependDecorators(decor.Name(name, decor.WCSyncSpaceR)),
 			mpb.AppendDecorators(
 				decor.CountersNoUnit("%d/%d", decor.WCSyncSpaceR),
-				decor.Any(func(decor.Statistics) string { return s.text() }),
+				decor.Any(func(st decor.Statistics) string { return s.text(st.Completed || st.Aborted) }),
 			))
 		return s
 	}
@@ -127,10 +128,32 @@ func (p *Progress) Step(name string, total int) *Step {
 	return s
 }
 
-func (s *Step) text() string {
+// text is what stands behind the bar: the last note, and how it is going.
+func (s *Step) text(over bool) string {
 	s.p.mu.Lock()
 	defer s.p.mu.Unlock()
-	return s.note
+	going := s.figures
+	if !over {
+		going = s.going(time.Now())
+	}
+	return strings.Join(slices.DeleteFunc([]string{s.note, going}, func(part string) bool { return part == "" }), " · ")
+}
+
+// going is the figures of a step that has some, with a guess of how long it will take still: what has figures is of equal parts, so
+// that the rest goes as what has been done. It wants p.mu.
+func (s *Step) going(now time.Time) string {
+	if s.figures == "" || s.done <= 0 || s.total <= s.done {
+		return s.figures
+	}
+	left := time.Duration(float64(now.Sub(s.start)) / float64(s.done) * float64(s.total-s.done))
+	return s.figures + ", " + left.Round(time.Second).String() + " left"
+}
+
+// Figures says how it is going. On a terminal they stand behind the bar; else they are in the next line that is due anyway.
+func (s *Step) Figures(text string) {
+	s.p.mu.Lock()
+	defer s.p.mu.Unlock()
+	s.figures = text
 }
 
 // Total sets the number of Add(1) that are expected.
@@ -148,6 +171,9 @@ func (s *Step) Add(n int) {
 	s.p.mu.Lock()
 	s.done += n
 	done, total, note := s.done, s.total, s.note
+	if going := s.going(time.Now()); going != "" {
+		note += ", " + going
+	}
 	due := time.Since(s.last) >= s.p.opt.Every
 	if due {
 		s.last = time.Now()
@@ -181,7 +207,10 @@ func (s *Step) Done() {
 	s.p.mu.Lock()
 	over := s.over
 	s.over, s.note = true, ""
-	done := s.done
+	done, figures := s.done, s.figures
+	if figures != "" {
+		figures = ", " + figures
+	}
 	s.p.mu.Unlock()
 	if over {
 		return
@@ -192,7 +221,7 @@ func (s *Step) Done() {
 	}
 	took := time.Since(s.start).Round(10 * time.Millisecond)
 	if done > 0 {
-		s.p.line("%s: %d done in %s", s.name, done, took)
+		s.p.line("%s: %d done in %s%s", s.name, done, took, figures)
 	} else {
 		s.p.line("%s: done in %s", s.name, took)
 	}

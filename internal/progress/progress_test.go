@@ -92,6 +92,41 @@ func TestLongStepIsHeardOfEveryTenSeconds(t *testing.T) {
 	})
 }
 
+func TestFiguresAreInTheLinesThatAreDueWithTheTimeThatIsLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := progress.New(&out, progress.Options{})
+		s := p.Step("bench", 40)
+		time.Sleep(4 * time.Second)
+		s.Add(2)
+		s.Figures("50/s 0 errors") // no line of its own
+		time.Sleep(8 * time.Second)
+		s.Add(2)
+		s.Figures("51/s 1 errors")
+		time.Sleep(3 * time.Second)
+		s.Done()
+		p.Close()
+		want := "bench …\nbench: still running after 10s, 2 of 40, 50/s 0 errors, 3m10s left\nbench: 4 done in 15s, 51/s 1 errors\n"
+		if out.String() != want {
+			t.Errorf("got\n%s\nwant\n%s", out.String(), want)
+		}
+	})
+}
+
+func TestFiguresStandBehindTheBar(t *testing.T) {
+	var out bytes.Buffer
+	p := progress.New(&out, progress.Options{TTY: true})
+	s := p.Step("bench", 3)
+	s.Add(1)
+	s.Note("echo")
+	s.Figures("50/s 0 errors")
+	s.Add(1)
+	p.Close()
+	if !strings.Contains(out.String(), "echo · 50/s 0 errors") {
+		t.Errorf("no figures: %q", out.String())
+	}
+}
+
 func TestNoColourEvenOnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	p := progress.New(&out, progress.Options{TTY: true})

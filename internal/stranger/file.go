@@ -32,7 +32,7 @@ type Adapter struct {
 	Command []string `json:"command" jsonschema:"required,minItems=1"`
 }
 
-// Image is run by docker with the host's network and the directory of instances mounted at the same place. The command is the adapter in
+// Image is run by docker with the host's network and processes, and the directory of instances mounted at the same place. The command is the adapter in
 // it, run once a verb.
 type Image struct {
 	Name    string   `json:"name" jsonschema:"required"`

@@ -29,7 +29,8 @@ const (
 	AfterEOF = "after-eof"
 	// HalfClose half-closes at once and then does as Sink without the second record: the log has the count.
 	HalfClose = "half-close"
-	// Reset ends the TCP connection with RST right after the record.
+	// Reset ends the TCP connection with RST right after the record, or once Order.Bytes bytes have come: a RST throws away what a hop on
+	// the way has not read yet, so that who wants the record behind one says with a byte that it is there.
 	Reset = "reset"
 	// Close ends the connection right after the record: with close_notify where the witness speaks TLS.
 	Close = "close"

@@ -1,0 +1,30 @@
+package checks
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/conformance"
+)
+
+// span bounds how long something took whose clock started at the target's, somewhere between two looks at ours: a pause of ours between
+// the two makes it longer than least, one before or behind them is no part of it.
+type span struct{ least, atMost time.Duration }
+
+// since is the span from between those looks to now.
+func since(before, start time.Time) span { return span{time.Since(start), time.Since(before)} }
+
+// against says whether that was too soon (-1), when it was due (0) or too late (1). Where the two looks are so far apart that more than one
+// is possible it is conformance.ErrStalled.
+func (s span) against(soonest, latest time.Duration) (int, error) {
+	switch {
+	case s.atMost < soonest:
+		return -1, nil
+	case s.least > latest:
+		return 1, nil
+	case s.least < soonest || s.atMost > latest:
+		return 0, fmt.Errorf("%w: between %v and %v passed where %v to %v are right", conformance.ErrStalled,
+			s.least.Round(time.Millisecond), s.atMost.Round(time.Millisecond), soonest, latest)
+	}
+	return 0, nil
+}
