@@ -111,7 +111,7 @@ type WorkloadPlan struct {
 
 	closedConnects bool    // in a closed loop, clients open new tunnels; for the search (saturate.go)
 	shift          float64 // of constant arrivals, in gaps (together.go)
-	burst          int     // that of all processes, where there are several
+	burst, tunnels int     // those of all processes, where there are several
 }
 
 // Plan is everything that is to be measured. Zero durations and counts mean the defaults below.

@@ -211,7 +211,7 @@ func (r *run) saturate(ctx context.Context, arms []found) (reasons []string) {
 			arms[i].requests = rate
 		}
 		if wall[i] > 0 {
-			arms[i].notes = append(arms[i].notes, searchNote(rate, kind, r.w.Tunnels, float64(cpu[i])/float64(wall[i])/float64(runtime.GOMAXPROCS(0))))
+			arms[i].notes = append(arms[i].notes, searchNote(rate, kind, max(r.w.tunnels, r.w.Tunnels), float64(cpu[i])/float64(wall[i])/float64(runtime.GOMAXPROCS(0))))
 		}
 	}
 	return reasons

@@ -30,6 +30,7 @@ func (w *WorkloadPlan) share(index, of int) {
 		steps[i] = RateStep{From: s.From / n, To: s.To / n, For: s.For}
 	}
 	w.Steps = steps
+	w.tunnels = w.Tunnels
 	part := func(whole int) int { return (whole + of - 1 - index) / of }
 	w.Tunnels = max(1, part(w.Tunnels))
 	w.shift = (float64(index)+0.5)/n - 0.5

@@ -135,9 +135,12 @@ func (r *run) pairGates() []result.Gate {
 	kept := r.windows - r.excluded
 	if r.excluded > 0 && (kept < minPairs || kept*2 < r.plan.Pairs) {
 		need := float64(max(minPairs, (r.plan.Pairs+1)/2))
-		return []result.Gate{atLeast(r.gate("pairs", "", "count",
-			"%d of %d pairs of windows had to be left out: the generator was late (by %v at worst, %v is allowed) or dropped arrivals",
-			r.excluded, r.windows, r.worstLag.Round(10*time.Microsecond), r.worstAllowed.Round(10*time.Microsecond)), float64(kept), need, need)}
+		late := ""
+		if r.worstLag > 0 { // not of measurements that were merged, or of one that another process spoiled
+			late = fmt.Sprintf(" (by %v at worst, %v is allowed)", r.worstLag.Round(10*time.Microsecond), r.worstAllowed.Round(10*time.Microsecond))
+		}
+		return []result.Gate{atLeast(r.gate("pairs", "", "count", "%d of %d pairs of windows had to be left out: the generator was late%s or dropped arrivals",
+			r.excluded, r.windows, late), float64(kept), need, need)}
 	}
 	if r.plan.Shards > 1 {
 		return nil // a part alone has few samples; the whole is looked at when it is merged

@@ -101,6 +101,9 @@ func (s *Scenario) fill() {
 	setDefault(&s.Bench.Window, DefaultWindow)
 	setDefault(&s.Bench.Guard, DefaultGuard)
 	setDefault(&s.Bench.Pairs, DefaultPairs)
+	if len(s.Topology.Faults) > 0 && s.Bench.Warmup == nil {
+		s.Bench.Warmup = &Warmup{Max: new(Duration)}
+	}
 	s.Bench.fillEnd()
 	if len(s.Bench.Arms) == 0 {
 		s.Bench.Arms = slices.Concat(s.Topology.Paths, s.Topology.PeerNames())

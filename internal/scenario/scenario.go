@@ -149,7 +149,7 @@ func (b *Bench) PathOf(arm string) string {
 type Warmup struct {
 	// Min defaults to 1s, or max if that is less.
 	Min Duration `json:"min,omitempty"`
-	// Max defaults to 10s; 0s is no warm-up.
+	// Max defaults to 10s; 0s is no warm-up, and the default where topology.faults are played, whose times count from the start.
 	Max *Duration `json:"max,omitempty"`
 }
 
