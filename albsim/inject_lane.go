@@ -25,6 +25,8 @@ type lane struct {
 	held    []byte    // read, and not yet due
 	due     time.Time // of it
 	moved   time.Time // when the last bytes passed
+
+	last atomic.Int64 // moved, in nanoseconds since epoch, for the other direction
 }
 
 // strand is one fault at work on a lane.
@@ -120,8 +122,37 @@ func (l *lane) next(n int64) int64 {
 }
 
 // burst is the silence behind which bytes count as a new burst, which latency is for. What comes while a burst is held back
-// follows it at once: it has been on its way as long.
-const burst = time.Millisecond
+// follows it at once: it has been on its way as long. Where the other direction has moved in between, bytes may answer that, and
+// reply is enough: no answer comes sooner, on a machine of any speed, while what is there already takes less to be read.
+const (
+	burst = time.Millisecond
+	reply = 30 * time.Microsecond
+)
+
+// fresh says whether bytes that came after such a silence begin a burst.
+func (l *lane) fresh(silence time.Duration) bool {
+	return silence > burst || l.at == 0 || silence > reply && l.other().last.Load() > l.last.Load()
+}
+
+// other is the other direction of the same bytes.
+func (l *lane) other() *lane {
+	switch l {
+	case &l.w.in:
+		return &l.w.out
+	case &l.w.out:
+		return &l.w.in
+	case &l.w.plainIn:
+		return &l.w.plainOut
+	}
+	return &l.w.plainIn
+}
+
+// passed notes that bytes have.
+func (l *lane) passed(n int) {
+	l.at += int64(n)
+	l.moved = time.Now()
+	l.last.Store(int64(l.moved.Sub(epoch)))
+}
 
 // when is the time at which n bytes may pass.
 func (l *lane) when(n int, fresh bool) time.Time {
@@ -204,22 +235,21 @@ func (l *lane) read(p []byte) (int, error) {
 		}
 		l.take() // what was added while this waited
 		l.held = append(l.held[:0], p[:n]...)
-		l.due = l.when(n, time.Since(begun) > burst)
+		l.due = l.when(n, l.fresh(time.Since(begun)))
 	}
 	if err := l.pause(l.due); err != nil {
 		return 0, err
 	}
 	n := copy(p, l.held)
 	l.held = l.held[n:]
-	l.at += int64(n)
-	l.moved = time.Now()
+	l.passed(n)
 	return n, nil
 }
 
 func (l *lane) write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	fresh := time.Since(l.moved) > burst
+	fresh := l.fresh(time.Since(l.moved))
 	for done := 0; ; {
 		limit := int(l.next(int64(max(1, len(p)-done)))) // an end that has its place behind the last byte is not put off
 		if end := l.end.Load(); end != nil && done < len(p) {
@@ -233,8 +263,8 @@ func (l *lane) write(p []byte) (int, error) {
 		}
 		n, err := l.conn().Write(p[done : done+limit])
 		done += n
-		l.at += int64(n)
-		l.moved, fresh = time.Now(), false
+		l.passed(n)
+		fresh = false
 		if err != nil {
 			return done, l.why(err)
 		}
