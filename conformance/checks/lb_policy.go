@@ -48,7 +48,7 @@ func init() {
 	} {
 		variant(conformance.Check{
 			ID: p.id, Slug: p.slug, Level: conformance.Must, Features: []string{door.FeaturePolicy}, Title: p.title, Why: p.why,
-			Clauses: clauses(fact(p.id, "D", https, httpsPage), rfc(8446, "4.2.1")),
+			Clauses: clauses(fact(p.id, "D", https, httpsPage)),
 			Accept:  pass("each version by itself is agreed on, or refused with an alert, as the policy has it", asPolicy), Forbid: forbid,
 			Run: overTLS(altered(policyOf(p.policy), func(ctx context.Context, t *conformance.T) (conformance.Observation, error) {
 				return versions(ctx, t, p.versions)
@@ -60,7 +60,7 @@ func init() {
 		Title: "A policy with Res in its name refuses a client that has CBC suites only",
 		Why: "CBC in TLS 1.2 has been broken by timing again and again; the Res policies are chosen to be rid of it. A suite that is still taken " +
 			"shows in no setting, only on the wire.",
-		Clauses: clauses(fact("ALB-TLS-14", "D", https, httpsPage), rfc(5246, "7.4.1.3")),
+		Clauses: clauses(fact("ALB-TLS-14", "D", https, httpsPage)),
 		Accept:  pass("handshake_failure, and the same client with GCM suites is served", conformance.Alert(40)),
 		Run:     overTLS(altered(policyOf("ELBSecurityPolicy-TLS13-1-2-Res-2021-06"), cbcOnly)),
 		Forbid:  map[conformance.Outcome]string{cbcAccepted: "a CBC suite was agreed on", tooStrict: "GCM was refused too"},
