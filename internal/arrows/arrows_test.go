@@ -103,7 +103,7 @@ var rules = map[string]rule{
 		foreign: []string{"github.com/urfave/cli"},
 	},
 	"internal/peers": {ours: []string{"internal/certs", "internal/procstat", "refimpl/upgrade"}, foreign: []string{"golang.org/x/sys"}, tests: []string{"refimpl/router"}},
-	"internal/aa":    {ours: []string{"bench", "internal/certs", "internal/witness", "internal/result"}},
+	"internal/aa":    {ours: []string{"bench", "internal/certs", "internal/witness", "internal/result"}, foreign: []string{"golang.org/x/sys"}},
 	"internal/gen":   {ours: []string{"refimpl", "albsim", "bench", "conformance", "internal", "reports"}, foreign: []string{"github.com/invopop/jsonschema"}},
 }
 
