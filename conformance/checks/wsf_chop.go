@@ -147,13 +147,13 @@ func dripped(ctx context.Context, t *conformance.T, seen func(string, error) con
 		return conformance.Observation{}, err
 	}
 	defer c.Close()
-	budget := cmp.Or(t.Target.HelloTimeout, t.Wait())
+	budget := min(cmp.Or(t.Target.HelloTimeout, t.Wait()), t.Wait())
 	c.Shape = func(p []byte) [][]byte {
 		raw := wire.Frame{Op: wire.OpBinary, Payload: p}.Bytes()
 		at := min(drippedBytes, len(raw))
 		return append(wire.Drip(1)(raw[:at]), raw[at:])
 	}
-	c.Pause = min(t.Gap(), budget/3/drippedBytes)
+	c.Pause = min(t.Gap(), budget/6/drippedBytes) // a handshake has three frames of ours, and may take half of the time
 	start := time.Now()
 	if _, _, err := inside(ctx, t, c, witness.Order{}); err != nil {
 		if took := time.Since(start); took > budget/2 {
