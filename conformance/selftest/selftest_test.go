@@ -94,6 +94,14 @@ func TestEveryCheckPassesOnWhatIsRight(t *testing.T) {
 		}
 		c, err := conformance.Run(t.Context(), j.target(t), opt)
 		check(t, err)
+		// A machine that was too slow to tell has told nothing, and another run measures it anew; it may not go on so.
+		for range 3 {
+			if !slices.ContainsFunc(c.Results, tooSlow) {
+				break
+			}
+			c, err = conformance.Run(t.Context(), j.target(t), opt)
+			check(t, err)
+		}
 		ran := map[string]bool{}
 		for _, r := range c.Results {
 			t.Logf("%-8s %-18s %-16s %-13s %-10s %7.1f ms  %s", r.Check, r.Slug, r.Path, r.Verdict, r.Outcome, r.DurationMS, r.Detail)
@@ -207,4 +215,9 @@ func TestEveryClauseHasASource(t *testing.T) {
 			t.Errorf("%s: origin is an RFC, but none is named", c.ID)
 		}
 	}
+}
+
+// tooSlow says whether a check came to nothing because this machine was busy.
+func tooSlow(r result.CheckResult) bool {
+	return r.Verdict == result.CheckInconclusive && strings.Contains(r.Detail, conformance.ErrStalled.Error())
 }
