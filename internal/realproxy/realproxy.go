@@ -209,17 +209,7 @@ func Start(ctx context.Context, name string, s Spec) (_ *Running, err error) {
 		return process.Command{Account: account, Dir: r.dir, Log: "log", Argv: p.argv(program, r.dir, config), Death: p.death}
 	}
 	ready := func(ctx context.Context, _ string) error {
-		for _, address := range []string{r.Address, r.Redirect} {
-			if address == "" {
-				continue
-			}
-			c, err := new(net.Dialer).DialContext(ctx, "tcp", address)
-			if err != nil {
-				return err
-			}
-			c.Close()
-		}
-		return broken
+		return cmp.Or(process.Accepts(ctx, r.Address, r.Redirect), broken)
 	}
 	if r.child, _, err = process.Listen(ctx, s.Logger, at, ready); err != nil {
 		return nil, fmt.Errorf("%s: %w", p.name, err)
