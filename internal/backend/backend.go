@@ -52,8 +52,9 @@ const (
 	SSH      = "ssh"
 	HTTP     = "http"
 
-	Embedded = "embedded"
-	Local    = "local"
+	Embedded  = "embedded"
+	Local     = "local"
+	Container = "container" // registered by internal/backend/container
 )
 
 // closeTimeout bounds the cleaning up after a start that failed or was cancelled.
@@ -71,8 +72,13 @@ type Spec struct {
 	Dir string
 	// Logger gets a line for start, end and what is odd; nil discards.
 	Logger *slog.Logger
-	// Certificate is what the witness shows when a client begins with TLS; without one it makes its own.
+	// Certificate is what a server with TLS of its own shows; without one the witness makes its own, and a real server speaks plaintext only.
 	Certificate tls.Certificate
+	// CA is the PEM of the authority behind Certificate, ClientCA that of the one whose client certificates are let in; empty for none.
+	CA, ClientCA []byte
+	// Version asks for one of several servers of this machine, such as 17 (local), and Image for an image (container); empty for the
+	// driver's own choice.
+	Version, Image string
 	// KeyLog receives the TLS secrets of a witness's connections in NSS form, for a capture; nil for none.
 	KeyLog io.Writer
 	// Listen is where an embedded backend listens; a free port of 127.0.0.1 when empty.
@@ -84,6 +90,8 @@ type Spec struct {
 // Access is how a client gets in.
 type Access struct {
 	User, Password, Database string
+	// CA is a file with the authority that verifies the TLS of the server's own; empty when it takes none.
+	CA string
 	// HostKey is the SSH server's, ClientKey the key that it lets in, IdentityFile the same in OpenSSH's format, mode 0600.
 	HostKey      ssh.PublicKey
 	ClientKey    ssh.Signer
@@ -100,14 +108,16 @@ type Running struct {
 	Witness *WitnessLog
 	// Ready is how long it took from the start to the first checked answer.
 	Ready time.Duration
+	// Log returns the end of what the server wrote to its log so far; nil where it has none of its own.
+	Log func(context.Context) ([]byte, error)
 
 	once    sync.Once
 	closers []func(context.Context) error
 	err     error
 }
 
-// onClose adds something to undo; the last added is undone first.
-func (r *Running) onClose(f func(context.Context) error) { r.closers = append(r.closers, f) }
+// OnClose adds something to undo; the last added is undone first. It is for drivers, while they start.
+func (r *Running) OnClose(f func(context.Context) error) { r.closers = append(r.closers, f) }
 
 // Close ends the backend: connections, processes, goroutines, the private directory. ctx bounds how long a server may take
 // to stop politely; when it is over the server is killed, and the directory is removed all the same. Further calls return
@@ -125,28 +135,29 @@ func (r *Running) Close(ctx context.Context) error {
 	return r.err
 }
 
-// driver is one kind × driver. start adds what it made to r, with the way to undo it, before anything can fail after it.
-type driver struct {
-	kind, name string
-	start      func(ctx context.Context, spec Spec, r *Running) error
-	// available is nil or says what is missing; nil func: always.
-	available func() error
+// Driver is one kind × driver. Start adds what it made to r, with the way to undo it, before anything can fail after it.
+type Driver struct {
+	Kind, Name string
+	Start      func(ctx context.Context, spec Spec, r *Running) error
+	// Available is nil or says what is missing for spec; nil func: nothing ever is.
+	Available func(ctx context.Context, spec Spec) error
 }
 
 // drivers is filled by init functions only.
-var drivers []driver
+var drivers []Driver
 
-func register(d driver) {
-	if _, ok := find(d.kind, d.name); ok {
-		panic("backend: driver " + d.name + " of " + d.kind + " registered twice")
+// Register adds a driver; it is for init functions, and panics for one that is there already.
+func Register(d Driver) {
+	if _, ok := find(d.Kind, d.Name); ok {
+		panic("backend: driver " + d.Name + " of " + d.Kind + " registered twice")
 	}
 	drivers = append(drivers, d)
 }
 
-func find(kind, name string) (driver, bool) {
-	i := slices.IndexFunc(drivers, func(d driver) bool { return d.kind == kind && d.name == name })
+func find(kind, name string) (Driver, bool) {
+	i := slices.IndexFunc(drivers, func(d Driver) bool { return d.Kind == kind && d.Name == name })
 	if i < 0 {
-		return driver{}, false
+		return Driver{}, false
 	}
 	return drivers[i], true
 }
@@ -155,7 +166,7 @@ func find(kind, name string) (driver, bool) {
 func Kinds() []string {
 	var kinds []string
 	for _, d := range drivers {
-		kinds = append(kinds, d.kind)
+		kinds = append(kinds, d.Kind)
 	}
 	slices.Sort(kinds)
 	return slices.Compact(kinds)
@@ -165,37 +176,38 @@ func Kinds() []string {
 func Drivers(kind string) []string {
 	var names []string
 	for _, d := range drivers {
-		if d.kind == kind {
-			names = append(names, d.name)
+		if d.Kind == kind {
+			names = append(names, d.Name)
 		}
 	}
 	slices.Sort(names)
 	return names
 }
 
-// choose finds a driver; a kind that has only one driver takes it for Local too.
-func choose(kind, name string) (driver, error) {
+// choose finds a driver. Of a kind that has no local driver the embedded one is the real thing: it is taken for Local, and for Container
+// where there is none of that either.
+func choose(kind, name string) (Driver, error) {
 	names := Drivers(kind)
 	if len(names) == 0 {
-		return driver{}, fmt.Errorf("no backend kind %q: there are %s", kind, strings.Join(Kinds(), ", "))
+		return Driver{}, fmt.Errorf("no backend kind %q: there are %s", kind, strings.Join(Kinds(), ", "))
 	}
-	if name == Local && len(names) == 1 {
-		name = names[0]
+	if (name == Local || name == Container) && !slices.Contains(names, name) && !slices.Contains(names, Local) {
+		name = Embedded
 	}
 	d, ok := find(kind, name)
 	if !ok {
-		return driver{}, fmt.Errorf("no driver %q for %s: there are %s", name, kind, strings.Join(names, ", "))
+		return Driver{}, fmt.Errorf("no driver %q for %s: there are %s", name, kind, strings.Join(names, ", "))
 	}
 	return d, nil
 }
 
-// Available returns nil when the driver can be started for the kind, else an error that says what to install.
-func Available(driver, kind string) error {
-	d, err := choose(kind, driver)
-	if err != nil || d.available == nil {
+// Available returns nil when the driver can start what spec asks for, else an error that says what to do.
+func Available(ctx context.Context, driver string, spec Spec) error {
+	d, err := choose(spec.Kind, driver)
+	if err != nil || d.Available == nil {
 		return err
 	}
-	return d.available()
+	return d.Available(ctx, spec)
 }
 
 // Start brings up one backend and returns when it answers. ctx bounds the start only; the backend lives until Close. On an
@@ -208,16 +220,17 @@ func Start(ctx context.Context, driver string, spec Spec) (*Running, error) {
 	if spec.Logger == nil {
 		spec.Logger = slog.New(slog.DiscardHandler)
 	}
-	spec.Logger = spec.Logger.With("backend", spec.Name, "driver", d.name)
+	spec.Logger = spec.Logger.With("backend", spec.Name, "driver", d.Name)
 	begin := time.Now()
-	r := &Running{Info: result.Backend{Name: spec.Name, Kind: spec.Kind, Driver: d.name}}
-	if err := d.start(ctx, spec, r); err != nil {
+	r := &Running{Info: result.Backend{Name: spec.Name, Kind: spec.Kind, Driver: d.Name}}
+	if err := d.Start(ctx, spec, r); err != nil {
 		// The directory with its logs goes away now: what matters of them is in err.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("start backend %s (%s, %s): %w", spec.Name, spec.Kind, d.name, err), r.Close(undo))
+		return nil, errors.Join(fmt.Errorf("start backend %s (%s, %s): %w", spec.Name, spec.Kind, d.Name, err), r.Close(undo))
 	}
 	r.Ready = time.Since(begin)
+	r.Info.ReadyMS = float64(r.Ready.Microseconds()) / 1000
 	spec.Logger.Debug("backend ready", "address", r.Address, "product", r.Info.Product, "version", r.Info.Version, "took", r.Ready)
 	return r, nil
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func init() { register(driver{kind: HTTP, name: Embedded, start: startHTTP}) }
+func init() { Register(Driver{Kind: HTTP, Name: Embedded, Start: startHTTP}) }
 
 // Seen is what a backend of kind http answers with, as JSON: the request as it arrived.
 type Seen struct {
@@ -52,7 +52,7 @@ func startHTTP(ctx context.Context, spec Spec, r *Running) error {
 	server.Protocols.SetUnencryptedHTTP2(true) // with prior knowledge
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
-	r.onClose(func(context.Context) error {
+	r.OnClose(func(context.Context) error {
 		err := server.Close()
 		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
 			err = errors.Join(err, ended)

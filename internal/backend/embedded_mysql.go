@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-func init() { register(driver{kind: MySQL, name: Embedded, start: startEmbeddedMySQL}) }
+func init() { Register(Driver{Kind: MySQL, Name: Embedded, Start: startEmbeddedMySQL}) }
 
 const (
 	mysqlVersionText = "8.0.0-tlsroute-bench-embedded"

@@ -14,7 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 )
 
-func init() { register(driver{kind: Postgres, name: Embedded, start: startEmbeddedPostgres}) }
+func init() { Register(Driver{Kind: Postgres, Name: Embedded, Start: startEmbeddedPostgres}) }
 
 const (
 	pgVersionText = "tlsroute-bench embedded protocol server, protocol 3.0 (not PostgreSQL)"

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/crypto/ssh"
 )
 
-func init() { register(driver{kind: SSH, name: Embedded, start: startEmbeddedSSH}) }
+func init() { Register(Driver{Kind: SSH, Name: Embedded, Start: startEmbeddedSSH}) }
 
 // maxSessions is sshd's MaxSessions.
 const maxSessions = 10
@@ -30,7 +30,7 @@ func startEmbeddedSSH(_ context.Context, spec Spec, r *Running) error {
 	if err != nil {
 		return fmt.Errorf("make private directory: %w", err)
 	}
-	r.onClose(func(context.Context) error { return os.RemoveAll(dir) })
+	r.OnClose(func(context.Context) error { return os.RemoveAll(dir) })
 	host, _, err := newKey()
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	register(driver{kind: MySQL, name: Local, start: startLocalMySQL, available: func() error {
+	Register(Driver{Kind: MySQL, Name: Local, Start: startLocalMySQL, Available: func(context.Context, Spec) error {
 		_, err := findMySQL()
 		return err
 	}})

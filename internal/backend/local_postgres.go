@@ -13,7 +13,7 @@ import (
 )
 
 func init() {
-	register(driver{kind: Postgres, name: Local, start: startLocalPostgres, available: func() error {
+	Register(Driver{Kind: Postgres, Name: Local, Start: startLocalPostgres, Available: func(context.Context, Spec) error {
 		_, _, err := postgresPrograms()
 		return err
 	}})

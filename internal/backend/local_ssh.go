@@ -16,7 +16,7 @@ import (
 )
 
 func init() {
-	register(driver{kind: SSH, name: Local, start: startLocalSSH, available: func() error {
+	Register(Driver{Kind: SSH, Name: Local, Start: startLocalSSH, Available: func(context.Context, Spec) error {
 		_, err := findSSHD()
 		return err
 	}})

@@ -26,7 +26,7 @@ func TestMissingProgramNamesTheDebianPackage(t *testing.T) {
 		if !errors.As(err, &missing) || missing.Package != pkg || !strings.HasSuffix(missing.Error(), "not found: install the Debian package "+pkg+", or use --backends embedded") {
 			t.Errorf("%s: %v", kind, err)
 		}
-		if err := Available(Local, kind); !errors.As(err, &missing) {
+		if err := Available(t.Context(), Local, Spec{Kind: kind}); !errors.As(err, &missing) {
 			t.Errorf("%s is available: %v", kind, err)
 		}
 	}
@@ -35,7 +35,7 @@ func TestMissingProgramNamesTheDebianPackage(t *testing.T) {
 func TestAvailableHere(t *testing.T) {
 	for _, kind := range Kinds() {
 		for _, driver := range []string{Embedded, Local} {
-			if err := Available(driver, kind); err != nil {
+			if err := Available(t.Context(), driver, Spec{Kind: kind}); err != nil {
 				t.Errorf("%s %s: %v", driver, kind, err)
 			}
 		}
@@ -60,7 +60,7 @@ func TestRegisteringTwicePanics(t *testing.T) {
 			t.Error("it did not")
 		}
 	}()
-	register(driver{kind: Postgres, name: Local})
+	Register(Driver{Kind: Postgres, Name: Local})
 }
 
 func TestCancelledStartLeavesNothing(t *testing.T) {

@@ -32,7 +32,7 @@ func privateDir(a process.Account, spec Spec, r *Running) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	r.onClose(func(context.Context) error { return process.RemoveAll(dir) })
+	r.OnClose(func(context.Context) error { return process.RemoveAll(dir) })
 	return dir, nil
 }
 
@@ -43,6 +43,6 @@ func listenOn(ctx context.Context, spec Spec, r *Running, polite syscall.Signal,
 		return err
 	}
 	r.Address = address
-	r.onClose(func(ctx context.Context) error { return ch.Stop(ctx, polite) })
+	r.OnClose(func(ctx context.Context) error { return ch.Stop(ctx, polite) })
 	return nil
 }

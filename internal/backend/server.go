@@ -48,7 +48,7 @@ func serve(spec Spec, r *Running, s *server) error {
 	s.quit, s.conns = make(chan struct{}), make(map[net.Conn]struct{})
 	s.wg.Add(1)
 	go s.accept()
-	r.onClose(s.close)
+	r.OnClose(s.close)
 	return nil
 }
 

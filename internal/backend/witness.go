@@ -19,7 +19,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-func init() { register(driver{kind: Witness, name: Embedded, start: startWitness}) }
+func init() { Register(Driver{Kind: Witness, Name: Embedded, Start: startWitness}) }
 
 func startWitness(_ context.Context, spec Spec, r *Running) error {
 	if len(spec.Certificate.Certificate) == 0 {

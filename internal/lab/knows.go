@@ -4,18 +4,23 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
 )
 
 // Drivers are the values of Options.Backends.
-var Drivers = []string{"embedded", "local", "auto"}
+var Drivers = []string{backend.Embedded, backend.Local, backend.Container, auto}
+
+// auto takes the most real driver that works.
+const auto = "auto"
+
+// realness is the order in which auto tries.
+var realness = []string{backend.Container, backend.Local, backend.Embedded}
 
 // KnowsDriver returns nil for a value that Options.Backends may have.
 func KnowsDriver(name string) error {
-	switch {
-	case slices.Contains(Drivers, name):
+	if slices.Contains(Drivers, name) {
 		return nil
-	case name == "container":
-		return fmt.Errorf("this version has no container backends yet: use local for the real servers of this machine")
 	}
 	return fmt.Errorf("no driver is called %q: there are %s", name, strings.Join(Drivers, ", "))
 }

@@ -39,7 +39,7 @@ var Roles = []string{OnlyBackends, OnlyRouter, OnlyALB}
 
 // Options say how to build; the zero value builds everything on embedded backends.
 type Options struct {
-	// Backends is the driver for backends that name none: embedded (also when empty), local, or auto.
+	// Backends is the driver for backends that name none: embedded (also when empty), local, container, or auto.
 	Backends string
 	// Only stops after one role; empty builds all.
 	Only string
@@ -190,24 +190,25 @@ func (l *Lab) startBackends(ctx context.Context) error {
 		list = append(list, l.fixture.backends()...)
 	}
 	for _, b := range list {
-		driver, why, err := l.driver(b)
+		spec := backend.Spec{
+			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
+			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image,
+		}
+		driver, why, err := l.driver(ctx, b, spec)
 		if err != nil {
 			return err
 		}
 		l.drivers[b.Name] = why
 		l.opt.Step(fmt.Sprintf("backend %s (%s, %s)", b.Name, b.Kind, driver))
-		spec := backend.Spec{
-			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
-		}
 		spec.Listen = l.witnessAddress(b.Name)
 		if l.fixture != nil && (b.Name == l.fixture.WitnessA || b.Name == l.fixture.WitnessB) {
 			spec.KeyLog = &l.judged.keys
 		}
 		running, err := backend.Start(ctx, driver, spec)
-		if err != nil && ctx.Err() == nil && driver != "embedded" && l.isAuto(b) {
+		if err != nil && ctx.Err() == nil && driver != backend.Embedded && l.isAuto(b) {
 			l.log.Warn("the real server does not start here, the embedded one takes its place", "backend", b.Name, "error", err)
 			l.drivers[b.Name] = "chosen by auto: the real server does not start here"
-			running, err = backend.Start(ctx, "embedded", spec)
+			running, err = backend.Start(ctx, backend.Embedded, spec)
 		}
 		if err != nil {
 			return err
@@ -217,22 +218,23 @@ func (l *Lab) startBackends(ctx context.Context) error {
 	return nil
 }
 
-func (l *Lab) isAuto(b scenario.Backend) bool { return cmp.Or(b.Driver, l.opt.Backends) == "auto" }
+func (l *Lab) isAuto(b scenario.Backend) bool { return cmp.Or(b.Driver, l.opt.Backends) == auto }
 
 // driver chooses how a backend is run: its own wish first, then --backends; auto takes the most real one that works here.
-func (l *Lab) driver(b scenario.Backend) (driver, why string, err error) {
-	driver = cmp.Or(b.Driver, l.opt.Backends)
-	switch driver {
-	case "":
-		return "embedded", "", nil
-	case "auto":
-		missing := backend.Available("local", b.Kind)
-		if missing == nil {
-			return "local", "chosen by auto: it works here", nil
-		}
-		return "embedded", "chosen by auto: " + missing.Error(), nil
+func (l *Lab) driver(ctx context.Context, b scenario.Backend, spec backend.Spec) (driver, why string, err error) {
+	driver = cmp.Or(b.Driver, l.opt.Backends, backend.Embedded)
+	if driver != auto {
+		return driver, "", backend.Available(ctx, driver, spec)
 	}
-	return driver, "", backend.Available(driver, b.Kind)
+	var missing []string
+	for _, driver := range realness {
+		if err = backend.Available(ctx, driver, spec); err == nil {
+			missing = append(missing, driver+" works here")
+			return driver, "chosen by auto: " + strings.Join(missing, "; "), nil
+		}
+		missing = append(missing, fmt.Sprintf("no %s (%v)", driver, err))
+	}
+	return "", "", err
 }
 
 // serveRouter starts a router of ours; its end is waited for by Close.

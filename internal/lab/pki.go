@@ -68,7 +68,9 @@ func newPKI(dir string, sc *scenario.Scenario, f *fixture) (*pki, error) {
 			return
 		},
 		func() (err error) {
-			p.service, err = p.inner.Issue(certs.Leaf{CommonName: "passed-through service", DNS: names})
+			leaf := reachable("passed-through service") // also for who asks the service itself
+			leaf.DNS = slices.Concat(names, []string{"localhost"})
+			p.service, err = p.inner.Issue(leaf)
 			return
 		},
 		func() (err error) {

@@ -61,6 +61,8 @@ type ReadyBackend struct {
 	Identity string `json:"identity"`
 	// HostKey is an SSH server's, as a line of authorized_keys.
 	HostKey string `json:"host_key,omitempty"`
+	// CA is a file with the authority of a server that takes TLS of its own, such as PostgreSQL's; absent where it takes none.
+	CA string `json:"ca,omitempty"`
 }
 
 // Ready describes the lab to those who want to connect to it.
@@ -100,6 +102,7 @@ func (l *Lab) Ready() Ready {
 		r.Backends = append(r.Backends, ReadyBackend{
 			Name: b.Info.Name, Product: b.Info.Product, Version: b.Info.Version, Driver: b.Info.Driver, Address: b.Address,
 			User: b.Access.User, Password: b.Access.Password, Database: b.Access.Database, Identity: b.Access.IdentityFile, HostKey: b.Access.HostKeyLine(),
+			CA: b.Access.CA,
 		})
 	}
 	return r

@@ -95,6 +95,12 @@ type Backend struct {
 	Driver  string `json:"driver"`
 	Product string `json:"product"`
 	Version string `json:"version"`
+	// Image is what a container was made of, and ImageDigest the sha256 of exactly that: the registry's where there is one, else the engine's
+	// own id of it.
+	Image       string `json:"image,omitempty"`
+	ImageDigest string `json:"image_digest,omitempty"`
+	// ReadyMS is how long it took from the start to the first checked answer, in milliseconds.
+	ReadyMS float64 `json:"ready_ms,omitempty"`
 	// Note is what a reader must know to judge results on this backend, such as what an embedded protocol server does not do.
 	Note string `json:"note,omitempty"`
 }

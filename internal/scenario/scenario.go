@@ -58,7 +58,11 @@ type Backend struct {
 	// Kind is witness, postgres, mysql, ssh or http.
 	Kind string `json:"kind" jsonschema:"required"`
 	// Driver overrides --backends for this one.
-	Driver string `json:"driver,omitempty" jsonschema:"enum=embedded,enum=local,enum=auto"`
+	Driver string `json:"driver,omitempty" jsonschema:"enum=embedded,enum=local,enum=container,enum=auto"`
+	// Version asks for one of several servers of this machine, such as "17"; the driver local looks at it.
+	Version string `json:"version,omitempty"`
+	// Image asks for a container image, such as postgres:17; the driver container looks at it.
+	Image string `json:"image,omitempty"`
 }
 
 // Route leads a name and an ALPN to a backend; fields as in the router's own configuration (DESIGN.md section 5).
