@@ -26,7 +26,12 @@ require (
 	golang.org/x/sys v0.49.0
 )
 
-require github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
+require (
+	github.com/aclements/go-moremath v0.0.0-20210112150236-f10218a38794 // indirect
+	github.com/kr/fs v0.1.0 // indirect
+	github.com/moby/spdystream v0.5.1 // indirect
+	github.com/pkg/sftp v1.13.12 // indirect
+)
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect

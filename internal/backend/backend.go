@@ -83,6 +83,8 @@ type Spec struct {
 	KeyLog io.Writer
 	// Listen is where an embedded backend listens; a free port of 127.0.0.1 when empty.
 	Listen string
+	// Config are lines of the real server's own configuration that go before ours; for drivers that say [Driver.Config].
+	Config []string
 	// WrapListener, when set, wraps the listener of an embedded backend.
 	WrapListener func(net.Listener) net.Listener
 }
@@ -96,6 +98,10 @@ type Access struct {
 	HostKey      ssh.PublicKey
 	ClientKey    ssh.Signer
 	IdentityFile string
+	// HostCA is the authority that certified HostKey: what a client has behind @cert-authority in its known_hosts.
+	HostCA ssh.PublicKey
+	// Folder is where sftp and scp begin: what a client puts there goes with the backend. Empty for a server without files.
+	Folder string
 }
 
 // Running is a backend that answers.
@@ -141,6 +147,8 @@ type Driver struct {
 	Start      func(ctx context.Context, spec Spec, r *Running) error
 	// Available is nil or says what is missing for spec; nil func: nothing ever is.
 	Available func(ctx context.Context, spec Spec) error
+	// Config says that it takes Spec.Config.
+	Config bool
 }
 
 // drivers is filled by init functions only.
@@ -204,16 +212,30 @@ func choose(kind, name string) (Driver, error) {
 // Available returns nil when the driver can start what spec asks for, else an error that says what to do.
 func Available(ctx context.Context, driver string, spec Spec) error {
 	d, err := choose(spec.Kind, driver)
+	if err == nil {
+		err = d.takes(spec)
+	}
 	if err != nil || d.Available == nil {
 		return err
 	}
 	return d.Available(ctx, spec)
 }
 
+// takes tells whether the driver can do what spec asks for beyond a plain start.
+func (d Driver) takes(spec Spec) error {
+	if len(spec.Config) > 0 && !d.Config {
+		return fmt.Errorf("backend %s: driver %s of %s has no configuration to add %q to: leave config out, or use --backends local", spec.Name, d.Name, spec.Kind, spec.Config)
+	}
+	return nil
+}
+
 // Start brings up one backend and returns when it answers. ctx bounds the start only; the backend lives until Close. On an
 // error nothing is left behind.
 func Start(ctx context.Context, driver string, spec Spec) (*Running, error) {
 	d, err := choose(spec.Kind, driver)
+	if err == nil {
+		err = d.takes(spec)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start backend %s: %w", spec.Name, err)
 	}
