@@ -1,6 +1,7 @@
 package clients
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -41,19 +42,12 @@ Host *
 	return []string{"-F", filepath.Join(s.dir, "ssh_config")}
 }
 
-// remote makes a folder on the server that is removed at the end.
+// remote names a folder of the session on the server, where sftp begins: it is removed with the server.
 func (s *session) remote(config []string) string {
 	s.t.Helper()
-	parent := s.lab.backend("ssh").Folder
-	if parent == "" {
-		parent = "/tmp"
-	}
-	ssh := func(command string) []string { return append(append([]string{"ssh"}, config...), "by-port", command) }
-	folder := strings.TrimSpace(s.ask(ssh("mktemp -d " + parent + "/clients-XXXXXX")))
-	if !strings.HasPrefix(folder, parent+"/clients-") {
-		s.t.Fatalf("mktemp made %q", folder)
-	}
+	folder := s.lab.backend("ssh").Folder + "/" + filepath.Base(s.dir)
 	s.masks = append(s.masks, folder, "REMOTE")
+	s.ask(append(append([]string{"ssh"}, config...), "by-port", "mkdir "+folder))
 	return folder
 }
 
@@ -67,33 +61,28 @@ func (s *session) ask(argv []string) string {
 
 func sshSteps(s *session) {
 	config := s.sshConfig()
-	long := strings.Repeat("three million bytes, or so\x00\xff\r\n", 100000)
-	other := filepath.Join(s.dir, "other")
-	s.ask([]string{"ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", other})
-	for _, door := range doors {
-		run := func(st step) {
-			st.name += " " + door
-			st.argv = append(append([]string{"ssh"}, config...), st.argv...)
-			s.run(st)
-		}
-		run(step{name: "output, errors and status", argv: []string{door, "echo out; echo err >&2; exit 7"}, status: 7, prints: `^out\n$`, says: `^err\n$`})
-		run(step{name: "input to its end", argv: []string{door, "wc -c; echo after; exit 3"}, stdin: long, status: 3, prints: fmt.Sprintf(`^%d\nafter\n$`, len(long))})
-		run(step{name: "there and back", argv: []string{door, "cat"}, stdin: long, prints: `three million`})
-		run(step{name: "input that nobody reads", argv: []string{door, "exec 0<&-; echo enough"}, stdin: long, prints: `^enough\n$`})
-		run(step{name: "output for ever", argv: []string{door, "yes | head -c 2000000"}, prints: `y`})
-		run(step{name: "ended by a signal", argv: []string{door, "kill -TERM $$"}, status: 255})
-		run(step{name: "with a terminal", argv: []string{"-tt", door, "test -t 0 && echo a terminal; exit 5"}, status: 5, prints: `^a terminal\r\n$`})
-		run(step{name: "a key that is not let in", argv: []string{"-o", "IdentityFile=none", "-i", other, door, "true"}, status: 255, says: `Permission denied \(publickey\)`})
-		run(step{name: "a server that nobody knows", argv: []string{"-o", "HostKeyAlias=elsewhere", door, "true"}, status: 255, says: `Host key verification failed`})
-		run(step{name: "no such command", argv: []string{door, "/no/such/command"}, status: 127, says: `/no/such/command`})
+	long := strings.Repeat("a million bytes, or so\x00\xff\r\n", 40000)
+	run := func(st step) {
+		st.argv = append(append([]string{"ssh"}, config...), st.argv...)
+		s.run(st)
 	}
+	for _, door := range doors {
+		run(step{name: "output, errors and status " + door, argv: []string{door, "echo out; echo err >&2; exit 7"}, status: 7, prints: `^out\n$`, says: `^err\n$`})
+		run(step{name: "input to its end " + door, argv: []string{door, "wc -c; echo after; exit 3"}, stdin: long, status: 3, prints: fmt.Sprintf(`^%d\nafter\n$`, len(long))})
+		run(step{name: "there and back " + door, argv: []string{door, "cat"}, stdin: long, prints: `a million`})
+	}
+	run(step{name: "input that nobody reads", argv: []string{"by-port", "exec 0<&-; echo enough"}, stdin: long, prints: `^enough\n$`})
+	run(step{name: "ended by a signal", argv: []string{"by-port", "kill -TERM $$"}, status: 255})
+	run(step{name: "who is not let in", argv: []string{"-l", "nobody", "by-port", "true"}, status: 255, says: `nobody@127.0.0.1: Permission denied \(publickey\)`})
+	run(step{name: "a server that nobody knows", argv: []string{"-o", "HostKeyAlias=elsewhere", "by-command", "true"}, status: 255, says: `Host key verification failed`})
+	run(step{name: "no such command", argv: []string{"by-command", "/no/such/command"}, status: 127, says: `/no/such/command`})
 }
 
 // tree makes files that a copy can get wrong: large, empty, executable, in folders, with a name that needs quoting.
 func (s *session) tree() {
 	s.t.Helper()
 	r := rand.New(rand.NewPCG(7, 7))
-	large := make([]byte, 3<<20+1)
+	large := make([]byte, 1<<20+1)
 	for i := range large {
 		large[i] = byte(r.Uint32())
 	}
@@ -110,32 +99,30 @@ func (s *session) tree() {
 	}
 }
 
-// arrived notes what is on the server, as sha256sum says there, straight.
-func (s *session) arrived(folder string) {
+// arrived notes what is on the server, as programs there say.
+func (s *session) arrived(config []string, folder string) {
 	s.t.Helper()
-	config := s.straight().sshConfig()
-	list := s.ask(append(append([]string{"ssh"}, config...), "by-port", "cd "+folder+" && find . -printf '%p %M\\n' | sort && find . -type f -exec sha256sum {} + | sort"))
-	s.note(outcome{Step: "what arrived", Stdout: list})
+	list := "cd " + folder + " && find . -printf '%p %M %s\\n' | sort && find . -type f -exec sha256sum {} + | sort"
+	s.run(step{name: "what arrived", argv: append(append([]string{"ssh"}, config...), "by-port", list), prints: `large`})
 }
 
 func scpSteps(s *session) {
 	config := s.sshConfig()
 	folder := s.remote(config)
 	s.tree()
-	for i, door := range append(doors, "by-port") {
-		flags := append([]string{"scp", "-r", "-p"}, config...)
-		if i == len(doors) {
-			door, flags = "by-port", append(flags, "-O") // the protocol of old
-		}
-		way := fmt.Sprint(door, i)
-		s.run(step{name: "there " + way, argv: append(flags, "tree", door+":"+folder+"/"+way)})
-		s.run(step{name: "and back " + way, argv: append(flags, door+":"+folder+"/"+way, "back-"+way)})
-		s.noteTree("what came back "+way, "back-"+way)
-		s.sameTimes("back-" + way)
-		s.run(step{name: "what is not there " + way, argv: append(flags, door+":"+folder+"/nothing", "."), status: 1, says: `No such file or directory`})
-		s.run(step{name: "where nobody may write " + way, argv: append(flags, "tree/run", door+":/proc/run"), status: 1, says: `scp: .*/proc/run`})
+	scp := append([]string{"scp", "-r", "-p"}, config...)
+	old := append(scp[:len(scp):len(scp)], "-O") // the protocol of old, not that of sftp
+	s.run(step{name: "there", argv: append(scp, "tree", "by-command:"+folder+"/new")})
+	s.run(step{name: "and back", argv: append(scp, "by-command:"+folder+"/new", "back")})
+	s.run(step{name: "there, as of old", argv: append(old, "tree", "by-port:"+folder+"/old")})
+	s.run(step{name: "and back, as of old", argv: append(old, "by-port:"+folder+"/old", "back-old")})
+	for _, folder := range []string{"back", "back-old"} {
+		s.noteTree("what came "+folder, folder)
+		s.sameTimes(folder)
 	}
-	s.arrived(folder)
+	s.run(step{name: "what is not there", argv: append(scp, "by-port:"+folder+"/nothing", "."), status: 1, says: `nothing: No such file or directory`})
+	s.run(step{name: "where nobody may write", argv: append(old, "tree/run", "by-port:/proc/run"), status: 1, says: `scp: .*/proc/run`})
+	s.arrived(config, folder)
 }
 
 // sameTimes checks that -p kept a file's time.
@@ -157,49 +144,44 @@ func sftpSteps(s *session) {
 	s.tree()
 	s.write("half", "1234567890")
 	s.write("whole", "1234567890abcdefghij")
-	for _, door := range doors {
-		sftp := append(append([]string{"sftp", "-b", "-"}, config...), door+":"+folder)
-		s.run(step{name: "a batch " + door, argv: sftp, prints: `(?s)sftp> put -R.*run`, stdin: strings.Join([]string{
-			"mkdir " + door, "cd " + door, "pwd", "put -R tree .", "ls -1 tree", "put half part", "reput whole part", "get part part-" + door, "chmod 600 tree/run",
-			"rename tree/empty tree/void", "ln -s void tree/link", "get -R tree back-" + door, "rm tree/void", "-rm tree/void", "-get nothing",
-		}, "\n")})
-		s.noteTree("what came back "+door, "back-"+door)
-		s.noteTree("what was resumed "+door, "part-"+door)
-		s.run(step{name: "a batch that ends early " + door, argv: sftp, stdin: "get nothing\nmkdir never\n", status: 1, says: `not found`})
-	}
-	s.arrived(folder)
+	sftp := func(door string) []string { return append(append([]string{"sftp", "-b", "-"}, config...), door+":"+folder) }
+	s.run(step{name: "a batch", argv: sftp("by-port"), prints: `(?s)sftp> put -R.*run`, stdin: strings.Join([]string{
+		"pwd", "put -R tree .", "ls -1 tree", "put half part", "reput whole part", "get part part", "chmod 600 tree/run",
+		"rename tree/empty tree/void", "ln -s void tree/link", "get -R tree back", "rm tree/void", "-rm tree/void", "-get nothing",
+	}, "\n")})
+	s.noteTree("what came back", "back")
+	s.noteTree("what was resumed", "part")
+	s.run(step{name: "a batch that ends early", argv: sftp("by-command"), stdin: "get nothing\nmkdir never\n", status: 1, says: `not found`})
+	s.arrived(config, folder)
 }
 
 // rsyncFigures are times, rates, and sizes of messages that have times in them.
-var rsyncFigures = regexp.MustCompile(`(?m)^(File list|Total bytes|sent) .*$|\(code \d+\).*`)
+var rsyncFigures = regexp.MustCompile(`(?m)^(File list|Total bytes|sent) .*$|speedup is .*`)
 
 func rsyncSteps(s *session) {
 	config := s.sshConfig()
 	folder := s.remote(config)
 	s.tree()
-	large := filepath.Join(s.dir, "tree/large")
-	for _, door := range doors {
-		rsync := []string{"rsync", "-a", "--checksum-seed=7", "--stats", "-e", "ssh " + strings.Join(config, " ")}
-		there := door + ":" + folder + "/" + door + "/"
-		s.run(step{name: "there " + door, argv: append(rsync, "tree/", there), prints: `Literal data: 3,1`, figures: rsyncFigures})
-		// A change in the middle, and a file less: only what differs goes over.
-		f, err := os.OpenFile(large, os.O_WRONLY, 0)
-		if err == nil {
-			_, err = f.WriteAt([]byte("changed by "+door), 1<<20)
-			f.Close()
-		}
-		if err == nil {
-			err = os.Remove(filepath.Join(s.dir, "tree/empty"))
-		}
-		if err != nil {
-			s.t.Fatal(err)
-		}
-		s.run(step{name: "what changed " + door, argv: append(rsync, "--delete", "--ignore-times", "--no-whole-file", "tree/", there), prints: `Matched data: 3,1`, figures: rsyncFigures})
-		s.run(step{name: "and back " + door, argv: append(rsync, "--compress", there, "back-"+door+"/"), figures: rsyncFigures})
-		s.noteTree("what came back "+door, "back-"+door)
-		s.run(step{name: "what is not there " + door, argv: append(rsync, door+":"+folder+"/nothing", "."), status: 23, says: `link_stat .* failed: No such file`, figures: rsyncFigures})
-		s.run(step{name: "where nobody may write " + door, argv: append(rsync, "tree/run", door+":/proc/x/"), status: 11, says: `rsync: .*/proc/x`, figures: rsyncFigures})
-		s.write("tree/empty", "")
+	rsync := []string{"rsync", "-a", "--checksum-seed=7", "--stats", "-e", "ssh " + strings.Join(config, " ")}
+	run := func(st step) {
+		st.argv, st.figures = append(rsync, st.argv...), rsyncFigures
+		s.run(st)
 	}
-	s.arrived(folder)
+	there := folder + "/there/"
+	run(step{name: "there", argv: []string{"tree/", "by-command:" + there}, prints: `Literal data: 1,0`})
+	// A change in the middle, and a file less: only what differs goes over.
+	f, err := os.OpenFile(filepath.Join(s.dir, "tree/large"), os.O_WRONLY, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	_, err = f.WriteAt([]byte("changed"), 1<<19)
+	if err = errors.Join(err, f.Close(), os.Remove(filepath.Join(s.dir, "tree/empty"))); err != nil {
+		s.t.Fatal(err)
+	}
+	run(step{name: "what changed", argv: []string{"--delete", "--ignore-times", "--no-whole-file", "tree/", "by-port:" + there}, prints: `Matched data: 1,0`})
+	run(step{name: "and back", argv: []string{"--compress", "by-command:" + there, "back/"}})
+	s.noteTree("what came back", "back")
+	run(step{name: "what is not there", argv: []string{"by-port:" + folder + "/nothing", "."}, status: 23, says: `link_stat .* failed: No such file`})
+	run(step{name: "where nobody may write", argv: []string{"tree/run", "by-port:/proc/x/"}, status: 11, says: `rsync: .*/proc/x`})
+	s.arrived(config, folder)
 }
