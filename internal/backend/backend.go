@@ -1,13 +1,13 @@
-// Package backend starts the services behind the router: the witness, PostgreSQL, MySQL, SSH and HTTP.
+// Package backend starts the services behind the router: the witness, PostgreSQL, MySQL, SSH, HTTP and what stands for Kubernetes.
 //
-// A backend is of a kind (witness, postgres, mysql, ssh, http) and runs by a driver:
+// A backend is of a kind (witness, postgres, mysql, ssh, http, kube) and runs by a driver:
 //
 //   - embedded: a protocol server inside this process. It speaks the real protocol to the real client drivers, but
 //     behind it is a fixed handful of answers; [result.Backend.Note] lists what it does not do;
 //   - local: the real server program of this machine, in a private directory, on a free port of 127.0.0.1, as an
 //     unprivileged user where the caller is root. Product and version are what the server itself says.
 //
-// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness and http have the
+// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness, http and kube have the
 // embedded driver only, and asking for a local one gives that. [Start] returns when a login and a query (or command) have succeeded, and
 // every backend of a kind answers the same requests in the same way, whatever the driver:
 //
@@ -18,7 +18,11 @@
 //     MD5(n) FROM s, interpolated by the client or, with CAST(? AS SIGNED), prepared, for up to 1000 rows: there MariaDB cuts a recursion short with a mere
 //     warning, MySQL and the embedded server with an error;
 //   - ssh: cat, sha256sum, true, echo WORDS by exec, with public key authentication;
-//   - http: every request is answered with what arrived of it, as a [Seen] in JSON;
+//   - http: every request is answered with what arrived of it, as a [Seen] in JSON, but for GET /ws (a WebSocket that echoes), GET
+//     /events?n=N&every=DURATION (server-sent events; with pace=NAME each waits for a POST /events?pace=NAME), GET /bytes/N?seed=S (the first
+//     N of [SeededBytes], with their Repr-Digest as a trailer) and POST or PUT /sum (a body of any size, answered with its [HTTPSum]);
+//   - kube: HTTPS for who has a certificate of Spec.ClientCA, 401 as a Status for others: /version, /api, /apis, pods of /api/v1 (get, list,
+//     watch, create, delete, log with follow, and exec of what ssh runs, over WebSocket and SPDY/3.1); default/web-0 and web-1 are there;
 //   - witness: the protocol of internal/witness, plain or over TLS, with or without a PROXY header.
 //
 // Programs are looked for in PATH and where Debian puts them; with TLSROUTE_BACKEND_PATH set, in its folders only. A
@@ -51,6 +55,7 @@ const (
 	MySQL    = "mysql"
 	SSH      = "ssh"
 	HTTP     = "http"
+	Kube     = "kube"
 
 	Embedded  = "embedded"
 	Local     = "local"

@@ -57,7 +57,11 @@ func start(t *testing.T, driver, kind string) *Running {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	r, err := Start(ctx, driver, Spec{Name: kind, Kind: kind, Dir: testDir(t)})
+	spec := Spec{Name: kind, Kind: kind, Dir: testDir(t)}
+	if kind == Kube {
+		certify(t, &spec)
+	}
+	r, err := Start(ctx, driver, spec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +82,7 @@ func closeBackend(t *testing.T, r *Running) {
 // TestContract holds every driver of every kind to the same requests and the same answers, asked by the real clients.
 func TestContract(t *testing.T) {
 	contracts := map[string]func(*testing.T, *Running){
-		Witness: witnessContract, Postgres: postgresContract, MySQL: mysqlContract, SSH: sshContract, HTTP: httpContract,
+		Witness: witnessContract, Postgres: postgresContract, MySQL: mysqlContract, SSH: sshContract, HTTP: httpContract, Kube: kubeContract,
 	}
 	for _, kind := range Kinds() {
 		contract := contracts[kind]
