@@ -98,6 +98,8 @@ var rules = map[string]rule{
 	"internal/reportserver": {ours: []string{"internal/result", "reports"}},
 
 	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
+	// Tests alone, of the program as a whole.
+	"internal/lab/clients": {tests: []string{"internal/cli", "internal/process"}},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},

@@ -55,7 +55,6 @@ var paths = []string{"direct", "alb-https", "alb-http", "nlb-tcp", "chain"}
 // client is a program of others. It is one row of the README's table.
 type client struct {
 	name     string
-	program  string // name, when empty
 	pkg      string // the Debian package
 	protocol string
 	// steps are run straight first, and then at every path; all may run side by side.
@@ -66,7 +65,7 @@ type client struct {
 var clients = []client{
 	{name: "psql", pkg: "postgresql-client", protocol: "PostgreSQL", steps: psqlSteps},
 	{name: "pg_dump", pkg: "postgresql-client", protocol: "PostgreSQL", steps: pgDumpSteps},
-	{name: "pgbench", pkg: "postgresql-contrib", protocol: "PostgreSQL", steps: pgbenchSteps},
+	{name: "pgbench", pkg: "postgresql", protocol: "PostgreSQL", steps: pgbenchSteps},
 	{name: "mysql", pkg: "mariadb-client", protocol: "MySQL", steps: mysqlSteps},
 	{name: "mysqldump", pkg: "mariadb-client", protocol: "MySQL", steps: mysqldumpSteps},
 	{name: "ssh", pkg: "openssh-client", protocol: "SSH", steps: sshSteps},

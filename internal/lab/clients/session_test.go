@@ -82,6 +82,8 @@ type step struct {
 	prints, says string
 	// figures are of this run alone: times, process ids.
 	figures *regexp.Regexp
+	// unordered lines, such as the fields of an HTTP message.
+	unordered bool
 }
 
 // run runs a step and returns what it printed.
@@ -121,7 +123,13 @@ func (s *session) mask(st step, text string) string {
 	if st.figures != nil {
 		text = st.figures.ReplaceAllString(text, "…")
 	}
-	return short(strings.NewReplacer(s.masks...).Replace(text))
+	text = strings.NewReplacer(s.masks...).Replace(text)
+	if st.unordered {
+		lines := strings.Split(text, "\n")
+		slices.Sort(lines)
+		text = strings.Join(lines, "\n")
+	}
+	return short(text)
 }
 
 // short leaves of a long text its size, its hash and its end.

@@ -15,12 +15,12 @@ import (
 var doors = []string{"by-port", "by-command"}
 
 // sshConfig writes a configuration with a host for each of doors and returns the flags that take it. Straight, both are the server's port.
-func (s *session) sshConfig() []string {
+func (s *session) sshConfig(route, backend string) []string {
 	s.t.Helper()
-	b, port := s.lab.backend("ssh"), s.port("ssh", "ssh", "ssh")
+	b, port := s.lab.backend(backend), s.port("ssh", route, backend)
 	command := "Port " + port
 	if s.path != "" {
-		command = fmt.Sprintf("ProxyCommand %s proxy ssh --stdio --ready-from %s --router %s --route ssh", s.lab.program, s.lab.readyFile, router(s.path))
+		command = fmt.Sprintf("ProxyCommand %s proxy ssh --stdio --ready-from %s --router %s --route %s", s.lab.program, s.lab.readyFile, router(s.path), route)
 	}
 	s.write("known_hosts", "backend "+b.HostKey+"\n")
 	s.write("ssh_config", fmt.Sprintf(`Host by-port
@@ -60,7 +60,7 @@ func (s *session) ask(argv []string) string {
 }
 
 func sshSteps(s *session) {
-	config := s.sshConfig()
+	config := s.sshConfig("ssh", "ssh")
 	long := strings.Repeat("a million bytes, or so\x00\xff\r\n", 40000)
 	run := func(st step) {
 		st.argv = append(append([]string{"ssh"}, config...), st.argv...)
@@ -107,7 +107,7 @@ func (s *session) arrived(config []string, folder string) {
 }
 
 func scpSteps(s *session) {
-	config := s.sshConfig()
+	config := s.sshConfig("ssh", "ssh")
 	folder := s.remote(config)
 	s.tree()
 	scp := append([]string{"scp", "-r", "-p"}, config...)
@@ -139,7 +139,7 @@ func (s *session) sameTimes(folder string) {
 }
 
 func sftpSteps(s *session) {
-	config := s.sshConfig()
+	config := s.sshConfig("ssh", "ssh")
 	folder := s.remote(config)
 	s.tree()
 	s.write("half", "1234567890")
@@ -159,7 +159,7 @@ func sftpSteps(s *session) {
 var rsyncFigures = regexp.MustCompile(`(?m)^(File list|Total bytes|sent) .*$|speedup is .*`)
 
 func rsyncSteps(s *session) {
-	config := s.sshConfig()
+	config := s.sshConfig("ssh", "ssh")
 	folder := s.remote(config)
 	s.tree()
 	rsync := []string{"rsync", "-a", "--checksum-seed=7", "--stats", "-e", "ssh " + strings.Join(config, " ")}
