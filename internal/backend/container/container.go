@@ -167,7 +167,7 @@ func (e *engine) await(ctx context.Context, name string, img image, probe func(c
 		}
 		if all.Err() == nil {
 			if ended := e.ended(all, name); ended != nil {
-				return e.explain(ctx, ended, img, e.tail(ctx, name))
+				return e.explain(ctx, fmt.Errorf("%s: %w", img.name, ended), img, e.tail(ctx, name))
 			}
 		}
 		pause := time.NewTimer(probePause)
