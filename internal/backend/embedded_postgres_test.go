@@ -113,7 +113,7 @@ func TestEmbeddedPostgresLacksWhatItSays(t *testing.T) {
 	if !found || !strings.HasPrefix(lead, "protocol server: ") {
 		t.Fatalf("note %q", r.Info.Note)
 	}
-	for _, lack := range strings.SplitSeq(lacks, "; ") {
+	for lack := range strings.SplitSeq(lacks, "; ") {
 		proof := proofs[lack]
 		if proof == nil {
 			t.Errorf("nothing here tries whether it does %q", lack)
