@@ -33,11 +33,12 @@ inspect() { docker image inspect --format "$2" "$1" 2>/dev/null || true; }
 # hash FOLDER WORD...: of its files with their modes, and of the words.
 hash() { (cd "$1"; shift; printf '%s\n' "$@"; find . -type f -printf '%p %m\n' | sort; find . -type f | sort | xargs sha256sum) | sha256sum | cut -c1-64; }
 fresh() { [ -z "${FRESH:-}" ] && [ "$(inspect "$1" "{{index .Config.Labels \"$label\"}}")" = "$2" ]; }
-# replaced ID TAG: an image that was TAG before, and is not now, goes with its other tags; one that is in use stays.
+# replaced ID TAG: an image that was TAG before, and is not now, loses its other tags.
 replaced() {
   [ -n "$1" ] && [ "$1" != "$(inspect "$2" '{{.Id}}')" ] || return 0
-  # shellcheck disable=SC2046
-  docker image rm $(inspect "$1" '{{join .RepoTags " "}}') "$1" >/dev/null 2>&1 || true
+  local tags
+  read -ra tags <<<"$(inspect "$1" '{{join .RepoTags " "}}')"
+  [ ${#tags[@]} = 0 ] || docker image rm --no-prune "${tags[@]}" >/dev/null
 }
 # quiet NAME COMMAND...: what it says is shown only when it fails.
 quiet() {
@@ -100,4 +101,6 @@ trixie & second=$!
 status=0
 wait "$first" || status=1
 wait "$second" || status=1
+# Images of ours that have no name any more; the engine keeps those that a container still uses.
+docker image prune --force --filter "label=$label" >/dev/null
 exit "$status"
