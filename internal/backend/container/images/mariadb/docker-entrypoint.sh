@@ -29,8 +29,8 @@ variable() {
 own_tls() {
   local file
   for file in /etc/tls/*; do
-    chown mysql:mysql "$file" && chmod 600 "$file" || note "$file stays as it is (a mount that is read-only?)"
-  done 2>/dev/null
+    { chown mysql:mysql "$file" && chmod 600 "$file"; } 2>/dev/null || note "$file stays as it is (a mount that is read-only?)"
+  done
 }
 
 # literal TEXT: as a string of SQL.

@@ -25,8 +25,8 @@ variable() {
 own_tls() {
   local file
   for file in /etc/tls/*; do
-    chown postgres:postgres "$file" && chmod 600 "$file" || note "$file stays as it is (a mount that is read-only?)"
-  done 2>/dev/null
+    { chown postgres:postgres "$file" && chmod 600 "$file"; } 2>/dev/null || note "$file stays as it is (a mount that is read-only?)"
+  done
 }
 
 run_sql() { psql --no-psqlrc --quiet --set ON_ERROR_STOP=1 --no-password --username "$POSTGRES_USER" "$@"; }
