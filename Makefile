@@ -19,7 +19,7 @@ run: ## the main job on embedded backends: needs no root, no Docker, nothing ins
 	$(GO) run . run scenarios/alb.yaml
 
 # Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
-test: packages ## everything: installs what it needs, then unit, race, script, local-backend and browser tests; prints how many ran
+test: packages images ## everything: installs and builds what it needs, then unit, race, script, real-backend, container and browser tests; prints how many ran
 	$(GO) test -race -tags browser,h2spec,docker -run '^$$' ./... >/dev/null
 	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec,docker -p 1 -timeout 30m ./...
 
