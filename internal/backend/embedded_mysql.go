@@ -34,7 +34,7 @@ func startEmbeddedMySQL(_ context.Context, spec Spec, r *Running) error {
 	r.Info.Product, r.Info.Version = "tlsroute-bench protocol server", "1"
 	r.Info.Note = "protocol server: speaks the MySQL protocol (greeting first, mysql_native_password, and caching_sha2_password for the user " + MySQLSHA2User +
 		") and is no database. It answers ping, SELECT 1, SELECT 'text', SELECT VERSION() and one WITH RECURSIVE series with MD5, prepares the same series, " +
-		"takes any SET for done, and refuses all else. It does not do: tables, transactions, LOAD DATA, KILL, compression, TLS of its own, several versions"
+		"takes any SET and FLUSH PRIVILEGES for done, and refuses all else. It does not do: tables, transactions, LOAD DATA, KILL, compression, TLS of its own, several versions"
 	return serveMySQL(spec, r, &mysqlServer{password: r.Access.Password})
 }
 
@@ -135,6 +135,9 @@ func (m *mysqlServer) query(c *mysqlConn, query string) *mysqlError {
 	case !ok || len(words) == 0:
 		return &mysqlError{1065, "42000", "Query was empty or a literal has no end"}
 	case strings.HasPrefix(key, "set "):
+		c.ok()
+	case key == "flush privileges": // MySQL forgets then who has logged in by caching_sha2_password
+		m.known.Store(false)
 		c.ok()
 	case key == "select N":
 		c.rows([]mysqlColumn{{label, true}}, one(args[0].text))

@@ -138,4 +138,3 @@ func (c *heardConn) all() []byte {
 	defer c.mu.Unlock()
 	return c.read.Bytes()
 }
-

@@ -32,7 +32,9 @@ type mysqlPrograms struct {
 	install          string // mariadb-install-db; empty for MySQL, which does it by itself
 }
 
-func (p mysqlPrograms) String() string { return fmt.Sprintf("%s %s (%s)", p.product, p.version, p.path) }
+func (p mysqlPrograms) String() string {
+	return fmt.Sprintf("%s %s (%s)", p.product, p.version, p.path)
+}
 
 // mysqlSays is the beginning of what a server says to --version, behind its name:
 //
