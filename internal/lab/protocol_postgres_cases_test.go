@@ -7,7 +7,9 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -119,9 +121,9 @@ func postgresAtOnce(t *testing.T, l postgresLab, path string) {
 		}
 		return
 	}
-	t.Logf("%v", err)
-	if err == nil {
-		t.Error("a server before version 17 has taken TLS without an SSLRequest")
+	// The server has met a startup message of an absurd length, and says nothing: that it closed is all there is to say.
+	if err == nil || !errors.Is(err, io.EOF) || !strings.Contains(err.Error(), "closed after the ClientHello, without an answer") {
+		t.Errorf("to a server before version 17: %v", err)
 	}
 }
 
@@ -166,9 +168,10 @@ func postgresCopy(t *testing.T, l postgresLab, path string) {
 		t.Fatal(err)
 	}
 	var rows bytes.Buffer
-	sum, count := md5.New(), 0
+	sum, count, value := md5.New(), 0, make([]byte, 128)
 	for ; rows.Len() < 1<<20; count++ {
-		text := rand.Text()
+		rand.Read(value)
+		text := hex.EncodeToString(value)
 		fmt.Fprintf(&rows, "%d\t%s\n", count, text)
 		fmt.Fprint(sum, text)
 	}
