@@ -71,6 +71,11 @@ var rules = map[string]rule{
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
 	},
 
+	"internal/backend/backendtest": {
+		ours:    []string{"internal/backend", "internal/certs", "internal/process", "internal/witness"},
+		foreign: []string{"golang.org/x/crypto", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/google/go-cmp"},
+	},
+
 	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},
 	"conformance/door": {},
 	"conformance": {
@@ -97,7 +102,10 @@ var rules = map[string]rule{
 
 	"internal/reportserver": {ours: []string{"internal/result", "reports"}},
 
-	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
+	"internal/lab": {
+		ours:  []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"},
+		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql"},
+	},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
@@ -115,6 +123,9 @@ var never = map[string][]string{
 
 // listeners are the commands: they alone listen to signals.
 var listeners = []string{"", "internal/peers", "internal/aa"}
+
+// forTests are packages that link testing, so only tests may import them.
+var forTests = []string{module + "internal/backend/backendtest"}
 
 type pkg struct {
 	ImportPath                         string
@@ -139,6 +150,9 @@ func TestArrowsGoDownOnly(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
+			if slices.Contains(forTests, imported) {
+				t.Errorf("%s must not import %s outside of its tests", folder, imported)
+			}
 			if !allowed(imported, r.ours, r.foreign) || fits(strings.TrimPrefix(imported, module), never[name]) {
 				t.Errorf("%s must not import %s", folder, imported)
 			}

@@ -33,7 +33,8 @@ const maxBody = 1 << 20
 
 func startHTTP(ctx context.Context, spec Spec, r *Running) error {
 	r.Info.Product, r.Info.Version = "tlsroute-bench http", "1"
-	r.Info.Note = "answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2; there is no other driver for it"
+	r.Info.Note = "protocol server: answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2. It does not do: files, bodies beyond " +
+		"a mebibyte, TLS of its own. There is no other driver for it"
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 	"testing"
 
@@ -137,4 +138,72 @@ func (c *heardConn) all() []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.read.Bytes()
+}
+
+// TestTheEmbeddedMySQLDoesNotDoWhatItSays tries everything that its note says it does not do.
+func TestTheEmbeddedMySQLDoesNotDoWhatItSays(t *testing.T) {
+	r := start(t, Embedded, MySQL)
+	plain, err := mysqlConfig(r.Address, r.Access)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secure := plain.Clone()
+	secure.TLS = &tls.Config{InsecureSkipVerify: true}
+	exec := func(statements ...string) func(*sql.DB) error {
+		return func(db *sql.DB) error {
+			for _, s := range statements {
+				if _, err := db.ExecContext(t.Context(), s); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
+	tries := map[string]func(*sql.DB) error{
+		"tables": exec("CREATE TABLE t (n INT)"), "LOAD DATA": exec("LOAD DATA LOCAL INFILE 'x' INTO TABLE t"), "KILL": exec("KILL QUERY 1"),
+		"transactions":              func(db *sql.DB) error { _, err := db.BeginTx(t.Context(), nil); return err },
+		"other prepared statements": func(db *sql.DB) error { _, err := db.PrepareContext(t.Context(), "SELECT ?"); return err },
+		"packets beyond 4 MiB":      exec("SELECT '" + strings.Repeat("x", maxMySQLPacket) + "'"),
+		"compression": func(*sql.DB) error { // a driver goes on without where it is not offered
+			conn, err := net.Dial("tcp", r.Address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			greeting, err := newMySQLConn(conn).read()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if flags := greeting[len("\x0a")+len(mysqlVersionText)+1+4+8+1]; flags&0x20 != 0 {
+				t.Errorf("CLIENT_COMPRESS is offered: %08b", flags)
+			}
+			return &mysql.MySQLError{}
+		},
+		"TLS of its own": func(db *sql.DB) error { return db.PingContext(t.Context()) },
+	}
+	for _, lack := range embeddedMySQLLacks {
+		try := tries[lack]
+		if try == nil || !strings.Contains(r.Info.Note, lack) {
+			t.Errorf("%s is not tried, or not in the note", lack)
+			continue
+		}
+		config := plain
+		if lack == "TLS of its own" {
+			config = secure
+		}
+		connector, err := mysql.NewConnector(config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		db := sql.OpenDB(connector)
+		err = try(db)
+		var refused *mysql.MySQLError
+		cut := err != nil && strings.HasPrefix(lack, "packets") // the reset may come before the refusal is read
+		if !errors.As(err, &refused) && !errors.Is(err, mysql.ErrNoTLS) && !cut {
+			t.Errorf("%s: %v", lack, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
