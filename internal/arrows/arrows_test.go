@@ -29,7 +29,7 @@ var always = []string{
 
 // rules by folder; the longest folder that fits a package binds it. A package that no rule fits fails the test.
 var rules = map[string]rule{
-	"": {ours: []string{"internal/cli"}, tests: []string{"internal/result", "reports"}},
+	"": {ours: []string{"internal/cli", "internal/backend/container"}, tests: []string{"internal/result", "reports"}},
 
 	"refimpl/clienthello":  {},
 	"refimpl/sniff":        {},
@@ -74,6 +74,11 @@ var rules = map[string]rule{
 	"internal/backend/backendtest": {
 		ours:    []string{"internal/backend", "internal/certs", "internal/process", "internal/witness"},
 		foreign: []string{"golang.org/x/crypto", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/google/go-cmp"},
+	},
+	"internal/backend/container": {
+		ours:    []string{"internal/backend", "internal/process"},
+		foreign: []string{"github.com/testcontainers/testcontainers-go", "github.com/moby/moby", "github.com/containerd/errdefs", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"},
+		tests:   []string{"github.com/jackc/pgx"},
 	},
 
 	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},

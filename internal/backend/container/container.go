@@ -118,7 +118,7 @@ func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) 
 		return e.explain(ctx, err, img, nil)
 	}
 	if r.Address, err = e.address(ctx, name, k.port); err != nil {
-		return err
+		return e.explain(ctx, err, img, e.tail(ctx, name))
 	}
 	return e.await(ctx, name, img, func(ctx context.Context) error { return p.probe(ctx, r.Address) })
 }

@@ -53,6 +53,9 @@ func connect(ctx context.Context) (*engine, error) {
 	prepare()
 	looking, cancel := context.WithTimeout(context.WithoutCancel(ctx), connectTimeout)
 	defer cancel()
+	if err := answersAsAsked(looking); err != nil {
+		return nil, noEngine(err)
+	}
 	c, err := testcontainers.NewDockerClientWithOpts(looking)
 	if err != nil {
 		return nil, noEngine(err)
@@ -62,6 +65,23 @@ func connect(ctx context.Context) (*engine, error) {
 		return nil, errors.Join(fmt.Errorf("the Docker engine at %s is on another machine, whose 127.0.0.1 leads nowhere from here: unset DOCKER_HOST, or %s", host, instead), e.close())
 	}
 	return e, nil
+}
+
+// answersAsAsked is nil unless DOCKER_HOST names an engine that does not answer: testcontainers would silently take another.
+func answersAsAsked(ctx context.Context) error {
+	host := os.Getenv(client.EnvOverrideHost)
+	if host == "" {
+		return nil
+	}
+	c, err := client.New(client.FromEnv)
+	if err == nil {
+		_, err = c.Ping(ctx, client.PingOptions{})
+		err = errors.Join(err, c.Close())
+	}
+	if err != nil {
+		return fmt.Errorf("DOCKER_HOST is %s: %w", host, err)
+	}
+	return nil
 }
 
 func noEngine(err error) error {
