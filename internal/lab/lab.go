@@ -202,7 +202,7 @@ func (l *Lab) startBackends(ctx context.Context) (err error) {
 		}
 		spec := backend.Spec{
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
-			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image,
+			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Config: b.Config,
 		}
 		driver, why, err := l.driver(ctx, b, spec)
 		if err != nil {

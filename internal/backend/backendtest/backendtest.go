@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ const (
 // contracts by kind.
 var contracts = map[string]func(*testing.T, *backend.Running){
 	backend.Witness: witnessContract, backend.Postgres: postgresContract, backend.MySQL: mysqlContract, backend.SSH: sshContract, backend.HTTP: httpContract,
+	backend.Kube: kubeContract,
 }
 
 // Run starts a backend by a driver, holds it to the contract of its kind, and ends it; nothing may be left then. A missing program or engine is
@@ -61,7 +63,7 @@ func Run(t *testing.T, driver string, spec backend.Spec) {
 	}
 }
 
-// Contract holds a running backend to what every driver of its kind answers. It may close it.
+// Contract holds a running backend, started with Spec, to what every driver of its kind answers. It may close it.
 func Contract(t *testing.T, r *backend.Running) {
 	t.Helper()
 	contract := contracts[r.Info.Kind]
@@ -71,23 +73,27 @@ func Contract(t *testing.T, r *backend.Running) {
 	contract(t, r)
 }
 
+// authorities are those of every backend here: one of servers, one of clients.
+var authorities = sync.OnceValues(func() (a struct{ servers, clients *certs.CA }, err error) {
+	if a.servers, err = certs.NewCA("servers"); err == nil {
+		a.clients, err = certs.NewCA("clients")
+	}
+	return a, err
+})
+
 // Spec is a backend with everything that the lab gives one, in a folder of its own.
 func Spec(t *testing.T, kind string) backend.Spec {
 	t.Helper()
 	spec := backend.Spec{Name: "the-" + kind, Kind: kind, Dir: Dir(t)}
-	servers, err := certs.NewCA("servers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	clients, err := certs.NewCA("clients")
+	a, err := authorities()
 	if err != nil {
 		t.Fatal(err)
 	}
 	leaf := certs.Leaf{CommonName: spec.Name, DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}}
-	if spec.Certificate, err = servers.Issue(leaf); err != nil {
+	if spec.Certificate, err = a.servers.Issue(leaf); err != nil {
 		t.Fatal(err)
 	}
-	spec.CA, spec.ClientCA = servers.PEM(), clients.PEM()
+	spec.CA, spec.ClientCA = a.servers.PEM(), a.clients.PEM()
 	return spec
 }
 

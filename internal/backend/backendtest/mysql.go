@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/certs"
 )
 
 // mysqlSeriesSQL means the same to MariaDB, MySQL and the embedded server.
@@ -83,9 +84,12 @@ func mysqlContract(t *testing.T, r *backend.Running) {
 		if got, err := backend.AskMySQL(ctx, r.Address, secure, "SHOW SESSION STATUS LIKE 'Ssl_version'"); err != nil || got != "Ssl_version" {
 			t.Errorf("under the server's TLS: %q, %v", got, err)
 		}
-		other := Spec(t, backend.MySQL)
+		other, err := certs.NewCA("others")
+		if err != nil {
+			t.Fatal(err)
+		}
 		secure.CA = filepath.Join(t.TempDir(), "other.pem")
-		if err := os.WriteFile(secure.CA, other.CA, 0o600); err != nil {
+		if err := os.WriteFile(secure.CA, other.PEM(), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := backend.AskMySQL(ctx, r.Address, secure, "SELECT 1"); err == nil || !strings.Contains(err.Error(), "unknown authority") {

@@ -20,6 +20,7 @@ func sshContract(t *testing.T, r *backend.Running) {
 	dial := func(key ssh.Signer) (*ssh.Client, error) {
 		return ssh.Dial("tcp", r.Address, &ssh.ClientConfig{
 			User: r.Access.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(key)}, HostKeyCallback: ssh.FixedHostKey(r.Access.HostKey), Timeout: 10 * time.Second,
+			HostKeyAlgorithms: []string{r.Access.HostKey.Type()},
 		})
 	}
 	client, err := dial(r.Access.ClientKey)
