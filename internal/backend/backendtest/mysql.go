@@ -79,6 +79,14 @@ func mysqlContract(t *testing.T, r *backend.Running) {
 	if (r.Access.CA == "") != (r.Info.Driver == backend.Embedded) {
 		t.Fatalf("driver %s was given a certificate, and its authority is in %q", r.Info.Driver, r.Access.CA)
 	}
+	if r.Info.Driver != backend.Embedded { // its note says so
+		for variable, want := range map[string]string{"max_allowed_packet": "67108864", "local_infile": "1"} {
+			got, err := backend.AskMySQL(ctx, r.Address, r.Access, "SELECT @@"+variable)
+			if err != nil || got != want {
+				t.Errorf("%s is %q, want %s: %v", variable, got, want, err)
+			}
+		}
+	}
 	if r.Access.CA != "" {
 		secure := r.Access // verified by AskMySQL
 		if got, err := backend.AskMySQL(ctx, r.Address, secure, "SHOW SESSION STATUS LIKE 'Ssl_version'"); err != nil || got != "Ssl_version" {
