@@ -100,7 +100,7 @@ var rules = map[string]rule{
 
 	"internal/lab": {
 		ours:  []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"},
-		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql"},
+		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "github.com/pkg/sftp", "github.com/moby/spdystream"},
 	},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},

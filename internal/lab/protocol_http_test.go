@@ -87,7 +87,7 @@ func (l httpLab) client(t *testing.T, path, alpn string) *http.Client {
 // request is one whose answer ends with the test.
 func request(t *testing.T, c *http.Client, method, path string, body io.Reader) *http.Response {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Minute) // a GiB, on a busy machine
 	t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, method, "http://http.example.test"+path, body)
 	if err != nil {

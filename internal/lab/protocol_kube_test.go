@@ -39,6 +39,15 @@ routes: [{name: kube, sni: [kube.example.test], alpn: [h2, http/1.1], mode: pass
 // every path, every case.
 func TestKubeOverEveryPath(t *testing.T) {
 	l := startText(t, kubeTopology, Options{Backends: os.Getenv(driverVariable)})
+	wires, _, err := l.Walk(t.Context(), func(string) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range wires {
+		if w.SNI != nil && *w.SNI == "kube.example.test" && !w.ClientCert {
+			t.Errorf("path %s, hop %s: the walk saw no client certificate", w.Path, w.Hop)
+		}
+	}
 	t.Run("paths", func(t *testing.T) { // returns when those that run side by side have
 		for _, path := range []string{scenario.PathDirect, scenario.PathALBHTTPS, scenario.PathALBHTTP, scenario.PathNLBTCP} {
 			t.Run(path, func(t *testing.T) {
