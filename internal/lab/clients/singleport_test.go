@@ -81,11 +81,11 @@ func pods(s *session, route, backend string) {
 	s.masks = append(s.masks, name, "UNIQUE")
 	pod := `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "` + name + `"}}`
 	s.run(step{name: "a pod", argv: append(kubectl, "create", "--validate=false", "-f", "-"), stdin: pod, prints: `^pod/` + name + ` created\n$`})
-	list := strings.Fields(s.run(step{
+	list := strings.FieldsSeq(s.run(step{
 		name: "pods", argv: append(kubectl, "get", "pods", "-o", "name"), prints: `(?m)^pod/` + name + `$`,
 		figures: regexp.MustCompile(`(?m)(^pod/at-.*\n)+`), // of the other paths
 	}))
-	for _, pod := range list {
+	for pod := range list {
 		if strings.HasPrefix(pod, "pod/at-") && !strings.HasSuffix(pod, "-of-"+route) {
 			s.t.Errorf("%s is in the cluster behind %s", pod, route)
 		}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -98,7 +99,7 @@ func scpSteps(s *session) {
 	folder := s.remote()
 	s.tree()
 	scp := append([]string{"scp", "-r", "-p"}, config...)
-	old := append(scp[:len(scp):len(scp)], "-O") // the protocol of old, not that of sftp
+	old := append(slices.Clip(scp), "-O") // the protocol of old, not that of sftp
 	s.run(step{name: "there", argv: append(scp, "tree", "by-command:"+folder+"-new")})
 	s.run(step{name: "and back", argv: append(scp, "by-command:"+folder+"-new", "back")})
 	s.run(step{name: "there, as of old", argv: append(old, "tree", "by-port:"+folder+"-old")})
