@@ -69,8 +69,8 @@ func sshSteps(s *session) {
 	run(step{name: "input that nobody reads", argv: []string{"by-port", "exec 0<&-; echo enough"}, stdin: long, prints: `^enough\n$`})
 	run(step{name: "ended by a signal", argv: []string{"by-port", "kill -TERM $$"}, status: 255})
 	run(step{name: "who is not let in", argv: []string{"-l", "nobody", "by-port", "true"}, status: 255, says: `nobody@127.0.0.1: Permission denied \(publickey\)`})
-	run(step{name: "a server that nobody knows", argv: []string{"-o", "HostKeyAlias=elsewhere", "by-command", "true"}, status: 255, says: `Host key verification failed`})
-	run(step{name: "no such command", argv: []string{"by-command", "/no/such/command"}, status: 127, says: `/no/such/command`})
+	run(step{name: "a server that nobody knows", argv: []string{"-o", "HostKeyAlias=elsewhere", "by-port", "true"}, status: 255, says: `Host key verification failed`})
+	run(step{name: "no such command", argv: []string{"by-port", "/no/such/command"}, status: 127, says: `/no/such/command`})
 }
 
 // tree makes files that a copy can get wrong: large, empty, executable, in folders, with a name that needs quoting.
@@ -101,7 +101,7 @@ func scpSteps(s *session) {
 	scp := append([]string{"scp", "-r", "-p"}, config...)
 	old := append(slices.Clip(scp), "-O") // the protocol of old, not that of sftp
 	s.run(step{name: "there", argv: append(scp, "tree", "by-command:"+folder+"-new")})
-	s.run(step{name: "and back", argv: append(scp, "by-command:"+folder+"-new", "back")})
+	s.run(step{name: "and back", argv: append(scp, "by-port:"+folder+"-new", "back")})
 	s.run(step{name: "there, as of old", argv: append(old, "tree", "by-port:"+folder+"-old")})
 	s.run(step{name: "and back, as of old", argv: append(old, "by-port:"+folder+"-old", "back-old")})
 	for _, folder := range []string{"back", "back-old"} {
@@ -131,13 +131,13 @@ func sftpSteps(s *session) {
 	s.write("half", "1234567890")
 	s.write("whole", "1234567890abcdefghij")
 	sftp := func(door string) []string { return append(append([]string{"sftp", "-b", "-"}, config...), door) }
-	s.run(step{name: "a batch", argv: sftp("by-port"), prints: `(?s)sftp> put -R.*run`, stdin: strings.Join([]string{
+	s.run(step{name: "a batch", argv: sftp("by-command"), prints: `(?s)sftp> put -R.*run`, stdin: strings.Join([]string{
 		"mkdir " + folder, "cd " + folder, "pwd", "put -R tree .", "ls -1 tree", "put half part", "reput whole part", "get part part", "chmod 600 tree/run",
 		"rename tree/empty tree/void", "ln -s void tree/link", "get -R tree back", "rm tree/void", "-rm tree/void", "-get nothing",
 	}, "\n")})
 	s.noteTree("what came back", "back")
 	s.noteTree("what was resumed", "part")
-	s.run(step{name: "a batch that ends early", argv: sftp("by-command"), stdin: "get nothing\nmkdir " + folder + "-never\n", status: 1, says: `not found`})
+	s.run(step{name: "a batch that ends early", argv: sftp("by-port"), stdin: "get nothing\nmkdir " + folder + "-never\n", status: 1, says: `not found`})
 }
 
 // rsyncFigures are times, rates, and sizes of messages that have times in them.
@@ -164,7 +164,7 @@ func rsyncSteps(s *session) {
 		s.t.Fatal(err)
 	}
 	run(step{name: "what changed", argv: []string{"--delete", "--ignore-times", "--no-whole-file", "tree/", "by-port:" + there}, prints: `Matched data: 1,0`})
-	run(step{name: "and back", argv: []string{"--compress", "by-command:" + there, "back/"}})
+	run(step{name: "and back", argv: []string{"--compress", "by-port:" + there, "back/"}})
 	s.noteTree("what came back", "back")
 	run(step{name: "what is not there", argv: []string{"by-port:" + folder + "-nothing", "."}, status: 23, says: `link_stat .* failed: No such file`})
 	// rsync itself ends now and then before it has read why: straight 3 times of 60, on a busy machine.
