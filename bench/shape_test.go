@@ -32,7 +32,7 @@ func TestShapeFaultsNameTheOption(t *testing.T) {
 		"slow and long":    {"slow-reader", Shape{ReadRate: 1 << 20}, 1, "read_rate", "take longer than 2s"},
 		"endless queue":    {"slow-reader", Shape{Queue: 1 << 30}, 1, "queue", "nothing would be checked"},
 		"bytes of a query": {"postgres", Shape{Bytes: 5}, 1, "bytes", "are of variant copy"},
-		"bytes of an exec": {"ssh", Shape{Bytes: 5}, 1, "variant", "are of variant copy"},
+		"bytes of an exec": {"ssh", Shape{Bytes: 5}, 1, "variant", "are of variants copy and sftp"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := CheckShape(c.workload, c.shape, c.rate, 0, true)

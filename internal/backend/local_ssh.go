@@ -69,6 +69,7 @@ func startLocalSSH(ctx context.Context, spec Spec, r *Running) error {
 		"ListenAddress 127.0.0.1", "HostKey " + in("host_key"), "AuthorizedKeysFile " + in("authorized_keys"), "PidFile none", "StrictModes no",
 		"UsePAM no", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "PubkeyAuthentication yes", "AllowUsers " + acct.Name,
 		"PermitRootLogin prohibit-password", "PermitUserRC no", "PrintMotd no", "PrintLastLog no", "UseDNS no", "LogLevel VERBOSE",
+		"Subsystem sftp internal-sftp", // in sshd itself: where the program is differs
 		// A bench opens many connections at once; the default begins to drop the eleventh that has not logged in.
 		"MaxStartups 1000:30:2000", "LoginGraceTime 60", "",
 	}, "\n")
