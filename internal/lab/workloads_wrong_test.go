@@ -153,9 +153,9 @@ func noticeWhatIsWrong(t *testing.T, r *backend.Running, name string, s bench.Sh
 		in   func(int, []byte)
 		want string
 	}{
-		"select-only":  {behind("D\x00\x00\x00\x16\x00\x02\x00\x00\x00\x04"), "postgres: asked for account"}, // a row of two integers
+		"select-only":  {flipAfter("D\x00\x00\x00\x16\x00\x02\x00\x00\x00\x04"), "postgres: asked for account"}, // a row of two integers
 		"tpcb":         {replace("UPDATE 1", "UPDATE 0"), `the server says "UPDATE 0", not "UPDATE 1"`},
-		"point-select": {behind("\x00\x00\x77"), "mysql: row "}, // a binary row of one text of 119 bytes
+		"point-select": {flipAfter("\x00\x00\x77"), "mysql: row "}, // a binary row of one text of 119 bytes
 	}[s.Variant]
 	if !ok {
 		return // under SSH's own encryption nothing can be changed
@@ -166,8 +166,8 @@ func noticeWhatIsWrong(t *testing.T, r *backend.Running, name string, s bench.Sh
 	}
 }
 
-// behind changes a bit of the fourth byte behind a text.
-func behind(text string) func(int, []byte) {
+// flipAfter changes a bit of the fourth byte behind a text.
+func flipAfter(text string) func(int, []byte) {
 	return func(_ int, p []byte) {
 		if i := bytes.Index(p, []byte(text)); i >= 0 && i+len(text)+3 < len(p) {
 			p[i+len(text)+3] ^= 1
