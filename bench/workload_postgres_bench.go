@@ -128,19 +128,18 @@ func (s *pgbenchSession) Do(ctx context.Context) error {
 	if s.variant == "tpcb" {
 		return s.tpcb(ctx)
 	}
-	_, err := s.balance(ctx, s.draw.IntN(pgAccounts)+1)
-	return err
+	return s.account(ctx, s.draw.IntN(pgAccounts)+1)
 }
 
-func (s *pgbenchSession) balance(ctx context.Context, aid int) (balance int, err error) {
-	var got int
+func (s *pgbenchSession) account(ctx context.Context, aid int) error {
+	var got, balance int
 	if err := s.pg.QueryRow(ctx, pgSelect, aid).Scan(&got, &balance); err != nil {
-		return 0, fmt.Errorf("postgres: select account %d: %w", aid, err)
+		return fmt.Errorf("postgres: select account %d: %w", aid, err)
 	}
 	if got != aid {
-		return 0, fmt.Errorf("postgres: asked for account %d, and got account %d", aid, got)
+		return fmt.Errorf("postgres: asked for account %d, and got account %d", aid, got)
 	}
-	return balance, nil
+	return nil
 }
 
 // tpcb is the script tpcb-like: seven statements, seven round trips. At scale 1 all clients wait for the one branch, as they do with pgbench.
@@ -153,7 +152,7 @@ func (s *pgbenchSession) tpcb(ctx context.Context) error {
 	if err := s.exec(ctx, "UPDATE 1", "UPDATE bench_accounts SET abalance = abalance + $1 WHERE aid = $2", delta, aid); err != nil {
 		return err
 	}
-	if _, err := s.balance(ctx, aid); err != nil {
+	if err := s.account(ctx, aid); err != nil {
 		return err
 	}
 	for _, t := range []struct {

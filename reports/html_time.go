@@ -170,8 +170,8 @@ func newTimePanel(id string, a result.Arm, s *timeScale, windowNS int64) timePan
 		}
 		if x.DrainNS >= windowNS/drainShare {
 			from := x.AtNS + windowNS
-			p.Drains = append(p.Drains, timeSpan{"drain", percent(s.x(from)), percent(max(s.x(from+x.DrainNS)-s.x(from), 0.002)),
-				"drain of " + duration(x.DrainNS) + " at " + duration(from)})
+			width := max(s.x(from+x.DrainNS)-s.x(from), 0.002)
+			p.Drains = append(p.Drains, timeSpan{"drain", percent(s.x(from)), percent(width), "drain of " + duration(x.DrainNS) + " at " + duration(from)})
 		}
 		if x.Errors > 0 {
 			h := 0.15 + 0.85*float64(x.Errors)/float64(s.mostErrors)
