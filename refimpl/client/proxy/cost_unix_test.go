@@ -29,7 +29,7 @@ import (
 // Linux), the same without splice(2), and splice.Join. One iteration is a pair of turns of every way; the figures are medians over the pairs,
 // and the ratios are of the same pair:
 //
-//	go test -run '^$' -bench RoundTrips -benchtime 20x ./refimpl/client/proxy
+//	go test -run '^$' -bench RoundTrips -benchtime 40x ./refimpl/client/proxy
 func BenchmarkRoundTrips(b *testing.B) {
 	for _, clients := range []int{1, 4} {
 		b.Run(fmt.Sprintf("clients=%d", clients), func(b *testing.B) { benchmarkRoundTrips(b, clients) })
@@ -38,7 +38,7 @@ func BenchmarkRoundTrips(b *testing.B) {
 
 const (
 	costMessage = 64
-	costTurn    = 250 * time.Millisecond
+	costTurn    = 100 * time.Millisecond
 )
 
 func benchmarkRoundTrips(b *testing.B, clients int) {
