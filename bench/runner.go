@@ -302,11 +302,10 @@ func (r *run) keep(pair int, windows []*window, good bool, log *intervalLog) {
 		a.total.add(&w.tally)
 		w.spend()
 		a.measured++
-		switch {
-		case !good:
+		if !good {
 			stats = nil
-		case w.tally.moved.transfers > 0:
-			stats[metricBytes] = w.tally.moved.stat()
+		} else {
+			w.rates(stats)
 		}
 		a.pairs = append(a.pairs, stats)
 		r.listen(a, w)
