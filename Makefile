@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-kube test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa bench-widths packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa bench-widths packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -46,6 +46,14 @@ check: fmt lint gen test ## what a change must pass before it is pushed
 
 packages: ## install the Debian packages that the tests need (as root; nothing is started)
 	@./tools/packages.sh $(PACKAGES)
+
+images: ## build the images of real backends from Debian packages, for machines that reach no registry (as root, with Docker; seconds when nothing changed)
+	@./tools/packages.sh mmdebstrap
+	@internal/backend/container/images/build.sh
+
+images-check: ## build them all twice from nothing and compare every file (ten minutes)
+	@./tools/packages.sh mmdebstrap
+	$(GO) test -tags imagescheck -run SameTwice -timeout 40m -v ./internal/backend/container/images
 
 # MUTANTS chooses some of them, such as MUTANTS='KillMatrix/.*/TLS-01', and FAULTS some of those, such as FAULTS="--fault 'byte-*'".
 mutants: build ## print which mutant kills which check, and which fault before our own router is noticed; fails when one is left over

@@ -70,6 +70,7 @@ var rules = map[string]rule{
 		ours:    []string{"internal/result", "internal/witness", "internal/certs", "internal/netx", "internal/process", "conformance/wire"},
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
 	},
+	"internal/backend/container/images": {tests: []string{"internal/certs", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"}},
 
 	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},
 	"conformance/door": {},
@@ -97,7 +98,10 @@ var rules = map[string]rule{
 
 	"internal/reportserver": {ours: []string{"internal/result", "reports"}},
 
-	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
+	"internal/lab": {
+		ours:  []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"},
+		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql"},
+	},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},

@@ -92,6 +92,9 @@ type Access struct {
 	User, Password, Database string
 	// CA is a file with the authority that verifies the TLS of the server's own; empty when it takes none.
 	CA string
+	// CertUser gets in without a password, by a certificate of Spec.ClientCA for the common name "tlsroute", and over the server's own TLS
+	// only; empty where that cannot be. The others need no certificate.
+	CertUser string
 	// HostKey is the SSH server's, ClientKey the key that it lets in, IdentityFile the same in OpenSSH's format, mode 0600.
 	HostKey      ssh.PublicKey
 	ClientKey    ssh.Signer

@@ -78,6 +78,9 @@ type Route struct {
 	Backend string `json:"backend" jsonschema:"required"`
 	// SendProxy tells the backend the client's address in a PROXY header of that version; off when empty.
 	SendProxy string `json:"send_proxy,omitempty" jsonschema:"enum=off,enum=v1,enum=v2"`
+	// BackendTLS is spoken to the backend, which has a certificate of the lab's; off when empty. A passthrough route sends the client's own
+	// TLS, and with starttls-postgres asks for it first.
+	BackendTLS string `json:"backend_tls,omitempty" jsonschema:"enum=off,enum=on,enum=starttls-postgres,enum=starttls-mysql"`
 }
 
 // Matrix tries every client with every router over every path.
