@@ -16,7 +16,9 @@ func curlSteps(s *session) {
 	s.write("body", body)
 	sum := fmt.Sprintf("%x", sha256.Sum256([]byte(body)))
 	// The local port stands for the route's name, where a client names none (a Host field of its own goes through).
-	curl := func(args ...string) []string { return append([]string{"curl", "-sS", "-m", "60", "-H", "Host: web.example.test"}, args...) }
+	curl := func(args ...string) []string {
+		return append([]string{"curl", "-sS", "-m", "60", "-H", "Host: web.example.test"}, args...)
+	}
 	for _, version := range []string{"--http1.1", "--http2-prior-knowledge"} {
 		run := func(st step) {
 			st.name += " with " + version

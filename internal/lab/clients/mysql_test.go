@@ -23,7 +23,9 @@ func (s *session) mysqlArgs(program string, args ...string) []string {
 	}, args...)
 }
 
-func (s *session) mysqlEnv() []string { return []string{"MYSQL_PWD=" + s.lab.backend("mysql").Password} }
+func (s *session) mysqlEnv() []string {
+	return []string{"MYSQL_PWD=" + s.lab.backend("mysql").Password}
+}
 
 func loadMySQL(t *testing.T, l *lab) {
 	t.Helper()
@@ -82,4 +84,3 @@ func mysqldumpSteps(s *session) {
 		s.t.Errorf("what was restored is dumped as %s\nwant %s", short(again), short(want))
 	}
 }
-

@@ -86,7 +86,9 @@ func (s *session) with(kind, route string, argv ...string) []string {
 func pgDumpSteps(s *session) {
 	env, own := s.pgEnv(), s.unique()
 	s.masks = append(s.masks, own, "UNIQUE")
-	dump := func(args ...string) []string { return append(append([]string{"pg_dump"}, restrictKey(s.t)...), args...) }
+	dump := func(args ...string) []string {
+		return append(append([]string{"pg_dump"}, restrictKey(s.t)...), args...)
+	}
 	text := s.run(step{name: "as text", argv: dump("-n", "shop"), env: env, prints: `PostgreSQL database dump complete`})
 	s.run(step{name: "with three connections", argv: []string{"pg_dump", "-n", "shop", "-Fd", "-j3", "-Z0", "-f", "dump"}, env: env})
 	s.noteTables("the files of that", "dump")

@@ -144,7 +144,9 @@ func sftpSteps(s *session) {
 	s.tree()
 	s.write("half", "1234567890")
 	s.write("whole", "1234567890abcdefghij")
-	sftp := func(door string) []string { return append(append([]string{"sftp", "-b", "-"}, config...), door+":"+folder) }
+	sftp := func(door string) []string {
+		return append(append([]string{"sftp", "-b", "-"}, config...), door+":"+folder)
+	}
 	s.run(step{name: "a batch", argv: sftp("by-port"), prints: `(?s)sftp> put -R.*run`, stdin: strings.Join([]string{
 		"pwd", "put -R tree .", "ls -1 tree", "put half part", "reput whole part", "get part part", "chmod 600 tree/run",
 		"rename tree/empty tree/void", "ln -s void tree/link", "get -R tree back", "rm tree/void", "-rm tree/void", "-get nothing",
