@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-kube test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -19,22 +19,22 @@ run: ## the main job on embedded backends: needs no root, no Docker, nothing ins
 	$(GO) run . run scenarios/alb.yaml
 
 # Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
-test: packages ## everything: installs what it needs, then unit, race, script, local-backend and browser tests; prints how many ran
-	$(GO) test -race -tags browser,h2spec -run '^$$' ./... >/dev/null
-	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec -p 1 -timeout 30m ./...
+test: packages images ## everything: installs and builds what it needs, then unit, race, script, real-backend, container and browser tests; prints how many ran
+	$(GO) test -race -tags browser,h2spec,docker -run '^$$' ./... >/dev/null
+	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec,docker -p 1 -timeout 30m ./...
 
-test-quick: ## the same without the race detector, without the browser and without installing anything
+test-quick: ## the same without the race detector, without the browser, without Docker and without installing anything
 	$(GO) test ./...
 
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
 	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
 
-test-docker: ## what needs Docker: an implementation in a container is judged (installs busybox-static as root)
+test-docker: ## what needs Docker, alone: backends as containers, and an implementation in a container is judged (installs busybox-static as root)
 	@./tools/packages.sh busybox-static
-	$(GO) test -tags docker -run Image -v .
+	$(GO) test -tags docker,image -run 'Image|Container' -v . ./internal/backend/container
 
 test-swarm: ## what needs Docker's swarm mode: four agents as a replicated job (makes this engine a swarm of its own, and leaves it)
-	$(GO) test -tags docker -run Swarm -v .
+	$(GO) test -tags docker,image -run Swarm -v .
 
 test-kube: ## the manifests of docs/kubernetes against the types of Kubernetes (a module of its own)
 	cd tools/kubecheck && $(GO) test ./...
@@ -46,6 +46,14 @@ check: fmt lint gen test ## what a change must pass before it is pushed
 
 packages: ## install the Debian packages that the tests need (as root; nothing is started)
 	@./tools/packages.sh $(PACKAGES)
+
+images: ## build the images of real backends from Debian packages, for machines that reach no registry (as root, with Docker; seconds when nothing changed)
+	@./tools/packages.sh mmdebstrap
+	@internal/backend/container/images/build.sh
+
+images-check: ## build them all twice from nothing and compare every file (ten minutes)
+	@./tools/packages.sh mmdebstrap
+	$(GO) test -tags imagescheck -run SameTwice -timeout 40m -v ./internal/backend/container/images
 
 # MUTANTS chooses some of them, such as MUTANTS='KillMatrix/.*/TLS-01', and FAULTS some of those, such as FAULTS="--fault 'byte-*'".
 mutants: build ## print which mutant kills which check, and which fault before our own router is noticed; fails when one is left over

@@ -70,6 +70,7 @@ var rules = map[string]rule{
 		ours:    []string{"internal/result", "internal/witness", "internal/certs", "internal/netx", "internal/process", "conformance/wire"},
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
 	},
+	"internal/backend/container/images": {tests: []string{"internal/certs", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"}},
 
 	"internal/backend/backendtest": {
 		ours:    []string{"internal/backend", "internal/certs", "internal/process", "internal/witness"},

@@ -36,8 +36,7 @@ func TestEmbeddedPostgresLacksWhatItSays(t *testing.T) {
 			conn := session(t)
 			for _, sql := range statements {
 				_, err := conn.PgConn().Exec(ctx, sql).ReadAll()
-				var refused *pgconn.PgError
-				if !errors.As(err, &refused) {
+				if _, refused := errors.AsType[*pgconn.PgError](err); !refused {
 					t.Errorf("%s: %v", sql, err)
 				}
 			}
@@ -114,7 +113,7 @@ func TestEmbeddedPostgresLacksWhatItSays(t *testing.T) {
 	if !found || !strings.HasPrefix(lead, "protocol server: ") {
 		t.Fatalf("note %q", r.Info.Note)
 	}
-	for _, lack := range strings.Split(lacks, "; ") {
+	for lack := range strings.SplitSeq(lacks, "; ") {
 		proof := proofs[lack]
 		if proof == nil {
 			t.Errorf("nothing here tries whether it does %q", lack)

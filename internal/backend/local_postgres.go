@@ -47,7 +47,7 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 	if err := os.Remove(filepath.Join(dir, "pw")); err != nil {
 		return err
 	}
-	settings, err := postgresDoors(acct, dir, spec, r)
+	settings, err := writePostgresDoors(acct, dir, spec, r)
 	if err != nil {
 		return err
 	}

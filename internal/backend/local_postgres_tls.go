@@ -3,26 +3,33 @@ package backend
 import (
 	"fmt"
 	"path/filepath"
-	"strings"
 
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
 	"github.com/tlsroute/tlsroute-bench/internal/process"
 )
 
-// certRole is Access.CertUser of PostgreSQL. pg_hba knows a certificate's owner by its common name, which is that of the user with the
-// password: pg_ident translates.
-const certRole = userName + "_cert"
+// PostgresCertUser is Access.CertUser of PostgreSQL. pg_hba knows a certificate's owner by its common name, which is that of the user with
+// the password: pg_ident translates.
+const PostgresCertUser = userName + "_cert"
 
-// postgresDoors writes who gets in and how (pg_hba.conf, pg_ident.conf) and the files of the server's own TLS, and returns the settings
-// that name those. Passwords are for plaintext and TLS alike, a certificate for TLS alone.
-func postgresDoors(acct process.Account, dir string, spec Spec, r *Running) (settings []string, err error) {
+// PostgresDoors are pg_hba.conf and pg_ident.conf: passwords are for plaintext and TLS alike, a certificate for TLS alone, and for a server
+// that knows an authority of clients. What comes by a socket of the server's own machine, local says.
+func PostgresDoors(local string, certificates bool) (hba, ident string) {
+	hba = "local all all " + local + "\n"
+	if certificates { // the first line that fits decides: behind it nothing else lets this role in
+		hba += "hostssl all " + PostgresCertUser + " all cert map=client\nhost all " + PostgresCertUser + " all reject\n"
+	}
+	return hba + "host all all all scram-sha-256\n", "client " + userName + " " + PostgresCertUser + "\n"
+}
+
+// writePostgresDoors writes these and the files of the server's own TLS, and returns the settings that name those.
+func writePostgresDoors(acct process.Account, dir string, spec Spec, r *Running) (settings []string, err error) {
 	write := func(name string, data []byte) error {
 		if err := acct.WriteFile(filepath.Join(dir, name), data); err != nil {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
 		return nil
 	}
-	doors := []string{"local all all reject"}
 	if len(spec.Certificate.Certificate) > 0 {
 		cert, key, err := certs.WritePEM(dir, "server", spec.Certificate)
 		if err != nil {
@@ -45,14 +52,12 @@ func postgresDoors(acct process.Account, dir string, spec Spec, r *Running) (set
 				return nil, err
 			}
 			settings = append(settings, "ssl_ca_file="+filepath.Join(dir, "client-ca.pem"))
-			// The first line that fits decides: behind it nothing else lets this role in.
-			doors = append(doors, "hostssl all "+certRole+" all cert map=client", "host all "+certRole+" all reject")
-			r.Access.CertUser = certRole
+			r.Access.CertUser = PostgresCertUser
 		}
 	}
-	doors = append(doors, "host all all 127.0.0.1/32 scram-sha-256", "")
-	if err := write("data/pg_hba.conf", []byte(strings.Join(doors, "\n"))); err != nil {
+	hba, ident := PostgresDoors("reject", r.Access.CertUser != "")
+	if err := write("data/pg_hba.conf", []byte(hba)); err != nil {
 		return nil, err
 	}
-	return settings, write("data/pg_ident.conf", []byte("client "+userName+" "+certRole+"\n"))
+	return settings, write("data/pg_ident.conf", []byte(ident))
 }

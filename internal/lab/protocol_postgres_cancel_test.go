@@ -46,16 +46,18 @@ func postgresCancel(t *testing.T, l postgresLab, path string) {
 // postgresCancelThroughProxy is the same by the local ports, where the proxy dials for a CancelRequest as for a session.
 func postgresCancelThroughProxy(t *testing.T, l postgresLab, path string) {
 	watchers := [2]*pgx.Conn{l.session(t, path, "one"), l.session(t, path, "two")}
-	var sessions [2]*pgx.Conn
-	for i, route := range []string{"one", "two"} {
-		p := startProxy(t, l.dialer(t, path, route, nil))
-		conn, err := p.through(t, l.config(t, route, []string{"sslmode=disable", "sslmode=require"}[i]))
-		if err != nil {
-			t.Fatal(err)
+	for mode, first := range map[string]string{"disable": "one", "require": "own-tls"} {
+		var sessions [2]*pgx.Conn
+		for i, route := range []string{first, "two"} {
+			p := startProxy(t, l.dialer(t, path, route, nil))
+			conn, err := p.through(t, l.config(t, route, "channel_binding=disable sslmode="+mode))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sessions[i] = conn
 		}
-		sessions[i] = conn
+		cancelEach(t, watchers, sessions)
 	}
-	cancelEach(t, watchers, sessions)
 }
 
 func cancelEach(t *testing.T, watchers, sessions [2]*pgx.Conn) {

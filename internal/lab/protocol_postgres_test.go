@@ -82,6 +82,8 @@ func TestPostgresOverEveryPath(t *testing.T) {
 		{"large value", postgresLargeValue},
 		{"cancel", postgresCancel},
 		{"cancel through the local proxy", postgresCancelThroughProxy},
+		{"ended by the server", postgresEndedByServer},
+		{"left by the client", postgresLeftByClient},
 	}
 	t.Run("paths", func(t *testing.T) { // returns when those that run side by side have
 		for _, path := range postgresPaths {
@@ -118,7 +120,7 @@ func (l postgresLab) config(t *testing.T, route, settings string) *pgx.ConnConfi
 	t.Helper()
 	r, _ := l.route(route)
 	a := l.backend(r.Backend).Access
-	config, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=1 user=%s password=%s dbname=%s connect_timeout=30 require_auth=scram-sha-256 %s",
+	config, err := pgx.ParseConfig(fmt.Sprintf("host=127.0.0.1 port=1 user=%s password=%s dbname=%s connect_timeout=30 statement_timeout=120s require_auth=scram-sha-256 %s",
 		a.User, a.Password, a.Database, settings))
 	if err != nil {
 		t.Fatal(err)

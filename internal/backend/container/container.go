@@ -11,8 +11,8 @@
 //     put at /etc/ssh/keys/host_key before the start (OpenSSH's format, root's, mode 0600), and no other.
 //
 // The image that a scenario names is taken as it is, and pulled when the engine has none of that name. Else the first that the engine has
-// of a list: the official ones, then ours, which "make images" builds where no registry can be reached. When it has none of them the
-// official one is pulled.
+// of a list (images of each kind), of the version where a scenario asks for one: the official ones, then ours, which "make images" builds
+// where no registry can be reached. When it has none of them the official one is pulled.
 //
 // Only 127.0.0.1 of this machine leads to a container, on a port that the engine chooses. A backend is ready when a login and a query, or a
 // command, have succeeded through that port. Its container is removed by Close, and when a start fails or is cancelled. What a killed process
@@ -83,7 +83,7 @@ func (k kind) available(ctx context.Context, spec backend.Spec) error {
 		return err
 	}
 	defer e.close()
-	_, err = e.find(ctx, k, spec.Image)
+	_, err = e.find(ctx, k.of(spec))
 	return err
 }
 
@@ -94,9 +94,10 @@ func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) 
 	}
 	r.OnClose(func(context.Context) error { return e.close() })
 	sweepOnce(ctx, e, spec.Logger)
-	img, err := e.find(ctx, k, spec.Image)
+	k = k.of(spec)
+	img, err := e.find(ctx, k)
 	if err != nil {
-		if img, err = e.pull(ctx, k, spec.Image, spec.Logger); err != nil {
+		if img, err = e.pull(ctx, k, spec.Logger); err != nil {
 			return err
 		}
 	}
@@ -167,7 +168,7 @@ func (e *engine) await(ctx context.Context, name string, img image, probe func(c
 		}
 		if all.Err() == nil {
 			if ended := e.ended(all, name); ended != nil {
-				return e.explain(ctx, ended, img, e.tail(ctx, name))
+				return e.explain(ctx, fmt.Errorf("%s: %w", img.name, ended), img, e.tail(ctx, name))
 			}
 		}
 		pause := time.NewTimer(probePause)

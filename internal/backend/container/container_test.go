@@ -4,11 +4,13 @@ package container_test
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
 	"net"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -16,20 +18,35 @@ import (
 	"github.com/jackc/pgx/v5"
 	"golang.org/x/crypto/ssh"
 
-	"crypto/tls"
-
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
 )
 
-// start starts a container that has TLS of its own. A missing engine or image fails the test with the next step.
-func start(t *testing.T, kind, image string) (*backend.Running, *x509.CertPool) {
+// authority signs servers and clients of these tests.
+var authority = sync.OnceValues(func() (*certs.CA, error) { return certs.NewCA("test") })
+
+func issue(t *testing.T, leaf certs.Leaf) tls.Certificate {
 	t.Helper()
-	ca, err := certs.NewCA("test")
+	ca, err := authority()
 	if err != nil {
 		t.Fatal(err)
 	}
-	cert, err := ca.Issue(certs.Leaf{CommonName: "server", DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	cert, err := ca.Issue(leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+func clients(t *testing.T) tls.Certificate {
+	return issue(t, certs.Leaf{CommonName: "tlsroute", Client: true})
+}
+
+// start starts a container that has TLS of its own. A missing engine or image fails the test with the next step.
+func start(t *testing.T, kind, image string) (*backend.Running, *x509.CertPool) {
+	t.Helper()
+	cert := issue(t, certs.Leaf{CommonName: "server", DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})
+	ca, err := authority()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +130,7 @@ func usePostgres(t *testing.T, r *backend.Running, roots *x509.CertPool) {
 		t.Fatal(err)
 	}
 	config.User, config.Password, config.TLSConfig.RootCAs = r.Access.User, r.Access.Password, roots
+	usePostgresByCertificate(t, r, config.Copy())
 	conn, err := pgx.ConnectConfig(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
@@ -122,6 +140,25 @@ func usePostgres(t *testing.T, r *backend.Running, roots *x509.CertPool) {
 	err = conn.QueryRow(t.Context(), "SELECT s.ssl, u.usesuper FROM pg_stat_ssl s, pg_user u WHERE s.pid = pg_backend_pid() AND u.usename = current_user").Scan(&encrypted, &super)
 	if err != nil || !encrypted || super {
 		t.Errorf("encrypted %t, superuser %t, %v", encrypted, super, err)
+	}
+}
+
+// usePostgresByCertificate has no password.
+func usePostgresByCertificate(t *testing.T, r *backend.Running, config *pgx.ConnConfig) {
+	config.User, config.Password = r.Access.CertUser, ""
+	if conn, err := pgx.ConnectConfig(t.Context(), config); err == nil {
+		_ = conn.Close(t.Context())
+		t.Error("without a certificate it lets the certificate's user in")
+	}
+	config.TLSConfig.Certificates = []tls.Certificate{clients(t)}
+	conn, err := pgx.ConnectConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close(t.Context()) }()
+	var user string
+	if err := conn.QueryRow(t.Context(), "SELECT current_user").Scan(&user); err != nil || user != r.Access.CertUser {
+		t.Errorf("by its certificate it is %q, %v", user, err)
 	}
 }
 

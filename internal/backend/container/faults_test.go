@@ -94,7 +94,7 @@ func TestEveryFailureNamesTheNextStep(t *testing.T) {
 			engine: fakeEngine{answers: map[string]answer{
 				"GET /images/*/json": none, "POST /images/create": refuse(404, "manifest for mysql:5.0 not found"),
 			}},
-			want: []string{"pull image mysql:5.0", "manifest for mysql:5.0 not found", "name an image that is here"},
+			want: []string{"pull image mysql:5.0", "manifest for mysql:5.0 not found", "name an image that is here", "--backends local"},
 		},
 		{
 			name: "disk full in a pull", what: "mysql",

@@ -1,11 +1,11 @@
 package container
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,6 +13,8 @@ import (
 	"github.com/moby/moby/api/pkg/authconfig"
 	"github.com/moby/moby/client"
 	"github.com/testcontainers/testcontainers-go"
+
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
 )
 
 // pullTimeout bounds the pull of an image: half a gigabyte over a slow line.
@@ -43,13 +45,27 @@ func (i image) digest() string {
 	return fallback
 }
 
-// find looks for the image that is asked for, or for the first of a kind's that the engine has.
-func (e *engine) find(ctx context.Context, k kind, asked string) (image, error) {
-	names := k.images
-	if asked != "" {
-		names = []string{asked}
+// of is a kind with the images that will do for spec: the one that it names, or those of the version that it asks for.
+func (k kind) of(spec backend.Spec) kind {
+	switch {
+	case spec.Image != "":
+		k.images = []string{spec.Image}
+	case spec.Version != "":
+		var images []string
+		for _, name := range k.images {
+			repository, _, _ := strings.Cut(name, ":")
+			if name = repository + ":" + spec.Version; !slices.Contains(images, name) {
+				images = append(images, name)
+			}
+		}
+		k.images = images
 	}
-	for _, name := range names {
+	return k
+}
+
+// find looks for the first of a kind's images that the engine has.
+func (e *engine) find(ctx context.Context, k kind) (image, error) {
+	for _, name := range k.images {
 		i, err := e.client.ImageInspect(ctx, name)
 		switch {
 		case err == nil:
@@ -58,29 +74,25 @@ func (e *engine) find(ctx context.Context, k kind, asked string) (image, error) 
 			return image{}, e.explain(ctx, fmt.Errorf("look for image %s: %w", name, err), image{}, nil)
 		}
 	}
-	return image{}, fmt.Errorf("the Docker engine has no image of %s (looked for %s): %s", k.name, strings.Join(names, ", "), getIt(k, asked))
+	return image{}, fmt.Errorf("the Docker engine has no image of %s (looked for %s): %s", k.name, strings.Join(k.images, ", "), getIt(k.images))
 }
 
-// getIt is the next step of who has no image.
-func getIt(k kind, asked string) string {
-	official := !strings.HasPrefix(k.images[0], ours)
-	switch {
-	case asked != "" && !strings.HasPrefix(asked, ours):
-		return "check its name and docker pull it, or leave the scenario's image out, or " + instead
-	case official && asked == "":
-		return fmt.Sprintf("docker pull %s, or run make images where no registry can be reached, or %s", k.images[0], instead)
+// getIt is the next step of who has none of these images.
+func getIt(images []string) string {
+	if strings.HasPrefix(images[0], ours) {
+		return "run make images, which builds it, or " + instead
 	}
-	return "run make images, which builds it, or " + instead
+	return fmt.Sprintf("docker pull %s, or run make images where no registry can be reached, or %s", images[0], instead)
 }
 
 // ours is how the names of what make images builds begin.
 const ours = "tlsroute-bench/"
 
-// pull gets the image that is asked for, or the kind's first.
-func (e *engine) pull(ctx context.Context, k kind, asked string, log *slog.Logger) (image, error) {
-	name := cmp.Or(asked, k.images[0])
+// pull gets the first of a kind's images.
+func (e *engine) pull(ctx context.Context, k kind, log *slog.Logger) (image, error) {
+	name := k.images[0]
 	if strings.HasPrefix(name, ours) { // no registry has them
-		_, err := e.find(ctx, k, asked)
+		_, err := e.find(ctx, k)
 		return image{}, err
 	}
 	log.Info("pulling an image", "image", name)
@@ -103,7 +115,7 @@ func (e *engine) pull(ctx context.Context, k kind, asked string, log *slog.Logge
 		if full := diskFull(err.Error()); full != "" {
 			return image{}, fmt.Errorf("pull image %s: %s: %w", name, full, err)
 		}
-		if asked == "" {
+		if len(k.images) > 1 {
 			name += " (the engine has none of " + strings.Join(k.images, ", ") + ")"
 		}
 		return image{}, fmt.Errorf("pull image %s: %w: run make images, which needs no registry, or name an image that is here, or %s", name, err, instead)

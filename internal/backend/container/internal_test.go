@@ -3,15 +3,22 @@ package container
 import (
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
 )
 
 func TestOnlyWhatIsStaleIsSwept(t *testing.T) {
-	if self().began == "" {
-		t.Skip("only Linux tells when a process began; elsewhere age alone counts")
+	if runtime.GOOS != "linux" {
+		if _, known := self().gone(); known {
+			t.Error("only Linux tells when a process began; elsewhere age alone counts")
+		}
+		return
 	}
 	now := time.Now()
 	child := exec.Command("true")
@@ -81,5 +88,18 @@ func TestTheDigestIsTheRegistrysOfThatName(t *testing.T) {
 	i.name = "other"
 	if got := i.digest(); got != "sha256:1" {
 		t.Errorf("of the same image by another name: %s", got)
+	}
+}
+
+func TestAVersionIsOfTheFirstRepositoriesThenOurs(t *testing.T) {
+	k := kind{images: []string{"mysql:8.4", "mysql:9", "mariadb:11", "tlsroute-bench/mariadb:10.11"}}
+	if got := k.of(backend.Spec{Version: "10.11"}).images; !slices.Equal(got, []string{"mysql:10.11", "mariadb:10.11", "tlsroute-bench/mariadb:10.11"}) {
+		t.Errorf("version 10.11: %v", got)
+	}
+	if got := k.of(backend.Spec{Version: "10.11", Image: "mine"}).images; !slices.Equal(got, []string{"mine"}) {
+		t.Errorf("an image goes before a version: %v", got)
+	}
+	if len(k.of(backend.Spec{}).images) != 4 {
+		t.Error("without either all will do")
 	}
 }
