@@ -19,22 +19,22 @@ run: ## the main job on embedded backends: needs no root, no Docker, nothing ins
 	$(GO) run . run scenarios/alb.yaml
 
 # Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
-test: packages ## everything: installs what it needs, then unit, race, script, local-backend and browser tests; prints how many ran
-	$(GO) test -race -tags browser,h2spec -run '^$$' ./... >/dev/null
-	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec -p 1 -timeout 30m ./...
+test: packages images ## everything: installs and builds what it needs, then unit, race, script, real-backend, container and browser tests; prints how many ran
+	$(GO) test -race -tags browser,h2spec,docker -run '^$$' ./... >/dev/null
+	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec,docker -p 1 -timeout 30m ./...
 
-test-quick: ## the same without the race detector, without the browser and without installing anything
+test-quick: ## the same without the race detector, without the browser, without Docker and without installing anything
 	$(GO) test ./...
 
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
 	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
 
-test-docker: ## what needs Docker: an implementation in a container is judged (installs busybox-static as root)
+test-docker: ## what needs Docker, alone: backends as containers, and an implementation in a container is judged (installs busybox-static as root)
 	@./tools/packages.sh busybox-static
-	$(GO) test -tags docker -run Image -v .
+	$(GO) test -tags docker,image -run 'Image|Container' -v . ./internal/backend/container
 
 test-swarm: ## what needs Docker's swarm mode: four agents as a replicated job (makes this engine a swarm of its own, and leaves it)
-	$(GO) test -tags docker -run Swarm -v .
+	$(GO) test -tags docker,image -run Swarm -v .
 
 test-gib: ## a GiB each way through an upgraded path, hashes compared, without the race detector, which is too slow for it
 	TLSROUTE_TEST_BODY=1073741824 $(GO) test -run 'HTTPOverEveryPath/paths/alb-https' -v ./internal/lab

@@ -29,7 +29,7 @@ var always = []string{
 
 // rules by folder; the longest folder that fits a package binds it. A package that no rule fits fails the test.
 var rules = map[string]rule{
-	"": {ours: []string{"internal/cli"}, tests: []string{"internal/result", "reports"}},
+	"": {ours: []string{"internal/cli", "internal/backend/container"}, tests: []string{"internal/result", "reports"}},
 
 	"refimpl/clienthello":  {},
 	"refimpl/sniff":        {},
@@ -71,6 +71,12 @@ var rules = map[string]rule{
 		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto", "github.com/coder/websocket", "github.com/moby/spdystream"},
 	},
 	"internal/backend/container/images": {tests: []string{"internal/certs", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"}},
+
+	"internal/backend/container": {
+		ours:    []string{"internal/backend", "internal/process"},
+		foreign: []string{"github.com/testcontainers/testcontainers-go", "github.com/moby/moby", "github.com/containerd/errdefs", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"},
+		tests:   []string{"github.com/jackc/pgx"},
+	},
 
 	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},
 	"conformance/door": {},

@@ -237,8 +237,18 @@ func (d Driver) takes(spec Spec) error {
 	return nil
 }
 
+// StartError is why a backend did not start, with the end of the server's log where it came to have one.
+type StartError struct {
+	Name string
+	Log  []byte
+	Err  error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
 // Start brings up one backend and returns when it answers. ctx bounds the start only; the backend lives until Close. On an
-// error nothing is left behind.
+// error, a [*StartError] where there was a driver, nothing is left behind.
 func Start(ctx context.Context, driver string, spec Spec) (*Running, error) {
 	d, err := choose(spec.Kind, driver)
 	if err == nil {
@@ -254,10 +264,13 @@ func Start(ctx context.Context, driver string, spec Spec) (*Running, error) {
 	begin := time.Now()
 	r := &Running{Info: result.Backend{Name: spec.Name, Kind: spec.Kind, Driver: d.Name}}
 	if err := d.Start(ctx, spec, r); err != nil {
-		// The directory with its logs goes away now: what matters of them is in err.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("start backend %s (%s, %s): %w", spec.Name, spec.Kind, d.Name, err), r.Close(undo))
+		failed := &StartError{Name: spec.Name, Err: fmt.Errorf("start backend %s (%s, %s): %w", spec.Name, spec.Kind, d.Name, err)}
+		if r.Log != nil { // before the directory, or the container, goes away with it
+			failed.Log, _ = r.Log(undo)
+		}
+		return nil, errors.Join(failed, r.Close(undo))
 	}
 	r.Ready = time.Since(begin)
 	r.Info.ReadyMS = float64(r.Ready.Microseconds()) / 1000
