@@ -72,6 +72,10 @@ var rules = map[string]rule{
 	},
 	"internal/backend/container/images": {tests: []string{"internal/certs", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"}},
 
+	"internal/backend/backendtest": {
+		ours:    []string{"internal/backend", "internal/certs", "internal/process", "internal/witness"},
+		foreign: []string{"golang.org/x/crypto", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/google/go-cmp"},
+	},
 	"internal/backend/container": {
 		ours:    []string{"internal/backend", "internal/process"},
 		foreign: []string{"github.com/testcontainers/testcontainers-go", "github.com/moby/moby", "github.com/containerd/errdefs", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"},
@@ -108,6 +112,8 @@ var rules = map[string]rule{
 		ours:  []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"},
 		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "github.com/pkg/sftp", "github.com/moby/spdystream"},
 	},
+	// Tests alone, of the program as a whole.
+	"internal/lab/clients": {tests: []string{"internal/cli", "internal/process"}},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
@@ -125,6 +131,9 @@ var never = map[string][]string{
 
 // listeners are the commands: they alone listen to signals.
 var listeners = []string{"", "internal/peers", "internal/aa"}
+
+// forTests are packages that link testing, so only tests may import them.
+var forTests = []string{module + "internal/backend/backendtest"}
 
 type pkg struct {
 	ImportPath                         string
@@ -149,6 +158,9 @@ func TestArrowsGoDownOnly(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
+			if slices.Contains(forTests, imported) {
+				t.Errorf("%s must not import %s outside of its tests", folder, imported)
+			}
 			if !allowed(imported, r.ours, r.foreign) || fits(strings.TrimPrefix(imported, module), never[name]) {
 				t.Errorf("%s must not import %s", folder, imported)
 			}

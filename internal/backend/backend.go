@@ -229,14 +229,6 @@ func Available(ctx context.Context, driver string, spec Spec) error {
 	return d.Available(ctx, spec)
 }
 
-// takes tells whether the driver can do what spec asks for beyond a plain start.
-func (d Driver) takes(spec Spec) error {
-	if len(spec.Config) > 0 && !d.Config {
-		return fmt.Errorf("backend %s: driver %s of %s has no configuration to add %q to: leave config out, or use --backends local", spec.Name, d.Name, spec.Kind, spec.Config)
-	}
-	return nil
-}
-
 // StartError is why a backend did not start, with the end of the server's log where it came to have one.
 type StartError struct {
 	Name string
@@ -246,6 +238,14 @@ type StartError struct {
 
 func (e *StartError) Error() string { return e.Err.Error() }
 func (e *StartError) Unwrap() error { return e.Err }
+
+// takes tells whether the driver can do what spec asks for beyond a plain start.
+func (d Driver) takes(spec Spec) error {
+	if len(spec.Config) > 0 && !d.Config {
+		return fmt.Errorf("backend %s: driver %s of %s has no configuration to add %q to: leave config out, or use --backends local", spec.Name, d.Name, spec.Kind, spec.Config)
+	}
+	return nil
+}
 
 // Start brings up one backend and returns when it answers. ctx bounds the start only; the backend lives until Close. On an
 // error, a [*StartError] where there was a driver, nothing is left behind.

@@ -30,8 +30,8 @@ const maxBody = 1 << 20
 
 func startHTTP(ctx context.Context, spec Spec, r *Running) error {
 	r.Info.Product, r.Info.Version = "tlsroute-bench http", "1"
-	r.Info.Note = "answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2, but for /ws, /events, /bytes/N and " +
-		"/sum; there is no other driver for it"
+	r.Info.Note = "protocol server: answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2, but for /ws, /events, " +
+		"/bytes/N and /sum. It does not do: files, bodies beyond a mebibyte but to /sum, TLS of its own. There is no other driver for it"
 	seen := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { answerSeen(w, req, spec.Name) })
 	if err := serveHTTP(spec, r, httpPaths(seen), nil); err != nil {
 		return err

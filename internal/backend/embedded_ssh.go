@@ -43,8 +43,8 @@ func startEmbeddedSSH(_ context.Context, spec Spec, r *Running) error {
 	}
 	r.Access = Access{User: userName, HostKey: keys.Host.PublicKey(), HostCA: keys.CA, ClientKey: keys.Client, IdentityFile: identity}
 	r.Info.Product, r.Info.Version = "tlsroute-bench protocol server", "1"
-	r.Info.Note = "speaks SSH (x/crypto/ssh, public key authentication) and runs no programs: exec answers cat, sha256sum, true and echo WORDS; " +
-		"no shell, terminal, sftp, scp, forwarding or agent"
+	r.Info.Note = "protocol server: speaks SSH (x/crypto/ssh, public key authentication) and runs no programs. Exec answers cat, sha256sum, true and echo WORDS. " +
+		"It does not do: a shell, a terminal, sftp, scp, forwarding, agents, passwords, other programs"
 	want := keys.Client.PublicKey().Marshal()
 	config := &ssh.ServerConfig{
 		MaxAuthTries: 6,

@@ -248,15 +248,7 @@ func (l *Lab) driver(ctx context.Context, b scenario.Backend, spec backend.Spec)
 	if driver != auto {
 		return driver, "", nil // the start says what is missing; a missing image may be had
 	}
-	var missing []string
-	for _, driver := range realness {
-		if err = backend.Available(ctx, driver, spec); err == nil {
-			missing = append(missing, driver+" works here")
-			return driver, "chosen by auto: " + strings.Join(missing, "; "), nil
-		}
-		missing = append(missing, fmt.Sprintf("no %s (%v)", driver, err))
-	}
-	return "", "", err
+	return mostReal(ctx, b, backend.Drivers(b.Kind), func(ctx context.Context, driver string) error { return backend.Available(ctx, driver, spec) })
 }
 
 // serveRouter starts a router of ours; its end is waited for by Close.

@@ -1,4 +1,4 @@
-package backend
+package backendtest
 
 import (
 	"bytes"
@@ -8,41 +8,18 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"strings"
-	"sync"
 	"testing"
 
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
 )
 
-// authorities are those of every test: one of servers, one of clients.
-var authorities = sync.OnceValues(func() (a struct{ servers, clients *certs.CA }, err error) {
-	if a.servers, err = certs.NewCA("servers"); err == nil {
-		a.clients, err = certs.NewCA("clients")
-	}
-	return a, err
-})
-
-// certify gives spec a certificate for this machine, and the authority of clients.
-func certify(t *testing.T, spec *Spec) {
-	t.Helper()
-	a, err := authorities()
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec.Certificate, err = a.servers.Issue(certs.Leaf{CommonName: spec.Name, DNS: []string{"localhost"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1)}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	spec.CA, spec.ClientCA = a.servers.PEM(), a.clients.PEM()
-}
-
 // kubectl runs the real client against r with what ca issues to it.
-func kubectl(t *testing.T, r *Running, ca *certs.CA, env []string, stdin []byte, args ...string) (stdout, stderr string, err error) {
+func kubectl(t *testing.T, r *backend.Running, ca *certs.CA, env []string, stdin []byte, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	if _, err := exec.LookPath("kubectl"); err != nil {
 		t.Fatalf("kubectl is missing: install the Debian package kubernetes-client: %v", err)
@@ -67,7 +44,7 @@ func kubectl(t *testing.T, r *Running, ca *certs.CA, env []string, stdin []byte,
 	return out.String(), diag.String(), err
 }
 
-func kubeContract(t *testing.T, r *Running) {
+func kubeContract(t *testing.T, r *backend.Running) {
 	a, err := authorities()
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +86,7 @@ func kubeContract(t *testing.T, r *Running) {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
-	var status KubeStatus
+	var status backend.KubeStatus
 	if err := json.NewDecoder(resp.Body).Decode(&status); err != nil || resp.StatusCode != http.StatusUnauthorized || status.Kind != "Status" || status.Code != http.StatusUnauthorized {
 		t.Errorf("without a certificate: %s, %+v, %v", resp.Status, status, err)
 	}
