@@ -59,6 +59,8 @@ type kind struct {
 	images []string
 	// plan fills in r.Access and says how a container is run. dir is on this machine, the backend's own.
 	plan func(spec backend.Spec, r *backend.Running, dir string) (plan, error)
+	// config says that plan takes spec.Config.
+	config bool
 }
 
 // plan is how a container is run.
@@ -73,7 +75,7 @@ type plan struct {
 }
 
 func register(k kind) {
-	backend.Register(backend.Driver{Kind: k.name, Name: backend.Container, Start: k.start, Available: k.available})
+	backend.Register(backend.Driver{Kind: k.name, Name: backend.Container, Start: k.start, Available: k.available, Config: k.config})
 }
 
 // available looks only: an image that would have to be pulled is not there.
