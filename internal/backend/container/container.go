@@ -22,6 +22,7 @@ package container
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -82,9 +83,8 @@ func (k kind) available(ctx context.Context, spec backend.Spec) error {
 	if err != nil {
 		return err
 	}
-	defer e.close()
 	_, err = e.find(ctx, k.of(spec))
-	return err
+	return errors.Join(err, e.close())
 }
 
 func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) error {
