@@ -27,3 +27,15 @@ func imageText(b result.Backend) string {
 	}
 	return b.Image + " " + algorithm + ":" + sum[:min(shown, len(sum))]
 }
+
+// driverText is how a backend was run, and how long it took until it answered. What is embedded speaks a protocol and is no product.
+func driverText(b result.Backend) string {
+	text := b.Driver
+	if b.Driver == "embedded" {
+		text = "embedded protocol server"
+	}
+	if b.ReadyMS > 0 {
+		text += ", ready in " + duration(int64(b.ReadyMS*1e6))
+	}
+	return text
+}

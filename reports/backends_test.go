@@ -28,3 +28,22 @@ func TestTheImageOfAContainerIsShown(t *testing.T) {
 		}
 	}
 }
+
+// Wherever backends are listed a reader sees what is no product, and how long each took to be ready.
+func TestWhatIsEmbeddedIsCalledAProtocolServer(t *testing.T) {
+	for _, name := range []string{"text", "markdown", "html"} {
+		out := strings.Join(strings.Fields(render(t, name, golden(t))), " ")
+		for _, want := range []string{"local, ready in 2.90 s", "embedded protocol server, ready in 400 µs", "embedded protocol server"} {
+			if !strings.Contains(out, want) {
+				t.Errorf("%s does not say %q", name, want)
+			}
+		}
+	}
+	for b, want := range map[result.Backend]string{
+		{Driver: "embedded"}: "embedded protocol server", {Driver: "container", ReadyMS: 1500}: "container, ready in 1.50 s", {Driver: "local"}: "local",
+	} {
+		if got := driverText(b); got != want {
+			t.Errorf("%+v is run as %q, want %q", b, got, want)
+		}
+	}
+}

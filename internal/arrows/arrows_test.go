@@ -72,6 +72,10 @@ var rules = map[string]rule{
 	},
 	"internal/backend/container/images": {tests: []string{"internal/certs", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"}},
 
+	"internal/backend/backendtest": {
+		ours:    []string{"internal/backend", "internal/certs", "internal/process", "internal/witness"},
+		foreign: []string{"golang.org/x/crypto", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/google/go-cmp"},
+	},
 	"internal/backend/container": {
 		ours:    []string{"internal/backend", "internal/process"},
 		foreign: []string{"github.com/testcontainers/testcontainers-go", "github.com/moby/moby", "github.com/containerd/errdefs", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"},
@@ -126,6 +130,9 @@ var never = map[string][]string{
 // listeners are the commands: they alone listen to signals.
 var listeners = []string{"", "internal/peers", "internal/aa"}
 
+// forTests are packages that link testing, so only tests may import them.
+var forTests = []string{module + "internal/backend/backendtest"}
+
 type pkg struct {
 	ImportPath                         string
 	Standard                           bool
@@ -149,6 +156,9 @@ func TestArrowsGoDownOnly(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
+			if slices.Contains(forTests, imported) {
+				t.Errorf("%s must not import %s outside of its tests", folder, imported)
+			}
 			if !allowed(imported, r.ours, r.foreign) || fits(strings.TrimPrefix(imported, module), never[name]) {
 				t.Errorf("%s must not import %s", folder, imported)
 			}

@@ -202,7 +202,7 @@ func (l *Lab) startBackends(ctx context.Context) (err error) {
 		}
 		spec := backend.Spec{
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
-			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image,
+			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Config: b.Config,
 		}
 		driver, why, err := l.driver(ctx, b, spec)
 		if err != nil {
@@ -248,15 +248,7 @@ func (l *Lab) driver(ctx context.Context, b scenario.Backend, spec backend.Spec)
 	if driver != auto {
 		return driver, "", nil // the start says what is missing; a missing image may be had
 	}
-	var missing []string
-	for _, driver := range realness {
-		if err = backend.Available(ctx, driver, spec); err == nil {
-			missing = append(missing, driver+" works here")
-			return driver, "chosen by auto: " + strings.Join(missing, "; "), nil
-		}
-		missing = append(missing, fmt.Sprintf("no %s (%v)", driver, err))
-	}
-	return "", "", err
+	return mostReal(ctx, b, backend.Drivers(b.Kind), func(ctx context.Context, driver string) error { return backend.Available(ctx, driver, spec) })
 }
 
 // serveRouter starts a router of ours; its end is waited for by Close.

@@ -63,6 +63,8 @@ type Backend struct {
 	Version string `json:"version,omitempty"`
 	// Image asks for a container image, such as postgres:17; the driver container looks at it.
 	Image string `json:"image,omitempty"`
+	// Config are lines of the real server's own configuration that go before the lab's, such as "RekeyLimit 1M" of ssh with the driver local.
+	Config []string `json:"config,omitempty"`
 }
 
 // Route leads a name and an ALPN to a backend; fields as in the router's own configuration (DESIGN.md section 5).

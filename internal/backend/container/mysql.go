@@ -27,7 +27,7 @@ func mysqlPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) 
 	}
 	// One list for MySQL and MariaDB: "loose" is for what only one of them knows.
 	args := []string{
-		"--skip-name-resolve", "--skip-log-bin", "--local-infile=ON", "--performance-schema=OFF", "--innodb-buffer-pool-size=16M",
+		"--skip-name-resolve", "--skip-log-bin", "--local-infile=ON", "--max-allowed-packet=64M", "--performance-schema=OFF", "--innodb-buffer-pool-size=16M",
 		"--innodb-flush-log-at-trx-commit=0", "--max-connections=200", "--max-connect-errors=1000000",
 		"--loose-mysqlx=OFF", "--loose-mysql-native-password=ON",
 	}
