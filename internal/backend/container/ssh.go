@@ -16,12 +16,12 @@ import (
 )
 
 func init() {
-	register(kind{name: backend.SSH, port: "22/tcp", plan: sshPlan, images: []string{"tlsroute-bench/sshd:9.2"}})
+	register(kind{name: backend.SSH, port: "22/tcp", plan: sshPlan, config: true, images: []string{"tlsroute-bench/sshd:9.2"}})
 }
 
 const hostKeyFile = "/etc/ssh/keys/host_key"
 
-func sshPlan(_ backend.Spec, r *backend.Running, dir string) (plan, error) {
+func sshPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) {
 	host, hostPEM, err := newKey()
 	if err != nil {
 		return plan{}, err
@@ -35,7 +35,12 @@ func sshPlan(_ backend.Spec, r *backend.Running, dir string) (plan, error) {
 		return plan{}, fmt.Errorf("write the client's key: %w", err)
 	}
 	r.Access = backend.Access{User: userName, HostKey: host.PublicKey(), ClientKey: client, IdentityFile: identity}
+	var args []string
+	for _, line := range spec.Config { // before the image's own file: the first value counts
+		args = append(args, "-o", line)
+	}
 	return plan{
+		args:  args,
 		env:   map[string]string{"SSHD_USER": r.Access.User, "SSHD_AUTHORIZED_KEYS": string(ssh.MarshalAuthorizedKey(client.PublicKey()))},
 		files: []file{{hostKeyFile, hostPEM, 0o600}},
 		probe: func(ctx context.Context, address string) error {
