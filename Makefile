@@ -1,13 +1,13 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq curl procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4 'kubectl|kubernetes-client'
+PACKAGES := gcc libc6-dev postgresql postgresql-client mariadb-server mariadb-client openssh-server openssh-client rsync openssl chromium jq curl procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4 'kubectl|kubernetes-client'
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-docker: ## what needs Docker, alone: backends as containers, and an impleme
 
 test-swarm: ## what needs Docker's swarm mode: four agents as a replicated job (makes this engine a swarm of its own, and leaves it)
 	$(GO) test -tags docker,image -run Swarm -v .
+
+test-gib: ## a GiB each way through an upgraded path, hashes compared, without the race detector, which is too slow for it
+	TLSROUTE_TEST_BODY=1073741824 $(GO) test -run 'HTTPOverEveryPath/paths/alb-https' -v ./internal/lab
 
 test-kube: ## the manifests of docs/kubernetes against the types of Kubernetes (a module of its own)
 	cd tools/kubecheck && $(GO) test ./...

@@ -68,7 +68,7 @@ var rules = map[string]rule{
 	"internal/capture": {ours: []string{"internal/result", "conformance/wire"}, foreign: []string{"github.com/google/gopacket", "golang.org/x/crypto", "golang.org/x/sys"}},
 	"internal/backend": {
 		ours:    []string{"internal/result", "internal/witness", "internal/certs", "internal/netx", "internal/process", "conformance/wire"},
-		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
+		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto", "github.com/coder/websocket", "github.com/moby/spdystream"},
 	},
 	"internal/backend/container/images": {tests: []string{"internal/certs", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"}},
 
@@ -110,8 +110,10 @@ var rules = map[string]rule{
 
 	"internal/lab": {
 		ours:  []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"},
-		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql"},
+		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "github.com/pkg/sftp", "github.com/moby/spdystream"},
 	},
+	// Tests alone, of the program as a whole.
+	"internal/lab/clients": {tests: []string{"internal/cli", "internal/process"}},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},

@@ -17,7 +17,9 @@ import (
 	"github.com/coder/websocket"
 )
 
-// ask sends one request to r.
+// ask sends one request to r; the body of its answer is closed with the test.
+//
+//nolint:bodyclose // of the callers, says the linter
 func ask(t *testing.T, r *Running, method, path string, body io.Reader) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.Address+path, body)

@@ -70,8 +70,10 @@ func (e *podExec) overSPDY(w http.ResponseWriter, r *http.Request) {
 	for _, s := range streams {
 		_ = s.Reset()
 	}
+	_ = session.Close() // says goodbye, where the client has not
 	conn.Close()
 	<-served
+	_ = session.Wait(0) // for what began with either's goodbye: without streams it does nothing more
 }
 
 // execStreams are those of one command, by their type.

@@ -35,7 +35,9 @@ func sshAccount() (process.Account, error) {
 		return process.Self()
 	}
 	if a, err := process.Lookup("postgres"); err == nil && a.HasShell() {
-		return a, nil
+		// A terminal belongs to group tty. devpts makes it so with gid=5, Debian's way; where it does not, a container's, sshd must, and
+		// ends the session when it may not.
+		return a.In("tty"), nil
 	}
 	// The packaged service makes this directory too when it starts, and leaves it.
 	if err := os.MkdirAll(privsepDir, 0o755); err != nil {

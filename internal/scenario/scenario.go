@@ -55,7 +55,7 @@ type Upgrade struct {
 // Backend is one service behind the router.
 type Backend struct {
 	Name string `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]*$"`
-	// Kind is witness, postgres, mysql, ssh or http.
+	// Kind is witness, postgres, mysql, ssh, http or kube.
 	Kind string `json:"kind" jsonschema:"required"`
 	// Driver overrides --backends for this one.
 	Driver string `json:"driver,omitempty" jsonschema:"enum=embedded,enum=local,enum=container,enum=auto"`
