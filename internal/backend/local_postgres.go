@@ -77,6 +77,9 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 		} {
 			argv = append(argv, "-c", set)
 		}
+		if spec.Durable { // the last one counts
+			argv = append(argv, "-c", "fsync=on", "-c", "full_page_writes=on", "-c", "synchronous_commit=on")
+		}
 		return process.Command{Account: acct, Dir: dir, Log: "postgres.log", Argv: argv}
 	}
 	// SIGINT is a "fast shutdown": sessions are ended, not waited for.
@@ -104,6 +107,6 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 	product, rest, _ := strings.Cut(version, " ")
 	number, _, _ := strings.Cut(rest, " on ")
 	r.Info.Product, r.Info.Version = product, number
-	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without fsync"
+	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, " + flushing(spec)
 	return nil
 }
