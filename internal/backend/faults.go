@@ -24,6 +24,12 @@ type Faults interface {
 	Resume(ctx context.Context) error
 }
 
+// Fails tells whether what a driver starts of a kind has Faults.
+func Fails(driver, kind string) bool {
+	d, err := choose(kind, driver)
+	return err == nil && d.Name == Local
+}
+
 // ErrDown is what a server that has been killed answers to all but Restart.
 var ErrDown = errors.New("the server has been killed and not started again")
 

@@ -192,7 +192,7 @@ func (l *Lab) startBackends(ctx context.Context) error {
 	for _, b := range list {
 		spec := backend.Spec{
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
-			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image,
+			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Durable: b.Durable,
 		}
 		driver, why, err := l.driver(ctx, b, spec)
 		if err != nil {
@@ -215,7 +215,7 @@ func (l *Lab) startBackends(ctx context.Context) error {
 		}
 		l.backends = append(l.backends, running)
 	}
-	return nil
+	return l.readyToFail()
 }
 
 func (l *Lab) isAuto(b scenario.Backend) bool { return cmp.Or(b.Driver, l.opt.Backends) == auto }

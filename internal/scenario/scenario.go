@@ -63,6 +63,8 @@ type Backend struct {
 	Version string `json:"version,omitempty"`
 	// Image asks for a container image, such as postgres:17; the driver container looks at it.
 	Image string `json:"image,omitempty"`
+	// Durable has a real database flush at commit, so that no crash undoes what it confirmed; without it faults that kill one may.
+	Durable bool `json:"durable,omitempty"`
 }
 
 // Route leads a name and an ALPN to a backend; fields as in the router's own configuration (DESIGN.md section 5).
