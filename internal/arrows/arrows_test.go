@@ -97,7 +97,10 @@ var rules = map[string]rule{
 
 	"internal/reportserver": {ours: []string{"internal/result", "reports"}},
 
-	"internal/lab": {ours: []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"}},
+	"internal/lab": {
+		ours:  []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"},
+		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql"},
+	},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},

@@ -3,11 +3,11 @@ package lab
 import (
 	"context"
 	"database/sql"
-	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,8 +27,10 @@ type session interface {
 	do(ctx context.Context, statement string) error
 	// ask is the first value of the first row.
 	ask(ctx context.Context, query string) (string, error)
-	// read calls each for every row, and counts them.
-	read(ctx context.Context, query string, each func()) (rows int, err error)
+	// read calls each for every row, with what scans it, and counts them.
+	read(ctx context.Context, query string, each func(scan func(...any) error)) (rows int, err error)
+	// sent counts the bytes that went out, or were to.
+	sent() int64
 	close()
 }
 
@@ -42,8 +44,6 @@ type database struct {
 	whoAmI, most           string
 	// full is the code of the refusal where all connections are taken.
 	full func(error) string
-	// unsent tells of an error before which not a byte of the statement went out.
-	unsent func(error) bool
 }
 
 type dialFunc func(ctx context.Context, network, address string) (net.Conn, error)
@@ -59,7 +59,6 @@ var databases = []database{
 			}
 			return ""
 		},
-		unsent: pgconn.SafeToRetry,
 	},
 	{
 		name: "my", open: openMySQL, sleep: "SELECT SLEEP(%d)", whoAmI: "SELECT CONNECTION_ID()", most: "SELECT @@max_connections",
@@ -71,23 +70,51 @@ var databases = []database{
 			}
 			return ""
 		},
-		unsent: func(err error) bool { return errors.Is(err, driver.ErrBadConn) },
 	},
 }
 
-type pgSession struct{ *pgx.Conn }
+// counter counts what is sent over the connection that it dials.
+type counter struct{ bytes atomic.Int64 }
+
+func (c *counter) sent() int64 { return c.bytes.Load() }
+
+func (c *counter) over(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return countedConn{conn, c}, nil
+	}
+}
+
+type countedConn struct {
+	net.Conn
+	c *counter
+}
+
+func (c countedConn) Write(p []byte) (int, error) {
+	c.c.bytes.Add(int64(len(p))) // before anything can have come of it
+	return c.Conn.Write(p)
+}
+
+type pgSession struct {
+	*pgx.Conn
+	*counter
+}
 
 func openPostgres(ctx context.Context, r *backend.Running, dial dialFunc) (session, error) {
 	config, err := pgx.ParseConfig(fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", r.Access.User, r.Address, r.Access.Database))
 	if err != nil {
 		return nil, err
 	}
-	config.Password, config.DialFunc = r.Access.Password, pgconn.DialFunc(dial)
+	c := &counter{}
+	config.Password, config.DialFunc = r.Access.Password, pgconn.DialFunc(c.over(dial))
 	conn, err := pgx.ConnectConfig(ctx, config)
 	if err != nil {
 		return nil, err
 	}
-	return pgSession{conn}, nil
+	return pgSession{conn, c}, nil
 }
 
 func (s pgSession) do(ctx context.Context, statement string) error {
@@ -102,14 +129,14 @@ func (s pgSession) ask(ctx context.Context, query string) (value string, err err
 	return value, s.QueryRow(ctx, query).Scan(&value)
 }
 
-func (s pgSession) read(ctx context.Context, query string, each func()) (n int, err error) {
+func (s pgSession) read(ctx context.Context, query string, each func(scan func(...any) error)) (n int, err error) {
 	rows, err := s.Query(ctx, query)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
 	for ; rows.Next(); n++ {
-		each()
+		each(rows.Scan)
 	}
 	return n, rows.Err()
 }
@@ -128,13 +155,15 @@ func (s pgSession) close() {
 
 type mySession struct {
 	*sql.Conn
+	*counter
 	pool *sql.DB
 }
 
 func openMySQL(ctx context.Context, r *backend.Running, dial dialFunc) (session, error) {
 	config := mysql.NewConfig()
 	config.User, config.Passwd, config.DBName = r.Access.User, r.Access.Password, r.Access.Database
-	config.Net, config.Addr, config.DialFunc = "tcp", r.Address, dial
+	c := &counter{}
+	config.Net, config.Addr, config.DialFunc = "tcp", r.Address, c.over(dial)
 	config.Logger = &mysql.NopLogger{}
 	connector, err := mysql.NewConnector(config)
 	if err != nil {
@@ -146,7 +175,7 @@ func openMySQL(ctx context.Context, r *backend.Running, dial dialFunc) (session,
 		_ = pool.Close()
 		return nil, err
 	}
-	return mySession{conn, pool}, nil
+	return mySession{conn, c, pool}, nil
 }
 
 func (s mySession) do(ctx context.Context, statement string) error {
@@ -158,14 +187,14 @@ func (s mySession) ask(ctx context.Context, query string) (value string, err err
 	return value, s.QueryRowContext(ctx, query).Scan(&value)
 }
 
-func (s mySession) read(ctx context.Context, query string, each func()) (n int, err error) {
+func (s mySession) read(ctx context.Context, query string, each func(scan func(...any) error)) (n int, err error) {
 	rows, err := s.QueryContext(ctx, query)
 	if err != nil {
 		return 0, err
 	}
 	defer rows.Close()
 	for ; rows.Next(); n++ {
-		each()
+		each(rows.Scan)
 	}
 	return n, rows.Err()
 }

@@ -86,7 +86,7 @@ func killed(t *testing.T, l *Lab, d, other database) {
 		first := begin()
 		ended.Go(func() {
 			defer first()
-			rows, err := reading.read(ctx, d.endless, func() { first(); <-dead })
+			rows, err := reading.read(ctx, d.endless, func(func(...any) error) { first(); <-dead })
 			broke(t, fmt.Sprintf("%v: a result of which %d rows came", w, rows), err)
 			if rows == 0 {
 				t.Errorf("%v: the result was not begun: %v", w, err)
@@ -208,7 +208,9 @@ func frozen(t *testing.T, l *Lab, d, other database) {
 	if err := faults.Pause(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	short := func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), 300*time.Millisecond) }
+	short := func() (context.Context, context.CancelFunc) {
+		return context.WithTimeout(t.Context(), 300*time.Millisecond)
+	}
 	for i, w := range ways {
 		ctx, cancel := short()
 		if _, err := sessions[i].ask(ctx, d.whoAmI); !errors.Is(err, context.DeadlineExceeded) {
@@ -345,12 +347,12 @@ func idle(t *testing.T, l *Lab) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		all.Go(func() {
-			if rows, err := pinged.read(ctx, fmt.Sprintf(d.sleep, 3), func() {}); err != nil || rows != 1 {
+			if rows, err := pinged.read(ctx, fmt.Sprintf(d.sleep, 3), func(func(...any) error) {}); err != nil || rows != 1 {
 				t.Errorf("%s with pings: %d rows, %v", d.name, rows, err)
 			}
 		})
 		all.Go(func() {
-			_, err := mute.read(ctx, fmt.Sprintf(d.sleep, 30), func() {})
+			_, err := mute.read(ctx, fmt.Sprintf(d.sleep, 30), func(func(...any) error) {})
 			broke(t, d.name+" without pings", err)
 		})
 	}
