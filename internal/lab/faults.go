@@ -171,7 +171,7 @@ func injection(f scenario.Fault, hop, target string) albsim.Injection {
 func checkFaults(sc *scenario.Scenario) []scenario.Problem {
 	var problems []scenario.Problem
 	for n, f := range sc.Topology.Faults {
-		if f.Kind == "" || f.Kind == scenario.KindRotate || f.Hop == "" {
+		if f.Kind == "" || f.Kind == scenario.KindRotate || f.Hop == "" || f.Backend != "" {
 			continue // of what the schema refused it has been said
 		}
 		for _, fault := range injection(f, "target", "next").Check() {

@@ -46,7 +46,8 @@ const (
 	KindPause   = "pause"
 )
 
-var backendKinds = []string{KindKill, KindRestart, KindPause}
+// BackendKinds lists them.
+var BackendKinds = []string{KindKill, KindRestart, KindPause}
 
 // HopName is the name of the hop that leads to leg i; the router is behind the last.
 func HopName(legs []Leg, i int) string {
@@ -93,7 +94,7 @@ func (t *Topology) checkFaults(fault func(at []any, format string, args ...any),
 	for i, f := range t.Faults {
 		at := []any{"topology", "faults", i, "hop"}
 		switch {
-		case f.Backend != "" || slices.Contains(backendKinds, f.Kind):
+		case f.Backend != "" || slices.Contains(BackendKinds, f.Kind):
 			f.checkBackend(kinds, func(field, format string, args ...any) {
 				fault([]any{"topology", "faults", i, field}, format, args...)
 			})
@@ -120,8 +121,9 @@ func (f Fault) checkBackend(kinds map[string]string, fault func(field, format st
 	switch {
 	case f.Backend == "":
 		fault("kind", "%s is a backend's: it needs backend", f.Kind)
-	case !slices.Contains(backendKinds, f.Kind):
-		fault("kind", "%q is nothing that becomes of a backend: there are %s", f.Kind, strings.Join(backendKinds, ", "))
+	case f.Kind == "": // that has been said
+	case !slices.Contains(BackendKinds, f.Kind):
+		fault("kind", "%q is nothing that becomes of a backend: there are %s", f.Kind, strings.Join(BackendKinds, ", "))
 	case kinds[f.Backend] == "" && len(kinds) > 0:
 		fault("backend", "no backend is called %q (there are %s)", f.Backend, strings.Join(slices.Sorted(maps.Keys(kinds)), ", "))
 	case f.Kind == KindRestart && f.For != 0:
