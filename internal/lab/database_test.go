@@ -192,7 +192,7 @@ func (s mySession) read(ctx context.Context, query string, each func(scan func(.
 	if err != nil {
 		return 0, err
 	}
-	defer rows.Close()
+	defer func() { _ = rows.Close() }()
 	for ; rows.Next(); n++ {
 		each(rows.Scan)
 	}

@@ -300,8 +300,12 @@ func inFlight(t *testing.T, l *Lab, d database) {
 		t.Fatal(err)
 	}
 	ends := []albsim.Injection{
-		{Kind: "reset", Hop: "client"}, {Kind: "reset", Hop: "target"}, {Kind: "truncate", Hop: "client"}, {Kind: "truncate", Hop: "target"},
-		{Kind: "half-close", Hop: "client", Direction: "down"}, {Kind: "half-close", Hop: "target", Direction: "down"},
+		{Kind: "reset", Hop: "client"},
+		{Kind: "reset", Hop: "target"},
+		{Kind: "truncate", Hop: "client"},
+		{Kind: "truncate", Hop: "target"},
+		{Kind: "half-close", Hop: "client", Direction: "down"},
+		{Kind: "half-close", Hop: "target", Direction: "down"},
 	}
 	id := 0
 	for _, end := range ends {
