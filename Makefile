@@ -1,13 +1,13 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-transactions test-docker test-swarm test-kube test-h2spec mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
+.PHONY: help build run test test-quick test-teleport test-transactions test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq curl procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4
+PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq curl procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4 'kubectl|kubernetes-client'
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,11 +19,11 @@ run: ## the main job on embedded backends: needs no root, no Docker, nothing ins
 	$(GO) run . run scenarios/alb.yaml
 
 # Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
-test: packages ## everything: installs what it needs, then unit, race, script, local-backend and browser tests; prints how many ran
-	$(GO) test -race -tags browser,h2spec -run '^$$' ./... >/dev/null
-	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec -p 1 -timeout 30m ./...
+test: packages images ## everything: installs and builds what it needs, then unit, race, script, real-backend, container and browser tests; prints how many ran
+	$(GO) test -race -tags browser,h2spec,docker -run '^$$' ./... >/dev/null
+	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec,docker -p 1 -timeout 30m ./...
 
-test-quick: ## the same without the race detector, without the browser and without installing anything
+test-quick: ## the same without the race detector, without the browser, without Docker and without installing anything
 	$(GO) test ./...
 
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
@@ -33,12 +33,15 @@ test-teleport: ## Teleport's published client against our router, in its three m
 test-transactions: ## committed means committed: 10,000 transactions of PostgreSQL and of MariaDB over the load balancer, with a fault every second
 	$(GO) test ./internal/lab -run CommittedMeansCommitted -count 1 -v -timeout 60m -transactions 10000 -fault-every 1s -at-most 0 $(TRANSACTIONS)
 
-test-docker: ## what needs Docker: an implementation in a container is judged (installs busybox-static as root)
+test-docker: ## what needs Docker, alone: backends as containers, and an implementation in a container is judged (installs busybox-static as root)
 	@./tools/packages.sh busybox-static
-	$(GO) test -tags docker -run Image -v .
+	$(GO) test -tags docker,image -run 'Image|Container' -v . ./internal/backend/container
 
 test-swarm: ## what needs Docker's swarm mode: four agents as a replicated job (makes this engine a swarm of its own, and leaves it)
-	$(GO) test -tags docker -run Swarm -v .
+	$(GO) test -tags docker,image -run Swarm -v .
+
+test-gib: ## a GiB each way through an upgraded path, hashes compared, without the race detector, which is too slow for it
+	TLSROUTE_TEST_BODY=1073741824 $(GO) test -run 'HTTPOverEveryPath/paths/alb-https' -v ./internal/lab
 
 test-kube: ## the manifests of docs/kubernetes against the types of Kubernetes (a module of its own)
 	cd tools/kubecheck && $(GO) test ./...
@@ -50,6 +53,14 @@ check: fmt lint gen test ## what a change must pass before it is pushed
 
 packages: ## install the Debian packages that the tests need (as root; nothing is started)
 	@./tools/packages.sh $(PACKAGES)
+
+images: ## build the images of real backends from Debian packages, for machines that reach no registry (as root, with Docker; seconds when nothing changed)
+	@./tools/packages.sh mmdebstrap
+	@internal/backend/container/images/build.sh
+
+images-check: ## build them all twice from nothing and compare every file (ten minutes)
+	@./tools/packages.sh mmdebstrap
+	$(GO) test -tags imagescheck -run SameTwice -timeout 40m -v ./internal/backend/container/images
 
 # MUTANTS chooses some of them, such as MUTANTS='KillMatrix/.*/TLS-01', and FAULTS some of those, such as FAULTS="--fault 'byte-*'".
 mutants: build ## print which mutant kills which check, and which fault before our own router is noticed; fails when one is left over

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -48,12 +49,16 @@ func earlyClose() {
 //	waitfile FILE            waits until FILE exists
 //	waitline FILE PATTERN    waits until a line of FILE matches
 //	noleft                   no lab has left anything in $TMPDIR
-func TestScripts(t *testing.T) {
+func TestScripts(t *testing.T) { runScripts(t, "testdata/script", nil) }
+
+func runScripts(t *testing.T, dir string, more map[string]func(*testscript.TestScript, bool, []string)) {
+	commands := map[string]func(*testscript.TestScript, bool, []string){
+		"status": status, "waitfile": waitFile, "waitline": waitLine, "noleft": nothingLeft,
+	}
+	maps.Copy(commands, more)
 	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
-		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"status": status, "waitfile": waitFile, "waitline": waitLine, "noleft": nothingLeft,
-		},
+		Dir:  dir,
+		Cmds: commands,
 		// Backends may run as another user, who must be able to reach them: the folders of testscript are for this one only.
 		Setup: func(env *testscript.Env) error {
 			dir, err := os.MkdirTemp("", "trb-script-") //nolint:usetesting // t.TempDir is below a folder for this user only

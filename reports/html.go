@@ -27,7 +27,7 @@ var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"plural": plural, "sni": sniText, "yesno": yesNo, "phase": phaseName, "metric": metricName,
 	"checkname": checkName, "percentile": percentileText, "oneline": oneLine, "lower": strings.ToLower,
 	"join": strings.Join, "phasetext": phaseText, "reading": func() string { return reading },
-	"scarcity": func() string { return scarcity }, "resultsof": resultsOf,
+	"scarcity": func() string { return scarcity }, "resultsof": resultsOf, "imageText": imageText, "driverText": driverText,
 	"arrow":  func(hop string) string { return strings.ReplaceAll(hop, "->", " → ") },
 	"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"class":  verdictClass,

@@ -275,7 +275,7 @@ func (m *markdown) others(run *result.Run) {
 func (m *markdown) footer(run *result.Run) {
 	var names []string
 	for _, b := range run.Backends[:min(len(run.Backends), 12)] {
-		names = append(names, md(fmt.Sprintf("%s: %s %s (%s)", b.Name, b.Product, b.Version, b.Driver), 120))
+		names = append(names, md(fmt.Sprintf("%s: %s (%s)", b.Name, backendText(b), driverText(b)), 200))
 	}
 	if len(names) > 0 {
 		m.printf("Backends: %s\n\n", strings.Join(names, " · "))

@@ -95,7 +95,7 @@ func (t *text) backends(run *result.Run) {
 	t.title("Backends")
 	rows := [][]string{}
 	for _, b := range run.Backends {
-		rows = append(rows, []string{b.Name, b.Driver, strings.TrimSpace(b.Product + " " + b.Version), b.Note})
+		rows = append(rows, []string{b.Name, driverText(b), backendText(b), b.Note})
 	}
 	t.table(rows)
 	if !anyReal(run) {

@@ -1,9 +1,10 @@
 #!/bin/sh
-# Installs Debian packages that are missing, without letting their services start.
+# Installs Debian packages that are missing, without letting their services start. Of a|b either will do, and b is installed.
 set -eu
 missing=""
 for p in "$@"; do
-  dpkg-query -W -f '${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing="$missing $p"
+  # shellcheck disable=SC2046
+  dpkg-query -W -f '${Status}\n' $(echo "$p" | tr '|' ' ') 2>/dev/null | grep -q 'install ok installed' || missing="$missing ${p##*|}"
 done
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null; then

@@ -51,7 +51,7 @@ func init() {
 		Title: "The router's certificate is verified: the name, the authority and the time",
 		Why: "Behind a load balancer the outer certificate says only who the load balancer is. Where the inner one is not verified anybody on the way who " +
 			"answers the upgrade is the service.",
-		Clauses: clauses(rfc(9525, "6.1"), rfc(5280, "6")), Accept: pass("no connection", rejected),
+		Clauses: clauses(rfc(9525, "6.6"), rfc(5280, "6")), Accept: pass("no connection", rejected),
 		Forbid: mustRefuse("the client spoke to a server whose certificate is not good for the name"), Run: clientVerifies,
 	})
 	clientCheck(conformance.Check{

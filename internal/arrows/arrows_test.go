@@ -29,7 +29,7 @@ var always = []string{
 
 // rules by folder; the longest folder that fits a package binds it. A package that no rule fits fails the test.
 var rules = map[string]rule{
-	"": {ours: []string{"internal/cli"}, tests: []string{"internal/result", "reports"}},
+	"": {ours: []string{"internal/cli", "internal/backend/container"}, tests: []string{"internal/result", "reports"}},
 
 	"refimpl/clienthello":  {},
 	"refimpl/sniff":        {},
@@ -68,7 +68,18 @@ var rules = map[string]rule{
 	"internal/capture": {ours: []string{"internal/result", "conformance/wire"}, foreign: []string{"github.com/google/gopacket", "golang.org/x/crypto", "golang.org/x/sys"}},
 	"internal/backend": {
 		ours:    []string{"internal/result", "internal/witness", "internal/certs", "internal/netx", "internal/process", "conformance/wire"},
-		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto"},
+		foreign: []string{"golang.org/x/crypto", "golang.org/x/sys", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pires/go-proxyproto", "github.com/coder/websocket", "github.com/moby/spdystream"},
+	},
+	"internal/backend/container/images": {tests: []string{"internal/certs", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"}},
+
+	"internal/backend/backendtest": {
+		ours:    []string{"internal/backend", "internal/certs", "internal/process", "internal/witness"},
+		foreign: []string{"golang.org/x/crypto", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/google/go-cmp"},
+	},
+	"internal/backend/container": {
+		ours:    []string{"internal/backend", "internal/process"},
+		foreign: []string{"github.com/testcontainers/testcontainers-go", "github.com/moby/moby", "github.com/containerd/errdefs", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"},
+		tests:   []string{"github.com/jackc/pgx"},
 	},
 
 	"conformance/wire": {foreign: []string{"github.com/gobwas/ws", "golang.org/x/net"}},
@@ -99,7 +110,7 @@ var rules = map[string]rule{
 
 	"internal/lab": {
 		ours:  []string{"refimpl", "albsim", "conformance", "bench", "scenarios", "internal"},
-		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql"},
+		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "github.com/pkg/sftp", "github.com/moby/spdystream"},
 	},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
@@ -118,6 +129,9 @@ var never = map[string][]string{
 
 // listeners are the commands: they alone listen to signals.
 var listeners = []string{"", "internal/peers", "internal/aa"}
+
+// forTests are packages that link testing, so only tests may import them.
+var forTests = []string{module + "internal/backend/backendtest"}
 
 type pkg struct {
 	ImportPath                         string
@@ -142,6 +156,9 @@ func TestArrowsGoDownOnly(t *testing.T) {
 			continue
 		}
 		for _, imported := range p.Imports {
+			if slices.Contains(forTests, imported) {
+				t.Errorf("%s must not import %s outside of its tests", folder, imported)
+			}
 			if !allowed(imported, r.ours, r.foreign) || fits(strings.TrimPrefix(imported, module), never[name]) {
 				t.Errorf("%s must not import %s", folder, imported)
 			}

@@ -1,13 +1,13 @@
-// Package backend starts the services behind the router: the witness, PostgreSQL, MySQL, SSH and HTTP.
+// Package backend starts the services behind the router: the witness, PostgreSQL, MySQL, SSH, HTTP and what stands for Kubernetes.
 //
-// A backend is of a kind (witness, postgres, mysql, ssh, http) and runs by a driver:
+// A backend is of a kind (witness, postgres, mysql, ssh, http, kube) and runs by a driver:
 //
 //   - embedded: a protocol server inside this process. It speaks the real protocol to the real client drivers, but
 //     behind it is a fixed handful of answers; [result.Backend.Note] lists what it does not do;
 //   - local: the real server program of this machine, in a private directory, on a free port of 127.0.0.1, as an
 //     unprivileged user where the caller is root. Product and version are what the server itself says.
 //
-// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness and http have the
+// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness, http and kube have the
 // embedded driver only, and asking for a local one gives that. [Start] returns when a login and a query (or command) have succeeded, and
 // every backend of a kind answers the same requests in the same way, whatever the driver:
 //
@@ -18,7 +18,11 @@
 //     MD5(n) FROM s, interpolated by the client or, with CAST(? AS SIGNED), prepared, for up to 1000 rows: there MariaDB cuts a recursion short with a mere
 //     warning, MySQL and the embedded server with an error;
 //   - ssh: cat, sha256sum, true, echo WORDS by exec, with public key authentication;
-//   - http: every request is answered with what arrived of it, as a [Seen] in JSON;
+//   - http: every request is answered with what arrived of it, as a [Seen] in JSON, but for GET /ws (a WebSocket that echoes), GET
+//     /events?n=N&every=DURATION (server-sent events; with pace=NAME each waits for a POST /events?pace=NAME), GET /bytes/N?seed=S (the first
+//     N of [SeededBytes], with their Repr-Digest as a trailer) and POST or PUT /sum (a body of any size, answered with its [HTTPSum]);
+//   - kube: HTTPS for who has a certificate of Spec.ClientCA, 401 as a Status for others: /version, /api, /apis, pods of /api/v1 (get, list,
+//     watch, create, delete, log with follow, and exec of what ssh runs, over WebSocket and SPDY/3.1); default/web-0 and web-1 are there;
 //   - witness: the protocol of internal/witness, plain or over TLS, with or without a PROXY header.
 //
 // Programs are looked for in PATH and where Debian puts them; with TLSROUTE_BACKEND_PATH set, in its folders only. A
@@ -51,6 +55,7 @@ const (
 	MySQL    = "mysql"
 	SSH      = "ssh"
 	HTTP     = "http"
+	Kube     = "kube"
 
 	Embedded  = "embedded"
 	Local     = "local"
@@ -86,6 +91,8 @@ type Spec struct {
 	KeyLog io.Writer
 	// Listen is where an embedded backend listens; a free port of 127.0.0.1 when empty.
 	Listen string
+	// Config are lines of the real server's own configuration that go before ours; for drivers that say [Driver.Config].
+	Config []string
 	// WrapListener, when set, wraps the listener of an embedded backend.
 	WrapListener func(net.Listener) net.Listener
 }
@@ -95,10 +102,17 @@ type Access struct {
 	User, Password, Database string
 	// CA is a file with the authority that verifies the TLS of the server's own; empty when it takes none.
 	CA string
+	// CertUser gets in without a password, by a certificate of Spec.ClientCA for the common name "tlsroute", and over the server's own TLS
+	// only; empty where that cannot be. The others need no certificate.
+	CertUser string
 	// HostKey is the SSH server's, ClientKey the key that it lets in, IdentityFile the same in OpenSSH's format, mode 0600.
 	HostKey      ssh.PublicKey
 	ClientKey    ssh.Signer
 	IdentityFile string
+	// HostCA is the authority that certified HostKey: what a client has behind @cert-authority in its known_hosts.
+	HostCA ssh.PublicKey
+	// Folder is where sftp and scp begin: what a client puts there goes with the backend. Empty for a server without files.
+	Folder string
 }
 
 // Running is a backend that answers.
@@ -146,6 +160,8 @@ type Driver struct {
 	Start      func(ctx context.Context, spec Spec, r *Running) error
 	// Available is nil or says what is missing for spec; nil func: nothing ever is.
 	Available func(ctx context.Context, spec Spec) error
+	// Config says that it takes Spec.Config.
+	Config bool
 }
 
 // drivers is filled by init functions only.
@@ -209,16 +225,40 @@ func choose(kind, name string) (Driver, error) {
 // Available returns nil when the driver can start what spec asks for, else an error that says what to do.
 func Available(ctx context.Context, driver string, spec Spec) error {
 	d, err := choose(spec.Kind, driver)
+	if err == nil {
+		err = d.takes(spec)
+	}
 	if err != nil || d.Available == nil {
 		return err
 	}
 	return d.Available(ctx, spec)
 }
 
+// StartError is why a backend did not start, with the end of the server's log where it came to have one.
+type StartError struct {
+	Name string
+	Log  []byte
+	Err  error
+}
+
+func (e *StartError) Error() string { return e.Err.Error() }
+func (e *StartError) Unwrap() error { return e.Err }
+
+// takes tells whether the driver can do what spec asks for beyond a plain start.
+func (d Driver) takes(spec Spec) error {
+	if len(spec.Config) > 0 && !d.Config {
+		return fmt.Errorf("backend %s: driver %s of %s has no configuration to add %q to: leave config out, or use --backends local", spec.Name, d.Name, spec.Kind, spec.Config)
+	}
+	return nil
+}
+
 // Start brings up one backend and returns when it answers. ctx bounds the start only; the backend lives until Close. On an
-// error nothing is left behind.
+// error, a [*StartError] where there was a driver, nothing is left behind.
 func Start(ctx context.Context, driver string, spec Spec) (*Running, error) {
 	d, err := choose(spec.Kind, driver)
+	if err == nil {
+		err = d.takes(spec)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("start backend %s: %w", spec.Name, err)
 	}
@@ -229,10 +269,13 @@ func Start(ctx context.Context, driver string, spec Spec) (*Running, error) {
 	begin := time.Now()
 	r := &Running{Info: result.Backend{Name: spec.Name, Kind: spec.Kind, Driver: d.Name}}
 	if err := d.Start(ctx, spec, r); err != nil {
-		// The directory with its logs goes away now: what matters of them is in err.
 		undo, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
 		defer cancel()
-		return nil, errors.Join(fmt.Errorf("start backend %s (%s, %s): %w", spec.Name, spec.Kind, d.Name, err), r.Close(undo))
+		failed := &StartError{Name: spec.Name, Err: fmt.Errorf("start backend %s (%s, %s): %w", spec.Name, spec.Kind, d.Name, err)}
+		if r.Log != nil { // before the directory, or the container, goes away with it
+			failed.Log, _ = r.Log(undo)
+		}
+		return nil, errors.Join(failed, r.Close(undo))
 	}
 	r.Ready = time.Since(begin)
 	r.Info.ReadyMS = float64(r.Ready.Microseconds()) / 1000

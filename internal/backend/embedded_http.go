@@ -3,11 +3,8 @@ package backend
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"net"
 	"net/http"
 	"time"
 )
@@ -28,37 +25,17 @@ type Seen struct {
 	Remote string `json:"remote"`
 }
 
-// maxBody is how much of a request's body is read; more is an error of the request.
+// maxBody is how much of a request's body is read, but by /sum; more is an error of the request.
 const maxBody = 1 << 20
 
 func startHTTP(ctx context.Context, spec Spec, r *Running) error {
 	r.Info.Product, r.Info.Version = "tlsroute-bench http", "1"
-	r.Info.Note = "answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2; there is no other driver for it"
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("listen: %w", err)
-	}
-	r.Address = ln.Addr().String()
-	if spec.WrapListener != nil {
-		ln = spec.WrapListener(ln)
-	}
-	server := &http.Server{
-		Handler:           http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { answerSeen(w, req, spec.Name) }),
-		ReadHeaderTimeout: loginTimeout, IdleTimeout: idleTimeout, ReadTimeout: idleTimeout, WriteTimeout: idleTimeout,
-		ErrorLog: slog.NewLogLogger(spec.Logger.Handler(), slog.LevelDebug),
-	}
-	server.Protocols = new(http.Protocols)
-	server.Protocols.SetHTTP1(true)
-	server.Protocols.SetUnencryptedHTTP2(true) // with prior knowledge
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ln) }()
-	r.OnClose(func(context.Context) error {
-		err := server.Close()
-		if ended := <-served; !errors.Is(ended, http.ErrServerClosed) {
-			err = errors.Join(err, ended)
-		}
+	r.Info.Note = "protocol server: answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2, but for /ws, /events, " +
+		"/bytes/N and /sum. It does not do: files, bodies beyond a mebibyte but to /sum, TLS of its own. There is no other driver for it"
+	seen := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { answerSeen(w, req, spec.Name) })
+	if err := serveHTTP(spec, r, httpPaths(seen), nil); err != nil {
 		return err
-	})
+	}
 	return probeHTTP(ctx, r.Address)
 }
 

@@ -3,10 +3,8 @@ package backend
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -31,23 +29,23 @@ func startEmbeddedSSH(_ context.Context, spec Spec, r *Running) error {
 		return fmt.Errorf("make private directory: %w", err)
 	}
 	r.OnClose(func(context.Context) error { return os.RemoveAll(dir) })
-	host, _, err := newKey()
+	keys, err := NewSSHKeys(spec)
 	if err != nil {
 		return err
 	}
-	client, clientPEM, err := newKey()
+	certified, err := ssh.NewCertSigner(keys.Certificate, keys.Host)
 	if err != nil {
-		return err
+		return fmt.Errorf("certify the host key: %w", err)
 	}
 	identity := filepath.Join(dir, "id_ed25519")
-	if err := os.WriteFile(identity, clientPEM, 0o600); err != nil {
+	if err := os.WriteFile(identity, keys.ClientPEM, 0o600); err != nil {
 		return fmt.Errorf("write the client's key: %w", err)
 	}
-	r.Access = Access{User: userName, HostKey: host.PublicKey(), ClientKey: client, IdentityFile: identity}
+	r.Access = Access{User: userName, HostKey: keys.Host.PublicKey(), HostCA: keys.CA, ClientKey: keys.Client, IdentityFile: identity}
 	r.Info.Product, r.Info.Version = "tlsroute-bench protocol server", "1"
-	r.Info.Note = "speaks SSH (x/crypto/ssh, public key authentication) and runs no programs: exec answers cat, sha256sum, true and echo WORDS; " +
-		"no shell, terminal, sftp, scp, forwarding or agent"
-	want := client.PublicKey().Marshal()
+	r.Info.Note = "protocol server: speaks SSH (x/crypto/ssh, public key authentication) and runs no programs. Exec answers cat, sha256sum, true and echo WORDS. " +
+		"It does not do: a shell, a terminal, sftp, scp, forwarding, agents, passwords, other programs"
+	want := keys.Client.PublicKey().Marshal()
 	config := &ssh.ServerConfig{
 		MaxAuthTries: 6,
 		PublicKeyCallback: func(meta ssh.ConnMetadata, key ssh.PublicKey) (*ssh.Permissions, error) {
@@ -57,27 +55,11 @@ func startEmbeddedSSH(_ context.Context, spec Spec, r *Running) error {
 			return &ssh.Permissions{}, nil
 		},
 	}
-	config.AddHostKey(host)
+	config.AddHostKey(certified)
+	config.AddHostKey(keys.Host)
 	s := &sshServer{config: config}
 	s.handle = s.serve
 	return serve(spec, r, &s.server)
-}
-
-// newKey makes an Ed25519 key, also in the form of OpenSSH's files.
-func newKey() (ssh.Signer, []byte, error) {
-	_, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make key: %w", err)
-	}
-	signer, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		return nil, nil, fmt.Errorf("make key: %w", err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, "tlsroute-bench")
-	if err != nil {
-		return nil, nil, fmt.Errorf("write key: %w", err)
-	}
-	return signer, pem.EncodeToMemory(block), nil
 }
 
 type sshServer struct {
@@ -148,9 +130,17 @@ func (s *sshServer) session(ch ssh.Channel, reqs <-chan *ssh.Request) {
 	wg.Wait()
 }
 
-// runCommand is all that the embedded server can run. What a shell would treat specially is refused rather than echoed.
+// runCommand runs a line as a shell would. What a shell would treat specially is refused rather than echoed.
 func runCommand(line string, in io.Reader, out, diag io.Writer) uint32 {
 	words := strings.Fields(line)
+	if len(words) > 1 && words[0] == "echo" && !plainWords(words[1:]) {
+		words = []string{line}
+	}
+	return runWords(words, in, out, diag)
+}
+
+// runWords is all that the embedded servers can run; it returns the exit status.
+func runWords(words []string, in io.Reader, out, diag io.Writer) uint32 {
 	name := ""
 	if len(words) > 0 {
 		name = words[0]
@@ -165,10 +155,10 @@ func runCommand(line string, in io.Reader, out, diag io.Writer) uint32 {
 			_, err = fmt.Fprintf(out, "%s  -\n", hex.EncodeToString(h.Sum(nil)))
 		}
 	case name == "true" && len(words) == 1:
-	case name == "echo" && plainWords(words[1:]):
+	case name == "echo" && (len(words) == 1 || !strings.HasPrefix(words[1], "-")):
 		_, err = fmt.Fprintln(out, strings.Join(words[1:], " "))
 	default:
-		fmt.Fprintf(diag, "the embedded protocol server runs cat, sha256sum, true and echo WORDS, not %q\n", line)
+		fmt.Fprintf(diag, "the embedded protocol server runs cat, sha256sum, true and echo WORDS, not %q\n", strings.Join(words, " "))
 		return 127
 	}
 	if err != nil {

@@ -25,9 +25,14 @@ func (a *Access) ReadKeys(identity, hostKey string) error {
 }
 
 // HostKeyLine is the server's key as in a line of authorized_keys, empty for what has none.
-func (a *Access) HostKeyLine() string {
-	if a.HostKey == nil {
+func (a *Access) HostKeyLine() string { return keyLine(a.HostKey) }
+
+// HostCALine is the same of the authority behind it.
+func (a *Access) HostCALine() string { return keyLine(a.HostCA) }
+
+func keyLine(key ssh.PublicKey) string {
+	if key == nil {
 		return ""
 	}
-	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(a.HostKey)))
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(key)))
 }

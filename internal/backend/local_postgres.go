@@ -13,34 +13,14 @@ import (
 )
 
 func init() {
-	Register(Driver{Kind: Postgres, Name: Local, Start: startLocalPostgres, Available: func(context.Context, Spec) error {
-		_, _, err := postgresPrograms()
+	Register(Driver{Kind: Postgres, Name: Local, Start: startLocalPostgres, Available: func(ctx context.Context, spec Spec) error {
+		_, _, err := postgresPrograms(ctx, spec.Version)
 		return err
 	}})
 }
 
-const postgresPackage = "postgresql"
-
-// postgresPrograms finds the server, and the initdb beside it: they must be of one version.
-func postgresPrograms() (initdb, postgres string, err error) {
-	patterns := append([]string{"/usr/lib/postgresql/*/bin"}, process.SystemFolders...)
-	if postgres, err = program(postgresPackage, patterns, "postgres"); err != nil {
-		return "", "", err
-	}
-	// PATH may lead to a link.
-	real, err := filepath.EvalSymlinks(postgres)
-	if err != nil {
-		return "", "", err
-	}
-	initdb = filepath.Join(filepath.Dir(real), "initdb")
-	if _, err := os.Stat(initdb); err != nil {
-		return "", "", missing("initdb", postgresPackage)
-	}
-	return initdb, real, nil
-}
-
 func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
-	initdb, postgres, err := postgresPrograms()
+	initdb, postgres, err := postgresPrograms(ctx, spec.Version)
 	if err != nil {
 		return err
 	}
@@ -67,14 +47,17 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 	if err := os.Remove(filepath.Join(dir, "pw")); err != nil {
 		return err
 	}
+	settings, err := writePostgresDoors(acct, dir, spec, r)
+	if err != nil {
+		return err
+	}
+	// Nothing here outlives the run: no fsync. No socket: a long folder name would not fit into its address.
+	settings = append(settings, "listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "full_page_writes=off",
+		"synchronous_commit=off", "shared_buffers=16MB", "max_connections=200", "max_wal_senders=0", "wal_level=minimal", "jit=off",
+		"logging_collector=off")
 	server := func(port int) process.Command {
-		argv := []string{postgres, "-D", data}
-		// Nothing here outlives the run: no fsync. No socket: a long folder name would not fit into its address.
-		for _, set := range []string{
-			"listen_addresses=127.0.0.1", "port=" + strconv.Itoa(port), "unix_socket_directories=", "fsync=off", "full_page_writes=off",
-			"synchronous_commit=off", "shared_buffers=16MB", "max_connections=200", "max_wal_senders=0", "wal_level=minimal", "jit=off",
-			"logging_collector=off",
-		} {
+		argv := []string{postgres, "-D", data, "-c", "port=" + strconv.Itoa(port)}
+		for _, set := range settings {
 			argv = append(argv, "-c", set)
 		}
 		if spec.Durable { // the last one counts
@@ -90,16 +73,26 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 	if err != nil {
 		return err
 	}
-	r.Access = Access{User: userName, Password: newPassword(), Database: databaseName}
-	for _, sql := range []string{
-		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", r.Access.User, r.Access.Password),
-		fmt.Sprintf("CREATE DATABASE %s OWNER %s", r.Access.Database, r.Access.User),
-	} {
+	return r.openPostgres(ctx, super, acct, spec)
+}
+
+// openPostgres makes the roles and the database of r.Access, by the superuser's password, and checks that they let a client in.
+func (r *Running) openPostgres(ctx context.Context, super string, acct process.Account, spec Spec) error {
+	a := &r.Access
+	a.User, a.Password, a.Database = userName, newPassword(), databaseName
+	statements := []string{
+		fmt.Sprintf("CREATE ROLE %s LOGIN PASSWORD '%s'", a.User, a.Password),
+		fmt.Sprintf("CREATE DATABASE %s OWNER %s", a.Database, a.User),
+	}
+	if a.CertUser != "" { // no password: its certificate is all it has
+		statements = append(statements, fmt.Sprintf("CREATE ROLE %s LOGIN IN ROLE %s", a.CertUser, a.User))
+	}
+	for _, sql := range statements {
 		if _, err := askPostgres(ctx, r.Address, "postgres", super, "postgres", sql); err != nil {
 			return fmt.Errorf("create role and database: %w", err)
 		}
 	}
-	version, err := askPostgres(ctx, r.Address, r.Access.User, r.Access.Password, r.Access.Database, "SELECT version()")
+	version, err := askPostgres(ctx, r.Address, a.User, a.Password, a.Database, "SELECT version()")
 	if err != nil {
 		return fmt.Errorf("log in: %w", err)
 	}

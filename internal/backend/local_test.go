@@ -44,7 +44,7 @@ func TestAvailableHere(t *testing.T) {
 
 func TestStartRefusesWhatItDoesNotKnow(t *testing.T) {
 	for _, c := range []struct{ driver, kind, want string }{
-		{Embedded, "redis", `no backend kind "redis": there are http, mysql, postgres, ssh, witness`},
+		{Embedded, "redis", `no backend kind "redis": there are http, kube, mysql, postgres, ssh, witness`},
 		{"container", Postgres, `no driver "container" for postgres: there are embedded, local`},
 	} {
 		_, err := Start(t.Context(), c.driver, Spec{Name: "b", Kind: c.kind})

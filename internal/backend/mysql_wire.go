@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"crypto/sha1"
 	"crypto/subtle"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -11,8 +12,7 @@ import (
 	"net"
 )
 
-// The framing and the password scramble of the MySQL client/server protocol, for both ends: the embedded server, and the
-// probe that tells when a local one is ready. https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
+// The framing of the MySQL client/server protocol and the scramble of its old password plugin, for the embedded server. https://dev.mysql.com/doc/dev/mysql-server/latest/PAGE_PROTOCOL.html
 
 // maxMySQLPacket bounds a packet; longer ones are refused, so the continuation packets of 16 MiB never come up.
 const maxMySQLPacket = 4 << 20
@@ -29,7 +29,10 @@ const (
 	mysqlLenencAuthData = 1 << 21
 )
 
-const mysqlNativePassword = "mysql_native_password"
+const (
+	mysqlNativePassword  = "mysql_native_password"
+	mysqlCachingPassword = "caching_sha2_password"
+)
 
 var (
 	errMySQLTooLong = errors.New("packet too long")
@@ -38,10 +41,11 @@ var (
 
 // mysqlConn reads and writes packets. Writes are gathered until flush.
 type mysqlConn struct {
-	r   *bufio.Reader
-	w   *bufio.Writer
-	seq byte // of the next packet; each command begins anew at 0
-	err error
+	conn net.Conn
+	r    *bufio.Reader
+	w    *bufio.Writer
+	seq  byte // of the next packet; each command begins anew at 0
+	err  error
 
 	// The server's prepared statements by their number.
 	statements    map[uint32]bool
@@ -49,8 +53,26 @@ type mysqlConn struct {
 }
 
 func newMySQLConn(c net.Conn) *mysqlConn {
-	return &mysqlConn{r: bufio.NewReader(&idleConn{c, idleTimeout}), w: bufio.NewWriterSize(c, 16<<10)}
+	return &mysqlConn{conn: c, r: bufio.NewReader(&idleConn{c, idleTimeout}), w: bufio.NewWriterSize(c, 16<<10)}
 }
+
+// startTLS goes on under TLS. A client does not wait with its ClientHello, which may be read already.
+func (c *mysqlConn) startTLS(config *tls.Config) error {
+	secure := tls.Server(&readConn{Conn: c.conn, r: c.r}, config)
+	if err := secure.Handshake(); err != nil {
+		return fmt.Errorf("TLS: %w", err)
+	}
+	c.conn, c.r, c.w = secure, bufio.NewReader(secure), bufio.NewWriterSize(secure, 16<<10)
+	return nil
+}
+
+// readConn is a connection of which something has been read.
+type readConn struct {
+	net.Conn
+	r io.Reader
+}
+
+func (c *readConn) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 // read returns the next packet, its own to keep.
 func (c *mysqlConn) read() ([]byte, error) {

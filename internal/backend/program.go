@@ -13,6 +13,9 @@ type MissingError = process.MissingError
 
 const instead = "use --backends embedded"
 
+// maxLog is how much of a server's log is kept.
+const maxLog = 1 << 20
+
 func missing(program, pkg string) error {
 	return &MissingError{Program: program, Package: pkg, Instead: instead}
 }
@@ -38,6 +41,8 @@ func privateDir(a process.Account, spec Spec, r *Running) (string, error) {
 
 // listenOn is process.Listen with the faults of the server, and its stop, added to r.
 func listenOn(ctx context.Context, spec Spec, r *Running, polite syscall.Signal, at func(port int) process.Command, probe func(ctx context.Context, address string) error) error {
+	logged := at(0) // it is the same file whatever the port
+	r.Log = func(context.Context) ([]byte, error) { return logged.LogEnd(maxLog) }
 	ch, address, err := process.Listen(ctx, spec.Logger, at, probe)
 	if err != nil {
 		return err

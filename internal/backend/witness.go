@@ -32,7 +32,8 @@ func startWitness(_ context.Context, spec Spec, r *Running) error {
 	w := &witnessServer{name: spec.Name, cert: spec.Certificate, keyLog: spec.KeyLog, records: newWitnessLog()}
 	w.handle = w.serve
 	r.Info.Product, r.Info.Version = "tlsroute-bench witness", "1"
-	r.Info.Note = "answers with what it saw of each connection; there is no other driver for it"
+	r.Info.Note = "protocol server: says what it saw of each connection, and does what it is ordered to. It does not do: anything that is not in the orders of this toolkit's own " +
+		"protocol. There is no other driver for it"
 	r.Witness = w.records
 	if err := serve(spec, r, &w.server); err != nil {
 		return err

@@ -59,7 +59,7 @@ func agentCommand(env Env) *cli.Command {
 			&cli.DurationFlag{Name: "patience", Value: shard.DefaultPatience, Usage: "fail when an agent is not there after `TIME`"},
 			&cli.Int64Flag{Name: "seed", Value: agentSeed, Usage: "for the arrivals and the order of the paths; the same in all"},
 			&cli.StringSliceFlag{Name: "set", Usage: "override one scenario value, `KEY=VALUE`; the same in all"},
-			&cli.StringFlag{Name: "backends", Value: "embedded", Usage: "embedded, local or auto, of a topology that is brought up here"},
+			&cli.StringFlag{Name: "backends", Value: "embedded", Usage: "embedded, local, container or auto, of a topology that is brought up here"},
 			&cli.StringFlag{Name: "out", Usage: "write the report to `DIR`, and each agent's part to DIR/shard-I (default: reports/out/<scenario>-<time>, and no parts)"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "what agent 0 prints on standard output: text, json, github, …"},
 		},

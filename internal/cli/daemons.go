@@ -154,7 +154,7 @@ func serveCommand(env Env) *cli.Command {
 		ArgsUsage: "SCENARIO",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "ready", Usage: "write addresses, credentials and routes to `FILE` once everything listens"},
-			&cli.StringFlag{Name: "backends", Value: "embedded", Usage: "embedded, local or auto"},
+			&cli.StringFlag{Name: "backends", Value: "embedded", Usage: "embedded, local, container or auto"},
 			&cli.StringFlag{Name: "only", Usage: "bring up one `ROLE` and what it needs: " + strings.Join(lab.Roles, ", ")},
 			&cli.StringSliceFlag{Name: "set", Usage: "override one scenario value, `KEY=VALUE`"},
 		},

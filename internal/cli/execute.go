@@ -37,8 +37,14 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.G
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	step := p.Step("topology", 0)
+	logs := backendLogs{dir: dir, run: r}
 	l, err := lab.Start(ctx, sc, lab.Options{
 		Backends: o.backends, Conformance: judging, Strangers: o.strangers, Record: o.capture, Logger: o.log, Step: step.Note, Failed: cancel,
+		KeepLog: func(name string, log []byte) {
+			if err := logs.save(name, log); err != nil {
+				o.log.Warn("the log of a backend is lost", "backend", name, "error", err)
+			}
+		},
 	})
 	step.Done()
 	if err != nil {
@@ -47,7 +53,7 @@ func (o *runner) execute(ctx context.Context, sc *scenario.Scenario, r *result.G
 	defer func() {
 		closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTime)
 		defer cancel()
-		err = errors.Join(err, l.Close(closing))
+		err = errors.Join(err, logs.unlessPassed(closing, l, err), l.Close(closing))
 	}()
 	if o.capture {
 		stop, failed := o.record(ctx, l, r, dir)

@@ -35,7 +35,7 @@ func runCommand(env Env) *cli.Command {
 		ArgsUsage: "SCENARIO...",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "out", Usage: "write the report to `DIR` (default reports/out/<scenario>-<time>)"},
-			&cli.StringFlag{Name: "backends", Value: "embedded", Usage: "embedded, local or auto: the most real driver that works here"},
+			&cli.StringFlag{Name: "backends", Value: "embedded", Usage: "embedded, local, container or auto: the most real driver that works here"},
 			&cli.StringSliceFlag{Name: "only", Usage: "run the checks that match `GLOB` only (id or slug)"},
 			&cli.StringSliceFlag{Name: "skip", Usage: "leave out the checks that match `GLOB`"},
 			&cli.StringSliceFlag{Name: "tag", Usage: "run the checks with this `TAG` only"},

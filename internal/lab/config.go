@@ -23,6 +23,12 @@ func (l *Lab) routerConfig() router.Config {
 			Name: r.Name, SNI: r.SNI, ALPN: r.ALPN, Mode: r.Mode,
 			Backend: router.Backend{Address: l.backend(r.Backend).Address, SendProxy: r.SendProxy},
 		}
+		if r.BackendTLS != "" && r.BackendTLS != router.Off {
+			route.Backend.TLS = r.BackendTLS
+			if r.Mode == router.ModeTerminate {
+				route.Backend.CA = l.pki.innerCA
+			}
+		}
 		if r.ClientAuth != router.AuthNone {
 			route.ClientAuth = router.ClientAuth{Mode: r.ClientAuth, CA: l.pki.clientCA}
 		}

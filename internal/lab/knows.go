@@ -14,9 +14,6 @@ var Drivers = []string{backend.Embedded, backend.Local, backend.Container, auto}
 // auto takes the most real driver that works.
 const auto = "auto"
 
-// realness is the order in which auto tries.
-var realness = []string{backend.Container, backend.Local, backend.Embedded}
-
 // KnowsDriver returns nil for a value that Options.Backends may have.
 func KnowsDriver(name string) error {
 	if slices.Contains(Drivers, name) {

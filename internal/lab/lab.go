@@ -56,6 +56,8 @@ type Options struct {
 	Program string
 	// Failed is told when a component ends by itself; nil drops it.
 	Failed func(error)
+	// KeepLog is given the end of the log of a backend's server that did not start; nil drops it. It may be called by several at once.
+	KeepLog func(backend string, log []byte)
 }
 
 // Lab is a topology that is up.
@@ -83,7 +85,7 @@ type Lab struct {
 	tape     *tape                                                                                             // nil unless it is recorded
 	record   func(ctx context.Context, hops []capture.Hop, dir string, most int64) (*capture.Recording, error) // capture.Record but in tests
 
-	mu      sync.Mutex // guards closers: nodes come while the lab is up
+	mu      sync.Mutex // guards closers: nodes come while the lab is up; and drivers, while backends start
 	closers []func(context.Context) error
 	closing atomic.Bool
 	serving sync.WaitGroup
@@ -148,6 +150,9 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if err := l.startBackends(ctx); err != nil {
 		return nil, err
 	}
+	if err := l.readyToFail(); err != nil {
+		return nil, err
+	}
 	if opt.Only == OnlyBackends {
 		return l, nil
 	}
@@ -181,7 +186,12 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	return l, nil
 }
 
-func (l *Lab) startBackends(ctx context.Context) error {
+func (l *Lab) startBackends(ctx context.Context) (err error) {
+	starts := newStarts(ctx)
+	defer func() {
+		running, failed := starts.wait()
+		l.backends, err = append(l.backends, running...), errors.Join(err, failed)
+	}()
 	list := slices.Clone(l.scenario.Backends)
 	if len(l.opt.Strangers) > 0 {
 		list = nil // nothing of the scenario's leads to them
@@ -190,32 +200,47 @@ func (l *Lab) startBackends(ctx context.Context) error {
 		list = append(list, l.fixture.backends()...)
 	}
 	for _, b := range list {
+		if starts.ctx.Err() != nil {
+			return nil // starts says why
+		}
 		spec := backend.Spec{
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
-			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Durable: b.Durable,
+			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Config: b.Config, Durable: b.Durable,
 		}
 		driver, why, err := l.driver(ctx, b, spec)
 		if err != nil {
 			return err
 		}
-		l.drivers[b.Name] = why
+		l.because(b.Name, why)
 		l.opt.Step(fmt.Sprintf("backend %s (%s, %s)", b.Name, b.Kind, driver))
 		spec.Listen = l.witnessAddress(b.Name)
 		if l.fixture != nil && (b.Name == l.fixture.WitnessA || b.Name == l.fixture.WitnessB) {
 			spec.KeyLog = &l.judged.keys
 		}
-		running, err := backend.Start(ctx, driver, spec)
-		if err != nil && ctx.Err() == nil && driver != backend.Embedded && l.isAuto(b) {
-			l.log.Warn("the real server does not start here, the embedded one takes its place", "backend", b.Name, "error", err)
-			l.drivers[b.Name] = "chosen by auto: the real server does not start here"
-			running, err = backend.Start(ctx, backend.Embedded, spec)
-		}
-		if err != nil {
-			return err
-		}
-		l.backends = append(l.backends, running)
+		starts.start(driver, func(ctx context.Context) (*backend.Running, error) { return l.startBackend(ctx, b, driver, spec) })
 	}
-	return l.readyToFail()
+	return nil
+}
+
+// startBackend starts one backend; several are started side by side.
+func (l *Lab) startBackend(ctx context.Context, b scenario.Backend, driver string, spec backend.Spec) (*backend.Running, error) {
+	running, err := backend.Start(ctx, driver, spec)
+	if failed, ok := errors.AsType[*backend.StartError](err); ok && len(failed.Log) > 0 && l.opt.KeepLog != nil {
+		l.opt.KeepLog(failed.Name, failed.Log)
+	}
+	if err != nil && ctx.Err() == nil && driver != backend.Embedded && l.isAuto(b) {
+		l.log.Warn("the real server does not start here, the embedded one takes its place", "backend", b.Name, "error", err)
+		l.because(b.Name, "chosen by auto: the real server does not start here")
+		running, err = backend.Start(ctx, backend.Embedded, spec)
+	}
+	return running, err
+}
+
+// because notes why a driver was chosen.
+func (l *Lab) because(backend, why string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drivers[backend] = why
 }
 
 func (l *Lab) isAuto(b scenario.Backend) bool { return cmp.Or(b.Driver, l.opt.Backends) == auto }
@@ -224,17 +249,9 @@ func (l *Lab) isAuto(b scenario.Backend) bool { return cmp.Or(b.Driver, l.opt.Ba
 func (l *Lab) driver(ctx context.Context, b scenario.Backend, spec backend.Spec) (driver, why string, err error) {
 	driver = cmp.Or(b.Driver, l.opt.Backends, backend.Embedded)
 	if driver != auto {
-		return driver, "", backend.Available(ctx, driver, spec)
+		return driver, "", nil // the start says what is missing; a missing image may be had
 	}
-	var missing []string
-	for _, driver := range realness {
-		if err = backend.Available(ctx, driver, spec); err == nil {
-			missing = append(missing, driver+" works here")
-			return driver, "chosen by auto: " + strings.Join(missing, "; "), nil
-		}
-		missing = append(missing, fmt.Sprintf("no %s (%v)", driver, err))
-	}
-	return "", "", err
+	return mostReal(ctx, b, backend.Drivers(b.Kind), func(ctx context.Context, driver string) error { return backend.Available(ctx, driver, spec) })
 }
 
 // serveRouter starts a router of ours; its end is waited for by Close.

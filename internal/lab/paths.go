@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 )
@@ -45,7 +46,7 @@ func (l *Lab) dialerOver(c *chain, r scenario.Route) *client.Dialer {
 		InnerRoots: l.pki.innerRoots, OuterRoots: l.pki.outerRoots,
 		Path: l.scenario.Topology.Router.Upgrade.Path,
 	}
-	if r.ClientAuth != "none" {
+	if b := l.backend(r.Backend); r.ClientAuth != "none" || b != nil && b.Info.Kind == backend.Kube {
 		d.Certificates = []tls.Certificate{l.pki.client}
 	}
 	d.Address, d.OuterServerName = c.address(), l.scenario.Topology.Router.Name

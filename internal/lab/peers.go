@@ -29,6 +29,8 @@ func checkPeerRoute(product string, r scenario.Route) error {
 		return fmt.Errorf("%s is configured here without client certificates: route %s must be without client_auth", product, r.Name)
 	case r.SendProxy != "" && r.SendProxy != router.Off:
 		return fmt.Errorf("%s is configured here without PROXY headers: route %s must be without send_proxy", product, r.Name)
+	case r.BackendTLS != "" && r.BackendTLS != router.Off:
+		return fmt.Errorf("%s is configured here without TLS to backends: route %s must be without backend_tls", product, r.Name)
 	}
 	return peerrouter.CheckRoute(product, peerRoute(r, ""))
 }

@@ -3,16 +3,11 @@ package lab
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -29,7 +24,11 @@ func realPostgres(t *testing.T, ca *certs.CA, name string) *backend.Running {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(parent) })
-	r, err := backend.Start(t.Context(), backend.Local, backend.Spec{Name: "pg", Kind: backend.Postgres, Dir: parent})
+	leaf, err := ca.Issue(certs.Leaf{CommonName: name, DNS: []string{name}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := backend.Start(t.Context(), backend.Local, backend.Spec{Name: "pg", Kind: backend.Postgres, Dir: parent, Certificate: leaf})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,15 +39,6 @@ func realPostgres(t *testing.T, ca *certs.CA, name string) *backend.Running {
 			t.Error(err)
 		}
 	})
-	data, err := filepath.Glob(filepath.Join(parent, "*", "data"))
-	if err != nil || len(data) != 1 {
-		t.Fatalf("data directories %v, %v", data, err)
-	}
-	leaf, err := ca.Issue(certs.Leaf{CommonName: name, DNS: []string{name}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	turnTLSOn(t, data[0], r.Address, leaf)
 	return r
 }
 
@@ -169,62 +159,6 @@ func TestPsqlBehindTheLocalPortReachesAServerUnderTLS(t *testing.T) {
 	if err != nil || out.String() != "t\n" {
 		t.Errorf("%q, %v, %s", out.String(), err, says.String())
 	}
-}
-
-// turnTLSOn lets a running server do TLS by itself, with the default names of its files; it reads its configuration again at a SIGHUP.
-func turnTLSOn(t *testing.T, data, addr string, leaf tls.Certificate) {
-	t.Helper()
-	info, err := os.Stat(data)
-	if err != nil {
-		t.Fatal(err)
-	}
-	owner := info.Sys().(*syscall.Stat_t)
-	cert, key, err := certs.WritePEM(data, "server", leaf)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range []string{cert, key} {
-		if err := os.Chown(file, int(owner.Uid), int(owner.Gid)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	conf, err := os.OpenFile(filepath.Join(data, "postgresql.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conf.Close()
-	if _, err := fmt.Fprintf(conf, "ssl = on\nssl_cert_file = '%s'\nssl_key_file = '%s'\n", filepath.Base(cert), filepath.Base(key)); err != nil {
-		t.Fatal(err)
-	}
-	running, err := os.ReadFile(filepath.Join(data, "postmaster.pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, _, _ := strings.Cut(string(running), "\n")
-	pid, err := strconv.Atoi(line)
-	if err != nil || pid <= 1 {
-		t.Fatalf("postmaster.pid begins with %q: %v", line, err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
-		t.Fatal(err)
-	}
-	waitUntil(t, "the server to offer TLS", func() bool { return offersTLS(addr) })
-}
-
-// offersTLS asks as a client does.
-func offersTLS(addr string) bool {
-	conn, err := net.DialTimeout("tcp", addr, time.Second)
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
-	answer := make([]byte, 1)
-	_, err = io.WriteString(conn, "\x00\x00\x00\x08\x04\xd2\x16\x2f") // SSLRequest
-	if err == nil {
-		_, err = io.ReadFull(conn, answer)
-	}
-	return err == nil && answer[0] == 'S'
 }
 
 // waitUntil polls: what it waits for happens in another process.

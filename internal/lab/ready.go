@@ -61,6 +61,10 @@ type ReadyBackend struct {
 	Identity string `json:"identity"`
 	// HostKey is an SSH server's, as a line of authorized_keys.
 	HostKey string `json:"host_key,omitempty"`
+	// HostCA is the authority that certified it, for a line of known_hosts behind "@cert-authority *".
+	HostCA string `json:"host_ca,omitempty"`
+	// Folder is where sftp and scp begin; what is put there is removed with the backend.
+	Folder string `json:"folder,omitempty"`
 	// CA is a file with the authority of a server that takes TLS of its own, such as PostgreSQL's; absent where it takes none.
 	CA string `json:"ca,omitempty"`
 }
@@ -102,7 +106,7 @@ func (l *Lab) Ready() Ready {
 		r.Backends = append(r.Backends, ReadyBackend{
 			Name: b.Info.Name, Product: b.Info.Product, Version: b.Info.Version, Driver: b.Info.Driver, Address: b.Address,
 			User: b.Access.User, Password: b.Access.Password, Database: b.Access.Database, Identity: b.Access.IdentityFile, HostKey: b.Access.HostKeyLine(),
-			CA: b.Access.CA,
+			HostCA: b.Access.HostCALine(), Folder: b.Access.Folder, CA: b.Access.CA,
 		})
 	}
 	return r

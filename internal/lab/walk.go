@@ -110,7 +110,11 @@ func (l *Lab) walkOne(ctx context.Context, c *chain, route scenario.Route, captu
 			return nil, err
 		}
 	}
-	return hopsSeen(c, route, captured, tapped, &outer, &inner, capturing)
+	rows, err := hopsSeen(c, route, captured, tapped, &outer, &inner, capturing)
+	if len(rows) > 0 && route.Mode == router.ModePassthrough && signed() {
+		rows[len(rows)-1].ClientCert = true // the service asked for it, and the router cannot see that
+	}
+	return rows, err
 }
 
 func dialOnce(ctx context.Context, d *client.Dialer) (*client.Conn, error) {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 type Account struct {
 	Name     string
 	uid, gid int
+	groups   []uint32 // besides gid
 	// other is set when that is not the caller: root runs servers as somebody harmless, and PostgreSQL insists on it.
 	other bool
 }
@@ -55,6 +57,19 @@ func Lookup(name string) (Account, error) {
 		return Account{}, fmt.Errorf("account %s has ids %s and %s", name, u.Uid, u.Gid)
 	}
 	return Account{Name: name, uid: uid, gid: gid, other: true}, nil
+}
+
+// In is the account in a group more. That is root's to give: a caller who is no other account stays in the groups that it has, and a group
+// that does not exist changes nothing.
+func (a Account) In(group string) Account {
+	g, err := user.LookupGroup(group)
+	if err != nil {
+		return a
+	}
+	if gid, err := strconv.ParseUint(g.Gid, 10, 32); err == nil {
+		a.groups = append(slices.Clone(a.groups), uint32(gid))
+	}
+	return a
 }
 
 // HasShell tells whether /etc/passwd gives the account a shell that runs commands.

@@ -210,21 +210,30 @@ func (ch *Child) Await(ctx context.Context, probe func(context.Context) error) e
 	}
 }
 
-// tail is the end of the log, to be put behind an error.
-func (ch *Child) tail() string {
-	f, err := os.Open(filepath.Join(ch.Dir, ch.Log))
+// LogEnd is the end of the program's log, no more than size bytes and whole lines.
+func (c Command) LogEnd(size int64) ([]byte, error) {
+	f, err := os.Open(filepath.Join(c.Dir, c.Log))
 	if err != nil {
-		return ""
+		return nil, err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.Size() > maxTail {
-		_, _ = f.Seek(-maxTail, io.SeekEnd)
+	if info, err := f.Stat(); err == nil && info.Size() > size {
+		_, _ = f.Seek(-size, io.SeekEnd)
 	}
-	text, _ := io.ReadAll(io.LimitReader(f, maxTail))
-	if len(text) == maxTail {
+	text, err := io.ReadAll(io.LimitReader(f, size))
+	if int64(len(text)) == size {
 		if _, whole, ok := bytes.Cut(text, []byte{'\n'}); ok {
 			text = whole
 		}
+	}
+	return text, err
+}
+
+// tail is the end of the log, to be put behind an error.
+func (ch *Child) tail() string {
+	text, err := ch.LogEnd(maxTail)
+	if err != nil && len(text) == 0 {
+		return ""
 	}
 	if len(bytes.TrimSpace(text)) == 0 {
 		return "; its log is empty"

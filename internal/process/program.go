@@ -33,6 +33,15 @@ func (e *MissingError) Error() string {
 // Find finds the first of names: in PATH, then in the folders of patterns, the one with the highest number in its name
 // first (/usr/lib/postgresql/17/bin before 15/bin).
 func Find(pkg string, patterns []string, names ...string) (string, error) {
+	found := FindAll(patterns, names...)
+	if len(found) == 0 {
+		return "", &MissingError{Program: names[0], Package: pkg}
+	}
+	return found[0], nil
+}
+
+// FindAll finds every program of these names, the best first, in the order of Find.
+func FindAll(patterns []string, names ...string) []string {
 	folders := filepath.SplitList(os.Getenv("PATH"))
 	if only := os.Getenv(SearchVariable); only != "" {
 		folders = filepath.SplitList(only)
@@ -43,16 +52,17 @@ func Find(pkg string, patterns []string, names ...string) (string, error) {
 			folders = append(folders, found...)
 		}
 	}
+	var programs []string
 	for _, name := range names {
 		for _, folder := range folders {
 			path := filepath.Join(folder, name)
 			// sshd starts itself again and wants to be called by its whole path.
 			if info, err := os.Stat(path); err == nil && filepath.IsAbs(path) && info.Mode().IsRegular() && info.Mode()&0o111 != 0 {
-				return path, nil
+				programs = append(programs, path)
 			}
 		}
 	}
-	return "", &MissingError{Program: names[0], Package: pkg}
+	return programs
 }
 
 // versionIn is the first path element that is a number, 0 without.

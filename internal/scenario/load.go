@@ -218,6 +218,9 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 		if r.Mode == "passthrough" && r.ClientAuth != "none" {
 			d.Faultf(at("routes", i, "client_auth"), "a passthrough route cannot ask for a client certificate: the backend ends TLS")
 		}
+		if r.Mode == "passthrough" && !slices.Contains([]string{"", "off", "starttls-postgres"}, r.BackendTLS) {
+			d.Faultf(at("routes", i, "backend_tls"), "a passthrough route has no TLS of its own with the backend: off or starttls-postgres")
+		}
 	}
 	for _, list := range []struct {
 		name  string

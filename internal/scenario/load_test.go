@@ -115,8 +115,9 @@ func TestOddDocumentsAreFaultsWithAPlace(t *testing.T) {
 		"alb\n":  "must be object, not string",
 		"{}\n":   "missing field",
 		"\xff\n": "not text in UTF-8",
-		small + "bench: {workloads: [{name: echo, route: echo, rate: 2000000}]}\n": "bench.workloads[0].rate",
-		small + "bench: {window: 9999999999h}\n":                                   "9999999999h",
+		small + "bench: {workloads: [{name: echo, route: echo, rate: 2000000}]}\n":         "bench.workloads[0].rate",
+		small + "bench: {window: 9999999999h}\n":                                           "9999999999h",
+		strings.Replace(small, "mode: terminate", "mode: passthrough, backend_tls: on", 1): "x.yaml:5:55: a passthrough route has no TLS of its own",
 	} {
 		_, err := scenario.Parse("x.yaml", []byte(text), scenario.Vocabulary{})
 		if err == nil || !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "x.yaml:") {

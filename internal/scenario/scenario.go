@@ -55,7 +55,7 @@ type Upgrade struct {
 // Backend is one service behind the router.
 type Backend struct {
 	Name string `json:"name" jsonschema:"required,pattern=^[a-z0-9][a-z0-9-]*$"`
-	// Kind is witness, postgres, mysql, ssh or http.
+	// Kind is witness, postgres, mysql, ssh, http or kube.
 	Kind string `json:"kind" jsonschema:"required"`
 	// Driver overrides --backends for this one.
 	Driver string `json:"driver,omitempty" jsonschema:"enum=embedded,enum=local,enum=container,enum=auto"`
@@ -65,6 +65,8 @@ type Backend struct {
 	Image string `json:"image,omitempty"`
 	// Durable has a real database flush at commit, so that no crash undoes what it confirmed; without it faults that kill one may.
 	Durable bool `json:"durable,omitempty"`
+	// Config are lines of the real server's own configuration that go before the lab's, such as "RekeyLimit 1M" of ssh with the driver local.
+	Config []string `json:"config,omitempty"`
 }
 
 // Route leads a name and an ALPN to a backend; fields as in the router's own configuration (DESIGN.md section 5).
@@ -80,6 +82,9 @@ type Route struct {
 	Backend string `json:"backend" jsonschema:"required"`
 	// SendProxy tells the backend the client's address in a PROXY header of that version; off when empty.
 	SendProxy string `json:"send_proxy,omitempty" jsonschema:"enum=off,enum=v1,enum=v2"`
+	// BackendTLS is spoken to the backend, which has a certificate of the lab's; off when empty. A passthrough route sends the client's own
+	// TLS, and with starttls-postgres asks for it first.
+	BackendTLS string `json:"backend_tls,omitempty" jsonschema:"enum=off,enum=on,enum=starttls-postgres,enum=starttls-mysql"`
 }
 
 // Matrix tries every client with every router over every path.

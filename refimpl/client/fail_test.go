@@ -124,6 +124,11 @@ func TestDialFailsWithEveryStepInTheError(t *testing.T) {
 			offered: []string{"websocket"},
 		},
 		{
+			name: "a service that speaks no TLS, such as PostgreSQL 15 before an SSLRequest", handle: front{hangsUp: true}.handle, class: probe.Terminated, conns: 2,
+			steps: []string{"direct", "websocket", "alpn"}, text: []string{"inner tls: the connection was closed after the ClientHello, without an answer"},
+			offered: []string{"websocket", "alpn"},
+		},
+		{
 			name: "the router does not confirm the ALPN", handle: front{inside: func(p *path) *tls.Config {
 				c := p.routerConfig()
 				c.NextProtos = nil

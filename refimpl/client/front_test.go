@@ -25,6 +25,7 @@ type front struct {
 	inside    func(p *path) *tls.Config
 	end       func(inner *tls.Conn, tunnel net.Conn) // instead of an echo
 	status421 bool                                   // insists on the outer name in SNI
+	hangsUp   bool                                   // behind the tunnel, when it has read the ClientHello
 	ping      time.Duration                          // between the router's pings, 0 for none
 }
 
@@ -69,6 +70,11 @@ func (f front) handle(p *path, conn net.Conn, _ int) {
 		}
 		tunnel, _, err := upgrade.Accept(context.Background(), &gluing{conn, f.glue}, br, req, upgrade.ServerOptions{PingInterval: f.ping})
 		if err != nil {
+			return
+		}
+		if f.hangsUp {
+			_, _ = tunnel.Read(make([]byte, 8192))
+			tunnel.Close()
 			return
 		}
 		cfg := p.routerConfig()

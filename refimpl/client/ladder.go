@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
@@ -211,6 +212,9 @@ func (s *dialing) innerTLS(ctx context.Context, tunnel net.Conn) (*tls.Conn, err
 	tunnel.Close()
 	var unverified *tls.CertificateVerificationError
 	wrapped := fmt.Errorf("inner tls: %w", err)
+	if errors.Is(err, io.EOF) && !seen.ServerHello { // crypto/tls says no more than EOF
+		wrapped = fmt.Errorf("inner tls: the connection was closed after the ClientHello, without an answer: %w", err)
+	}
 	if seen.Alert >= 0 || errors.As(err, &unverified) {
 		return nil, finalError{wrapped}
 	}

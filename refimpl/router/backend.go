@@ -16,6 +16,8 @@ type upstream struct {
 	addresses    []*address // in the order of the document
 	roots        *x509.CertPool
 	certificates []tls.Certificate
+	// asks: an SSLRequest goes ahead of a passthrough client's TLS, which it has begun without one.
+	asks bool
 }
 
 // upstream reads the files of a backend.

@@ -37,7 +37,7 @@ func (c *session) connect(client net.Conn, secure *tls.Conn, r Route) {
 // header goes ahead of the client's bytes.
 func (c *session) begin(client net.Conn, secure *tls.Conn, t attempts) bool {
 	a := t.left[0]
-	if t.upstream.TLS != Off || c.asksForTLS(secure) || !a.ip.IsValid() {
+	if t.upstream.TLS != Off || c.asksForTLS(secure, t.upstream) || !a.ip.IsValid() {
 		return false
 	}
 	header, err := c.proxyHeader(t.upstream.SendProxy, secure)
@@ -77,7 +77,7 @@ func (c *session) refused(client net.Conn, secure *tls.Conn, t attempts) {
 // reach is connect without the loop.
 func (c *session) reach(client net.Conn, secure *tls.Conn, t attempts) {
 	backend, err := c.dial(t, client, secure)
-	if err == nil && c.asksForTLS(secure) {
+	if err == nil && c.asksForTLS(secure, t.upstream) {
 		err = c.askForTLS(backend)
 	}
 	if err != nil {
@@ -88,5 +88,7 @@ func (c *session) reach(client net.Conn, secure *tls.Conn, t attempts) {
 	c.join(client, backend)
 }
 
-// asksForTLS tells whether the backend is to be asked for the TLS that its client asked this router for.
-func (c *session) asksForTLS(secure *tls.Conn) bool { return c.starttls && secure == nil }
+// asksForTLS tells whether the backend is to be asked for the TLS that its client asked this router for, or began without asking.
+func (c *session) asksForTLS(secure *tls.Conn, u *upstream) bool {
+	return secure == nil && (c.starttls || u.asks)
+}

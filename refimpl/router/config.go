@@ -109,7 +109,8 @@ type Backend struct {
 	// equal share of what is left of it.
 	DialTimeout Duration `json:"dial_timeout,omitempty"`
 	Health      Health   `json:"health,omitzero"`
-	// TLS is off (the default), on, starttls-postgres (an SSLRequest first) or starttls-mysql (the greeting, then an SSLRequest).
+	// TLS is off (the default), on, starttls-postgres (an SSLRequest first) or starttls-mysql (the greeting, then an SSLRequest). On a
+	// passthrough route starttls-postgres sends the SSLRequest, and what follows is the client's own TLS.
 	TLS string `json:"tls,omitempty" jsonschema:"enum=off,enum=on,enum=starttls-postgres,enum=starttls-mysql"`
 	// CA is a PEM bundle that verifies the backend's certificate, in place of the roots that the program was started with.
 	CA string `json:"ca,omitempty"`

@@ -132,6 +132,9 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 				r.Name, r.ALPN, r.Backend = "b", []string{"f"}, Backend{Address: "127.0.0.1", TLS: "maybe", SendProxy: "v3"}
 			}),
 			route(func(r *Route) { r.Name, r.ALPN, r.Backend = "z", []string{"g"}, Backend{Address: "127.0.0.1:0"} }),
+			route(func(r *Route) {
+				r.Name, r.ALPN, r.Mode, r.Backend.TLS, r.Backend.ServerName = "ask", []string{"h"}, ModePassthrough, StartTLSPostgres, "x"
+			}),
 		},
 		ProxyProtocol: ProxyProtocol{Mode: "required"},
 		ForwardedFor:  ForwardedFor{Trusted: []string{"10.0.0.1", "10.0.0.0/40"}},
@@ -149,6 +152,7 @@ func TestEveryFaultIsNamedAtOnce(t *testing.T) {
 		"routes[3].client_auth.ca: open " + missing + ": no such file or directory", "routes[4].client_auth.ca: is required",
 		"routes[5].client_auth.mode: ", "routes[6].client_auth.mode: ", "routes[6].backend.tls: ",
 		"routes[7].backend.address: ", "routes[7].backend.tls: ", "routes[7].backend.send_proxy: ", "routes[8].backend.address: ",
+		"routes[9].backend.tls: a passthrough route sends the client's own TLS to the backend: ca, cert",
 		"proxy_protocol.trusted: ", "forwarded_for.trusted[1]: ",
 		"limits.client_hello_timeout: ", "limits.client_hello_bytes: ", "limits.connections: ", "limits.connections_per_ip: ",
 		"limits.header_bytes: ", "drain.timeout: ",

@@ -69,7 +69,9 @@
 //   - acme-tls/1 (RFC 8737) is a route like any other: without sni it takes the validation of every name, an own one included, except
 //     names of a route without alpn; for these list the names in the ACME route's sni. In mode terminate the route's certificates
 //     answer.
-//   - backend.tls and client_auth belong to a router that ends TLS, so a passthrough route that sets them is refused.
+//   - backend.tls and client_auth belong to a router that ends TLS, so a passthrough route that sets them is refused, but for
+//     backend.tls starttls-postgres: a client whose TLS came through a tunnel, or at once, has sent no SSLRequest, and PostgreSQL before 17
+//     takes no other beginning, and 17 none without ALPN "postgresql". A CancelRequest in the clear goes there in the clear.
 //   - A backend that cannot be reached: the client of a terminate route has finished its handshake by then; its
 //     connection is reset, without close_notify, so that it cannot be taken for an empty answer. A passthrough client gets
 //     a reset too.

@@ -32,6 +32,9 @@ func (f *faults) openers(c Config) openers {
 		if i >= 0 && c.Routes[i].ClientAuth.Mode == AuthRequire {
 			f.add(path, "route %q requires a client certificate, and there is none without TLS", name)
 		}
+		if i >= 0 && c.Routes[i].Mode == ModePassthrough && c.Routes[i].Backend.TLS != Off {
+			f.add(path, "route %q asks its backend for the TLS of the client, and there is none", name)
+		}
 		return i
 	}
 	plain := c.Plaintext

@@ -171,6 +171,7 @@ func TestPlaintextRoutesAreChecked(t *testing.T) {
 		`plaintext.postgres: route "b" does not take ALPN "postgresql"`:             postgres("b"),
 		`plaintext.ssh: there is no route "x"`:                                      ssh("x"),
 		`plaintext.ssh: route "c" requires a client certificate`:                    ssh("c"),
+		`plaintext.ssh: route "d" asks its backend for the TLS of the client`:       ssh("d"),
 		`plaintext.server_first.route: there is no route "x"`:                       first("x", 0),
 		`plaintext.server_first.route: route "c" requires a client certificate`:     first("c", 0),
 		`plaintext.server_first.route: is required`:                                 first("", 1),
@@ -185,6 +186,7 @@ func TestPlaintextRoutesAreChecked(t *testing.T) {
 			{Name: "a", ALPN: []string{"post*"}, Mode: ModePassthrough, Backend: nowhere},
 			{Name: "b", ALPN: []string{"postgresql*"}, Mode: ModePassthrough, Backend: nowhere},
 			{Name: "c", ALPN: []string{"c"}, Mode: ModeTerminate, ClientAuth: ClientAuth{Mode: AuthRequire}, Backend: nowhere},
+			{Name: "d", ALPN: []string{"d"}, Mode: ModePassthrough, Backend: Backend{Address: nowhere.Address, TLS: StartTLSPostgres}},
 		}}
 		c.Plaintext.Postgres = "a"
 		change(&c)

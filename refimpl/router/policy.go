@@ -52,6 +52,10 @@ func newPolicy(config Config, keyLog io.Writer) (*policy, error) {
 		path := fmt.Sprintf("routes[%d]", i)
 		rules[i] = route.Rule{Name: r.Name, SNI: r.SNI, ALPN: r.ALPN}
 		p.upstreams[r.Name] = f.upstream(path+".backend", r.Backend)
+		if r.Mode == ModePassthrough && r.Backend.TLS == StartTLSPostgres {
+			u := p.upstreams[r.Name]
+			u.TLS, u.asks = Off, true // it is the client's, not the router's
+		}
 		if r.Mode != ModeTerminate {
 			continue
 		}

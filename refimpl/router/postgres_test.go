@@ -15,8 +15,8 @@ const (
 	cancel = "\x00\x00\x00\x10\x04\xd2\x16\x2e\x00\x00\x12\x34KEY!"
 )
 
-// postgresRouter has a default route "pg" with a plain backend, and a route "raw" that passes through to a server which, as
-// PostgreSQL does, wants an SSLRequest before its TLS.
+// postgresRouter has a default route "pg" with a plain backend, and two, "raw" and "asked", that pass through to a server which, as
+// PostgreSQL does, wants an SSLRequest before its TLS; "asked" sends one for clients that have not.
 func postgresRouter(t *testing.T) (b *bench, pg, raw *backend) {
 	t.Helper()
 	pg = echoBackend(t, "pg")
@@ -39,6 +39,10 @@ func postgresRouter(t *testing.T) (b *bench, pg, raw *backend) {
 			{
 				Name: "raw", SNI: []string{"raw.routes.example.test"}, ALPN: []string{"postgresql"},
 				Mode: ModePassthrough, Backend: Backend{Address: raw.addr},
+			},
+			{
+				Name: "asked", SNI: []string{"asked.routes.example.test"}, ALPN: []string{"postgresql"},
+				Mode: ModePassthrough, Backend: Backend{Address: raw.addr, TLS: StartTLSPostgres},
 			},
 			{
 				Name: "web", SNI: []string{"web.routes.example.test"}, ALPN: []string{"http/1.1"},
@@ -64,6 +68,7 @@ func TestPostgresClientsAreAnsweredAndRoutedByTheirHello(t *testing.T) {
 		{"psql 17: a name and postgresql", "pg.routes.example.test", []string{"postgresql"}, "pg", "postgresql", 0},
 		{"another name", "raw.routes.example.test", []string{"postgresql"}, "raw", "postgresql", 0},
 		{"another name, no ALPN", "raw.routes.example.test", nil, "raw", "", 0},
+		{"a backend that is asked anyway is not asked twice", "asked.routes.example.test", nil, "raw", "", 0},
 		{"an address for a host, so no name", "", nil, "pg", "", 0},
 		{"the same of psql 17", "", []string{"postgresql"}, "pg", "postgresql", 0},
 		{"the router's own name", ownName, []string{"postgresql"}, "pg", "postgresql", 0},
@@ -128,6 +133,31 @@ func TestPostgresClientMayGoOnWithoutWaiting(t *testing.T) {
 		t.Errorf("without SSLRequest and ALPN: %v", got)
 	}
 	<-b.hellos
+}
+
+// A client behind a tunnel, such as one of ours, begins with its ClientHello: on a route that says so the backend is asked for TLS first.
+func TestPostgresServersAreAskedForTLSByARouteThatSaysSo(t *testing.T) {
+	b, _, raw := postgresRouter(t)
+	for _, transport := range []string{"direct", "websocket", "http alpn"} {
+		config := b.clientConfig("asked.routes.example.test", "postgresql")
+		config.InsecureSkipVerify = true // the certificate is for another name
+		conn := secure(t, b.stream(t, transport), config)
+		if got := readLine(t, conn); got != "raw" {
+			t.Errorf("%s: reached %q", transport, got)
+		}
+		roundTrip(t, conn, "select")
+		<-b.hellos
+	}
+	// Without the word the server meets a ClientHello that it does not expect: the client learns of an end, and not of a success.
+	before := raw.accepted.Load()
+	config := b.clientConfig("raw.routes.example.test", "postgresql")
+	if err := tls.Client(b.tcp(t), config).Handshake(); err == nil {
+		t.Error("a server that waits for an SSLRequest has taken a ClientHello")
+	}
+	<-b.hellos
+	if raw.accepted.Load() != before+1 {
+		t.Error("it was not the server that refused")
+	}
 }
 
 // skipRead takes n bytes out of what comes first.
@@ -202,23 +232,25 @@ func TestACancelRequestReachesTheDefaultRouteAndNothingBehindItDoes(t *testing.T
 		got <- string(request[:n])
 		<-release // as PostgreSQL, which closes once the signal is sent
 	})
-	b := startRouter(t, Config{
-		Routes: []Route{
-			{Name: "other", ALPN: []string{"x"}, Mode: ModePassthrough, Backend: Backend{Address: "127.0.0.1:1"}},
-			{Name: "pg", Mode: ModePassthrough, Backend: Backend{Address: back.addr}},
-		},
-		Plaintext: Plaintext{Postgres: "pg"},
-	})
-	for _, say := range []string{cancel, askGSS + cancel, cancel + "more"} {
-		conn := b.tcp(t)
-		_, _ = io.WriteString(conn, say)
-		if request := <-got; request != cancel {
-			t.Errorf("%q: the backend read %q", say, request)
+	for _, asks := range []string{Off, StartTLSPostgres} { // for the TLS of clients; there is none here
+		b := startRouter(t, Config{
+			Routes: []Route{
+				{Name: "other", ALPN: []string{"x"}, Mode: ModePassthrough, Backend: Backend{Address: "127.0.0.1:1"}},
+				{Name: "pg", Mode: ModePassthrough, Backend: Backend{Address: back.addr, TLS: asks}},
+			},
+			Plaintext: Plaintext{Postgres: "pg"},
+		})
+		for _, say := range []string{cancel, askGSS + cancel, cancel + "more"} {
+			conn := b.tcp(t)
+			_, _ = io.WriteString(conn, say)
+			if request := <-got; request != cancel {
+				t.Errorf("%q: the backend read %q", say, request)
+			}
+			release <- struct{}{}
+			if rest, err := io.ReadAll(conn); strings.Trim(string(rest), "N") != "" || err != nil && !strings.HasSuffix(say, "more") {
+				t.Errorf("%q: read %q, %v", say, rest, err)
+			}
 		}
-		release <- struct{}{}
-		if rest, err := io.ReadAll(conn); strings.Trim(string(rest), "N") != "" || err != nil && !strings.HasSuffix(say, "more") {
-			t.Errorf("%q: read %q, %v", say, rest, err)
-		}
+		b.log.wait(t, "route=pg", "outcome=joined", "cause=CancelRequest", "in=16")
 	}
-	b.log.wait(t, "route=pg", "outcome=joined", "cause=CancelRequest", "in=16")
 }

@@ -96,8 +96,12 @@ func (f *faults) route(path string, r Route, certificates bool) {
 		if r.ClientAuth.Mode != AuthNone {
 			f.add(path+".client_auth.mode", "a passthrough route does not end TLS and cannot ask for a certificate: use mode terminate")
 		}
-		if r.Backend.TLS != Off {
-			f.add(path+".backend.tls", "a passthrough route sends the client's own TLS to the backend: tls must be off")
+		b := r.Backend
+		if b.TLS != Off && b.TLS != StartTLSPostgres {
+			f.add(path+".backend.tls", "a passthrough route sends the client's own TLS to the backend: tls must be off, or starttls-postgres, which asks for it first")
+		}
+		if b.TLS == StartTLSPostgres && b.CA+b.Cert+b.ServerName+b.ALPN != "" {
+			f.add(path+".backend.tls", "a passthrough route sends the client's own TLS to the backend: ca, cert, server_name and alpn would not be used")
 		}
 	}
 	if r.Mode == ModePassthrough && len(r.Certificates) > 0 {

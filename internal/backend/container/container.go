@@ -1,0 +1,182 @@
+// Package container starts backends as containers, by testcontainers, which it alone imports. Who wants the driver imports the package
+// for its init functions.
+//
+// A kind is one file: the images that will do, and how one of them is run. The images are taken as their makers document them:
+//
+//   - postgres: POSTGRES_PASSWORD and POSTGRES_INITDB_ARGS; arguments "postgres -c name=value" to the entry point;
+//   - mysql: MYSQL_ROOT_PASSWORD, MYSQL_DATABASE, MYSQL_USER and MYSQL_PASSWORD, and the same as MARIADB_…; arguments "--name=value",
+//     before which the entry point puts the server;
+//   - ssh: there is no image that all agree on. Ours, and any other that is named, listens on port 22, makes the account SSHD_USER and lets
+//     it in by the keys of SSHD_AUTHORIZED_KEYS (lines of authorized_keys), runs its commands in a shell, and shows the host key that was
+//     put at /etc/ssh/keys/host_key before the start (OpenSSH's format, root's, mode 0600), and no other.
+//
+// The image that a scenario names is taken as it is, and pulled when the engine has none of that name. Else the first that the engine has
+// of a list (images of each kind), of the version where a scenario asks for one: the official ones, then ours, which "make images" builds
+// where no registry can be reached. When it has none of them the official one is pulled.
+//
+// Only 127.0.0.1 of this machine leads to a container, on a port that the engine chooses. A backend is ready when a login and a query, or a
+// command, have succeeded through that port. Its container is removed by Close, and when a start fails or is cancelled. What a killed process
+// has left is removed by the next one that starts a container (see sweep); nobody else's containers are touched.
+package container
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/testcontainers/testcontainers-go"
+
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/process"
+)
+
+const (
+	// readyTimeout bounds the time from a container's start to its first answer: MySQL makes its databases meanwhile.
+	readyTimeout = 2 * time.Minute
+	probeTimeout = 5 * time.Second
+	probePause   = 50 * time.Millisecond
+	// createTimeout bounds what the engine does without being interrupted, removeTimeout how long the end may take whatever the caller's patience.
+	createTimeout = time.Minute
+	removeTimeout = 20 * time.Second
+	// portTries is how often the engine may choose a port that somebody else took meanwhile.
+	portTries = 4
+)
+
+// Names of accounts, as in every other driver.
+const (
+	userName     = "tlsroute"
+	databaseName = "tlsroute"
+)
+
+// kind is one kind of backend as a container.
+type kind struct {
+	name string
+	port string // that the server listens on in the container, such as 5432/tcp
+	// images are looked for in this order; the first of all is pulled when the engine has none.
+	images []string
+	// plan fills in r.Access and says how a container is run. dir is on this machine, the backend's own.
+	plan func(spec backend.Spec, r *backend.Running, dir string) (plan, error)
+}
+
+// plan is how a container is run.
+type plan struct {
+	env   map[string]string
+	files []file
+	// account is whose the files are in the container; root's when empty.
+	account string
+	args    []string
+	// probe asks the server through its port, and says in r.Info what answered.
+	probe func(ctx context.Context, address string) error
+}
+
+func register(k kind) {
+	backend.Register(backend.Driver{Kind: k.name, Name: backend.Container, Start: k.start, Available: k.available})
+}
+
+// available looks only: an image that would have to be pulled is not there.
+func (k kind) available(ctx context.Context, spec backend.Spec) error {
+	e, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	_, err = e.find(ctx, k.of(spec))
+	return err
+}
+
+func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) error {
+	e, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	r.OnClose(func(context.Context) error { return e.close() })
+	sweepOnce(ctx, e, spec.Logger)
+	k = k.of(spec)
+	img, err := e.find(ctx, k)
+	if err != nil {
+		if img, err = e.pull(ctx, k, spec.Logger); err != nil {
+			return err
+		}
+	}
+	r.Info.Image, r.Info.ImageDigest = img.name, img.digest()
+	dir, err := os.MkdirTemp(spec.Dir, "tlsroute-bench-"+k.name+"-")
+	if err != nil {
+		return fmt.Errorf("make private directory: %w", err)
+	}
+	r.OnClose(func(context.Context) error { return process.RemoveAll(dir) })
+	p, err := k.plan(spec, r, dir)
+	if err != nil {
+		return err
+	}
+	name := "tlsroute-bench-" + k.name + "-" + strings.ToLower(rand.Text()[:12])
+	r.OnClose(func(ctx context.Context) error { return e.remove(ctx, name) })
+	r.Log = func(ctx context.Context) ([]byte, error) { return e.log(ctx, name) }
+	r.Info.Note = "the server of a container, without flushing at commit"
+	if err := e.run(ctx, name, k, img, p, spec); err != nil {
+		return e.explain(ctx, err, img, nil)
+	}
+	if r.Address, err = e.address(ctx, name, k.port); err != nil {
+		return e.explain(ctx, err, img, e.tail(ctx, name))
+	}
+	return e.await(ctx, name, img, func(ctx context.Context) error { return p.probe(ctx, r.Address) })
+}
+
+// run makes a container and starts it. The caller removes it by its name, whatever came of this.
+func (e *engine) run(ctx context.Context, name string, k kind, img image, p plan, spec backend.Spec) error {
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
+	request := testcontainers.GenericContainerRequest{
+		Logger: quiet{spec.Logger},
+		ContainerRequest: testcontainers.ContainerRequest{
+			Image: img.name, Name: name, Env: p.env, Cmd: p.args, Labels: labels(spec.Name), ExposedPorts: []string{k.port},
+			HostConfigModifier: onLoopback(k.port),
+		},
+	}
+	request.Files = inContainer(p.files)
+	if p.account != "" && len(p.files) > 0 {
+		request.Entrypoint = append([]string{"sh", "-c", own(p.account), "sh"}, img.Config.Entrypoint...)
+	}
+	// An engine goes on making what nobody waits for any more, so this is not interrupted: what has a name can be removed.
+	making, cancel := context.WithTimeoutCause(context.WithoutCancel(ctx), createTimeout, fmt.Errorf("the engine has not made a container after %v", createTimeout))
+	defer cancel()
+	c, err := testcontainers.GenericContainer(making, request)
+	if err != nil {
+		return fmt.Errorf("make a container of %s: %w", img.name, err)
+	}
+	for try := 1; ; try++ {
+		if err := c.Start(ctx); err == nil || try == portTries || !portTaken(err) || ctx.Err() != nil {
+			return err
+		}
+		spec.Logger.Debug("port was taken meanwhile, the engine chooses another", "container", name)
+	}
+}
+
+// await asks until the server answers. It gives up when the container ends, when ctx does, or after readyTimeout.
+func (e *engine) await(ctx context.Context, name string, img image, probe func(context.Context) error) error {
+	all, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %v", readyTimeout))
+	defer cancel()
+	for {
+		once, cancel := context.WithTimeout(all, probeTimeout)
+		err := probe(once)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if all.Err() == nil {
+			if ended := e.ended(all, name); ended != nil {
+				return e.explain(ctx, fmt.Errorf("%s: %w", img.name, ended), img, e.tail(ctx, name))
+			}
+		}
+		pause := time.NewTimer(probePause)
+		select {
+		case <-pause.C:
+		case <-all.Done():
+			pause.Stop()
+			return e.explain(ctx, fmt.Errorf("%s: %w; the last try: %w", img.name, context.Cause(all), err), img, e.tail(ctx, name))
+		}
+	}
+}

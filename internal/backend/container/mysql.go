@@ -1,0 +1,71 @@
+package container
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/go-sql-driver/mysql"
+
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
+)
+
+func init() {
+	register(kind{name: backend.MySQL, port: "3306/tcp", plan: mysqlPlan, images: []string{
+		"mysql:8.4", "mysql:8", "mysql:8.0", "mysql:9", "mysql:latest", "mariadb:11", "mariadb:11.4", "mariadb:lts", "mariadb:10.11", "mariadb:latest",
+		"tlsroute-bench/mariadb:10.11",
+	}})
+}
+
+func mysqlPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) {
+	r.Access = backend.Access{User: userName, Password: rand.Text(), Database: databaseName}
+	files, err := tlsFiles(spec, r, dir)
+	if err != nil {
+		return plan{}, err
+	}
+	// One list for MySQL and MariaDB: "loose" is for what only one of them knows.
+	args := []string{
+		"--skip-name-resolve", "--skip-log-bin", "--local-infile=ON", "--max-allowed-packet=64M", "--performance-schema=OFF", "--innodb-buffer-pool-size=16M",
+		"--innodb-flush-log-at-trx-commit=0", "--max-connections=200", "--max-connect-errors=1000000",
+		"--loose-mysqlx=OFF", "--loose-mysql-native-password=ON",
+	}
+	for _, f := range files {
+		option := map[string]string{certFile: "--ssl-cert=", keyFile: "--ssl-key=", clientCAFile: "--ssl-ca="}[f.name]
+		args = append(args, option+f.ownPath())
+	}
+	env := map[string]string{}
+	for name, value := range map[string]string{
+		"ROOT_PASSWORD": rand.Text(), "DATABASE": r.Access.Database, "USER": r.Access.User, "PASSWORD": r.Access.Password,
+	} {
+		env["MYSQL_"+name], env["MARIADB_"+name] = value, value
+	}
+	return plan{
+		files: files, account: "mysql", args: args, env: env,
+		probe: func(ctx context.Context, address string) error {
+			version, err := askMySQL(ctx, address, r.Access)
+			r.Info.Product, r.Info.Version = "MySQL", version
+			if number, rest, ok := strings.Cut(version, "-MariaDB"); ok {
+				r.Info.Product, r.Info.Version = "MariaDB", number+rest
+			}
+			return err
+		},
+	}, nil
+}
+
+// askMySQL logs in as the server wants it: with caching_sha2_password (MySQL), with mysql_native_password (MariaDB).
+func askMySQL(ctx context.Context, address string, a backend.Access) (version string, err error) {
+	config := mysql.NewConfig()
+	config.Net, config.Addr, config.User, config.Passwd, config.DBName = "tcp", address, a.User, a.Password, a.Database
+	config.Timeout, config.ReadTimeout, config.WriteTimeout = probeTimeout, probeTimeout, probeTimeout
+	config.Logger = &mysql.NopLogger{} // a server that is just starting closes connections
+	connector, err := mysql.NewConnector(config)
+	if err != nil {
+		return "", fmt.Errorf("ask MySQL: %w", err)
+	}
+	db := sql.OpenDB(connector)
+	defer func() { _ = db.Close() }()
+	err = db.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version)
+	return version, err
+}

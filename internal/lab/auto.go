@@ -1,0 +1,55 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tlsroute/tlsroute-bench/internal/backend"
+	"github.com/tlsroute/tlsroute-bench/internal/scenario"
+)
+
+// realness is the order in which auto tries.
+var realness = []string{backend.Container, backend.Local, backend.Embedded}
+
+// lookTimeout bounds how long auto looks whether one driver can be had: an engine that does not answer must not hold a run up.
+const lookTimeout = 15 * time.Second
+
+// mostReal is what auto takes of the drivers that a kind has, and why: the first of realness that is available.
+func mostReal(ctx context.Context, b scenario.Backend, drivers []string, available func(ctx context.Context, driver string) error) (driver, why string, err error) {
+	if len(drivers) == 1 {
+		return drivers[0], fmt.Sprintf("chosen by auto: %s is the one driver of kind %s", drivers[0], b.Kind), nil
+	}
+	look := func(driver string) error {
+		switch {
+		case driver == backend.Container && b.Version != "" && b.Image == "":
+			return fmt.Errorf("version %s is asked of the servers of this machine: for a container say image", b.Version)
+		case driver == backend.Container && b.Kind == backend.Witness:
+			return errors.New("a witness of this very program is as real in this process")
+		}
+		ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("no answer in %v", lookTimeout))
+		defer cancel()
+		if err := available(ctx, driver); err == nil || ctx.Err() == nil {
+			return err
+		}
+		return context.Cause(ctx)
+	}
+	var reasons []string
+	for _, driver := range realness {
+		if !slices.Contains(drivers, driver) {
+			continue
+		}
+		if err = look(driver); err == nil {
+			reasons = append(reasons, driver+" works here")
+			return driver, "chosen by auto: " + strings.Join(reasons, "; "), nil
+		}
+		if ctx.Err() != nil {
+			return "", "", context.Cause(ctx)
+		}
+		reasons = append(reasons, fmt.Sprintf("no %s (%v)", driver, err))
+	}
+	return "", "", fmt.Errorf("backend %s: auto finds no driver of kind %s: %s", b.Name, b.Kind, strings.Join(reasons, "; "))
+}
