@@ -77,7 +77,7 @@ func TestFaultsOfLocalServers(t *testing.T) {
 }
 
 func TestWhatIsEmbeddedHasNoFaults(t *testing.T) {
-	for _, kind := range Kinds() {
+	for _, kind := range []string{Witness, HTTP, Postgres, MySQL, SSH} {
 		if r := start(t, Embedded, kind); r.Faults != nil {
 			t.Errorf("%s: %T", kind, r.Faults)
 		}

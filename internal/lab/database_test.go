@@ -21,8 +21,8 @@ import (
 // patience bounds every call to a database: none of these tests waits for it, so that one that ends by it is a hang.
 const patience = 40 * time.Second
 
-// session is one connection to a real database, over a path or at the server's own address.
-type session interface {
+// dbSession is one connection to a real database, over a path or at the server's own address.
+type dbSession interface {
 	// do runs a statement without rows.
 	do(ctx context.Context, statement string) error
 	// ask is the first value of the first row.
@@ -38,7 +38,7 @@ type session interface {
 type database struct {
 	name string // of the backend and of the route
 	// open logs in over what dial gives.
-	open func(ctx context.Context, r *backend.Running, dial dialFunc) (session, error)
+	open func(ctx context.Context, r *backend.Running, dial dialFunc) (dbSession, error)
 	// sleep is a statement that takes so many seconds, asleep counts those at work, endless is a result that has no end within reach.
 	sleep, asleep, endless string
 	whoAmI, most           string
@@ -50,7 +50,7 @@ type dialFunc func(ctx context.Context, network, address string) (net.Conn, erro
 
 var databases = []database{
 	{
-		name: "pg", open: openPostgres, sleep: "SELECT pg_sleep(%d)", whoAmI: "SELECT pg_backend_pid()::text", most: "SHOW max_connections",
+		name: "pg", open: logInPostgres, sleep: "SELECT pg_sleep(%d)", whoAmI: "SELECT pg_backend_pid()::text", most: "SHOW max_connections",
 		asleep:  "SELECT count(*)::text FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'",
 		endless: "SELECT repeat('x', 1000), generate_series(1, 10000000)",
 		full: func(err error) string {
@@ -61,7 +61,7 @@ var databases = []database{
 		},
 	},
 	{
-		name: "my", open: openMySQL, sleep: "SELECT SLEEP(%d)", whoAmI: "SELECT CONNECTION_ID()", most: "SELECT @@max_connections",
+		name: "my", open: logInMySQL, sleep: "SELECT SLEEP(%d)", whoAmI: "SELECT CONNECTION_ID()", most: "SELECT @@max_connections",
 		asleep:  "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT SLEEP%'",
 		endless: "SELECT REPEAT('x', 1000), seq FROM seq_1_to_10000000",
 		full: func(err error) string {
@@ -103,7 +103,7 @@ type pgSession struct {
 	*counter
 }
 
-func openPostgres(ctx context.Context, r *backend.Running, dial dialFunc) (session, error) {
+func logInPostgres(ctx context.Context, r *backend.Running, dial dialFunc) (dbSession, error) {
 	config, err := pgx.ParseConfig(fmt.Sprintf("postgres://%s@%s/%s?sslmode=disable", r.Access.User, r.Address, r.Access.Database))
 	if err != nil {
 		return nil, err
@@ -159,7 +159,7 @@ type mySession struct {
 	pool *sql.DB
 }
 
-func openMySQL(ctx context.Context, r *backend.Running, dial dialFunc) (session, error) {
+func logInMySQL(ctx context.Context, r *backend.Running, dial dialFunc) (dbSession, error) {
 	config := mysql.NewConfig()
 	config.User, config.Passwd, config.DBName = r.Access.User, r.Access.Password, r.Access.Database
 	c := &counter{}
@@ -213,7 +213,7 @@ type dbWay struct {
 func (w dbWay) String() string { return w.path + " " + w.upgrade }
 
 // connect opens a session.
-func (d database) connect(ctx context.Context, l *Lab, w dbWay) (session, error) {
+func (d database) connect(ctx context.Context, l *Lab, w dbWay) (dbSession, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	dial := new(net.Dialer).DialContext
@@ -229,7 +229,7 @@ func (d database) connect(ctx context.Context, l *Lab, w dbWay) (session, error)
 }
 
 // mustConnect is connect where nothing is wrong; the session ends with the test.
-func (d database) mustConnect(t *testing.T, l *Lab, w dbWay) session {
+func (d database) mustConnect(t *testing.T, l *Lab, w dbWay) dbSession {
 	t.Helper()
 	s, err := d.connect(t.Context(), l, w)
 	if err != nil {

@@ -201,7 +201,7 @@ func full(t *testing.T, l *Lab, d database) {
 // frozen wants a client to be able to give up, and nobody else to notice.
 func frozen(t *testing.T, l *Lab, d, other database) {
 	faults := l.backend(d.name).Faults
-	var sessions []session
+	var sessions []dbSession
 	for _, w := range ways {
 		sessions = append(sessions, d.mustConnect(t, l, w))
 	}
@@ -370,7 +370,7 @@ func idle(t *testing.T, l *Lab) {
 func blackhole(t *testing.T, l *Lab) {
 	type flight struct {
 		d     database
-		s     session
+		s     dbSession
 		point int // statements that were answered
 		id    int
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 )
 
-const failing = `
+const failingBackends = `
 name: failing
 topology:
   paths: [direct, alb-https]
@@ -33,7 +33,7 @@ routes: [{name: shell, sni: [shell.example.test], mode: passthrough, backend: sh
 
 // TestFaultsOfBackendsArePlayed wants what the timeline says to become of the servers, and what was to come back to be there behind it.
 func TestFaultsOfBackendsArePlayed(t *testing.T) {
-	l := startText(t, failing, Options{})
+	l := startText(t, failingBackends, Options{})
 	speaks := func(name string) error {
 		c, err := net.Dial("tcp", l.backend(name).Address)
 		if err != nil {
@@ -86,7 +86,7 @@ func TestFaultsOfBackendsAreChecked(t *testing.T) {
 		{"kind: ssh, driver: local", "kind: ssh", "auto", ""},
 		{"load_balancer: {}", "load_balancer: {}\n  processes: separate", "", ""},
 	} {
-		text := strings.Replace(failing, c.old, c.new, 1)
+		text := strings.Replace(failingBackends, c.old, c.new, 1)
 		_, err := scenario.Parse("failing.yaml", []byte(text), scenario.Vocabulary{Topology: CheckOn(c.driver)})
 		if c.want == "" && err != nil || c.want != "" && (err == nil || !strings.Contains(err.Error(), c.want)) {
 			t.Errorf("%s: got %v, want %q", c.new, err, c.want)
@@ -97,7 +97,7 @@ func TestFaultsOfBackendsAreChecked(t *testing.T) {
 // TestAutoThatIsEmbeddedCannotFail wants the run to end before it has begun, and to say why.
 func TestAutoThatIsEmbeddedCannotFail(t *testing.T) {
 	t.Setenv("TLSROUTE_BACKEND_PATH", t.TempDir()) // no program is found
-	sc, err := scenario.Parse("failing.yaml", []byte(strings.ReplaceAll(failing, ", driver: local", "")), scenario.Vocabulary{Topology: CheckOn("auto")})
+	sc, err := scenario.Parse("failing.yaml", []byte(strings.ReplaceAll(failingBackends, ", driver: local", "")), scenario.Vocabulary{Topology: CheckOn("auto")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func (g *ledger) write(ctx context.Context, t *testing.T, l *Lab, w dbWay) {
 }
 
 // transact is one transaction.
-func (g *ledger) transact(t *testing.T, s session) error {
+func (g *ledger) transact(t *testing.T, s dbSession) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	id := g.last.Add(1)
