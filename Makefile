@@ -7,7 +7,7 @@ TOOL    := $(GO) tool -modfile=tools/go.mod
 FUZZTIME ?= 30s
 MUTANTS  ?= KillMatrix
 # What the tests with real servers and a real browser need, by Debian package.
-PACKAGES := gcc libc6-dev postgresql mariadb-server openssh-server openssh-client openssl chromium jq curl procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4 'kubectl|kubernetes-client'
+PACKAGES := gcc libc6-dev postgresql postgresql-client mariadb-server mariadb-client openssh-server openssh-client rsync openssl chromium jq curl procps python3 haproxy nginx libnginx-mod-stream caddy apache2 sslh stunnel4 'kubectl|kubernetes-client'
 
 help: ## print this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
