@@ -136,7 +136,7 @@ func (l sshLab) connect(t *testing.T, path string) *ssh.Client {
 }
 
 // session is a channel of c.
-func session(t *testing.T, c *ssh.Client) *ssh.Session {
+func sshSession(t *testing.T, c *ssh.Client) *ssh.Session {
 	t.Helper()
 	s, err := c.NewSession()
 	if err != nil {
