@@ -105,7 +105,7 @@ func TestAutoThatIsEmbeddedCannotFail(t *testing.T) {
 	if err == nil {
 		_ = l.Close(t.Context())
 	}
-	for _, want := range []string{"kill of backend shell", "driver embedded cannot", "give it driver: local"} {
+	for _, want := range []string{"kill of backend shell", "cannot (chosen by auto", "give it driver: local"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
