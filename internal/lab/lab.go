@@ -151,6 +151,9 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if err := l.startBackends(ctx); err != nil {
 		return nil, err
 	}
+	if err := l.readyToFail(); err != nil {
+		return nil, err
+	}
 	if opt.Only == OnlyBackends {
 		return l, nil
 	}
@@ -203,7 +206,7 @@ func (l *Lab) startBackends(ctx context.Context) (err error) {
 		}
 		spec := backend.Spec{
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
-			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Config: b.Config,
+			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Config: b.Config, Durable: b.Durable,
 		}
 		driver, why, err := l.driver(ctx, b, spec)
 		if err != nil {

@@ -63,6 +63,8 @@ type Backend struct {
 	Version string `json:"version,omitempty"`
 	// Image asks for a container image, such as postgres:17; the driver container looks at it.
 	Image string `json:"image,omitempty"`
+	// Durable has a real database flush at commit, so that no crash undoes what it confirmed; without it faults that kill one may.
+	Durable bool `json:"durable,omitempty"`
 	// Config are lines of the real server's own configuration that go before the lab's, such as "RekeyLimit 1M" of ssh with the driver local.
 	Config []string `json:"config,omitempty"`
 }
