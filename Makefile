@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
+.PHONY: help build run test test-quick test-teleport test-transactions test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa bench-widths packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -28,6 +28,10 @@ test-quick: ## the same without the race detector, without the browser, without 
 
 test-teleport: ## Teleport's published client against our router, in its three modes (builds its module, which takes minutes the first time)
 	$(GO) test -race -tags teleport -run Teleport -timeout 30m ./refimpl/router
+
+# TRANSACTIONS takes flags, such as TRANSACTIONS='-transactions 100000 -fault-every 5s'.
+test-transactions: ## committed means committed: 10,000 transactions of PostgreSQL and of MariaDB over the load balancer, with a fault every second
+	$(GO) test ./internal/lab -run CommittedMeansCommitted -count 1 -v -timeout 60m -transactions 10000 -fault-every 1s -at-most 0 $(TRANSACTIONS)
 
 test-docker: ## what needs Docker, alone: backends as containers, and an implementation in a container is judged (installs busybox-static as root)
 	@./tools/packages.sh busybox-static
@@ -89,6 +93,9 @@ bench-alb: build ## the load balancer simulator against HAProxy and nginx as loa
 
 bench-aa: ## the bench on the same path as both arms, 20 times, and with 200 µs added to one (eight minutes; AA takes flags, such as AA='-runs 5')
 	$(GO) run ./internal/aa $(AA)
+
+bench-widths: build ## how narrow the intervals of scenario latency are when both arms are one path (five minutes)
+	PATH=$(CURDIR)/bin:$$PATH ./tools/widths.sh bin/widths
 
 lint: ## the pinned linters (the first run builds them)
 	$(TOOL) golangci-lint run ./...

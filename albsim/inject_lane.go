@@ -33,6 +33,7 @@ type lane struct {
 type strand struct {
 	*standing
 	rng   *rand.Rand
+	base  int64     // bytes that had passed when it came, which AtByte counts from
 	cut   int64     // where split cuts next
 	begun time.Time // when the place of AtByte was come to
 	over  bool      // an end that has struck
@@ -68,7 +69,7 @@ func (l *lane) take() {
 			side++
 		}
 		s := &strand{standing: f, rng: rand.New(rand.NewPCG(f.Seed, side))} //nolint:gosec // it is to be the same each time
-		s.cut = l.at
+		s.base, s.cut = l.at, l.at
 		l.strands = append(l.strands, s)
 	}
 }
@@ -93,7 +94,7 @@ func (l *lane) next(n int64) int64 {
 	now := time.Now()
 	for _, s := range l.strands {
 		if s.AtByte > 0 && s.begun.IsZero() {
-			if rest := s.AtByte - l.at; rest > 0 {
+			if rest := s.base + s.AtByte - l.at; rest > 0 {
 				n = min(n, rest)
 				continue
 			}
@@ -205,11 +206,17 @@ func (l *lane) conn() net.Conn {
 
 // pass is read, and send is write, for a lane that may have no faults.
 func (l *lane) pass(p []byte) (int, error) {
-	if !l.w.b.on.Load() {
-		n, err := l.conn().Read(p)
+	if l.w.b.on.Load() {
+		return l.read(p)
+	}
+	n, err := l.conn().Read(p)
+	if n == 0 || !l.w.b.on.Load() {
 		return n, l.why(err)
 	}
-	return l.read(p)
+	l.mu.Lock() // the first fault came while this waited
+	defer l.mu.Unlock()
+	l.hold(p[:n], 2*burst)
+	return l.deliver(p)
 }
 
 func (l *lane) send(p []byte) (int, error) {
@@ -233,16 +240,34 @@ func (l *lane) read(p []byte) (int, error) {
 		if n == 0 {
 			return 0, l.why(err)
 		}
-		l.take() // what was added while this waited
-		l.held = append(l.held[:0], p[:n]...)
-		l.due = l.when(n, l.fresh(time.Since(begun)))
+		l.hold(p[:n], time.Since(begun))
 	}
+	return l.deliver(p)
+}
+
+// hold keeps what was read until it is due. Faults that were added while it was waited for have not been asked before.
+func (l *lane) hold(p []byte, silence time.Duration) {
+	l.next(int64(len(p)))
+	l.held = append(l.held[:0], p...)
+	l.due = l.when(len(p), l.fresh(silence))
+}
+
+// deliver hands out as much of what is held as may pass in one piece.
+func (l *lane) deliver(p []byte) (int, error) {
 	if err := l.pause(l.due); err != nil {
 		return 0, err
 	}
-	n := copy(p, l.held)
+	n := int(l.next(int64(min(len(p), len(l.held)))))
+	if end := l.end.Load(); end != nil {
+		return 0, *end
+	}
+	copy(p, l.held[:n])
 	l.held = l.held[n:]
 	l.passed(n)
+	if len(l.held) > 0 {
+		rest := l.next(int64(len(l.held))) // what has its place here happens
+		l.due = l.when(int(rest), false)
+	}
 	return n, nil
 }
 

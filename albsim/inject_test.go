@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -472,5 +473,69 @@ func TestConnectionsWithoutFaultsPayNothing(t *testing.T) {
 		w.deadlines(true, true, time.Time{})
 	}); n > 0 {
 		t.Errorf("%v allocations a read", n)
+	}
+}
+
+// fed is a connection whose reads wait for what a test has for them, and say that they wait.
+type fed struct {
+	net.Conn
+	waits chan struct{}
+	bytes chan string
+}
+
+func (c fed) Read(p []byte) (int, error) {
+	c.waits <- struct{}{}
+	return copy(p, <-c.bytes), nil
+}
+
+func (c fed) SetReadDeadline(time.Time) error { return nil }
+
+func (c fed) RemoteAddr() net.Addr { return &net.TCPAddr{} }
+
+// readWhile injects a fault while a read waits, lets bytes come, and reads until it has them or nothing comes in time.
+func readWhile(t *testing.T, earlier int, i Injection) (got string, err error) {
+	t.Helper()
+	b := newBoard(nil)
+	c := fed{waits: make(chan struct{}, 9), bytes: make(chan string, 9)}
+	w := b.wire("target", "", false, c)
+	for range earlier { // so that bytes have been counted before
+		b.inject(Injection{Kind: "bandwidth", Hop: "target", BytesPerSecond: 1 << 40}, time.Now())
+		c.bytes <- "before"
+		if _, err := w.read(make([]byte, 100)); err != nil {
+			t.Fatal(err)
+		}
+		<-c.waits
+	}
+	done := make(chan struct{})
+	var p [100]byte
+	var n int
+	go func() {
+		defer close(done)
+		n, err = w.read(p[:])
+	}()
+	<-c.waits
+	b.inject(i, time.Now())
+	w.deadlines(true, false, time.Now().Add(50*time.Millisecond)) // for a stall
+	c.bytes <- "answer"
+	<-done
+	if got = string(p[:n]); err == nil && got != "answer" {
+		n, err = w.read(p[:])
+		got += "|" + string(p[:n])
+	}
+	return got, err
+}
+
+// TestAFaultStrikesAReadThatWaits wants what comes behind Inject to meet it, be it the first of the server or not.
+func TestAFaultStrikesAReadThatWaits(t *testing.T) {
+	for earlier := range 2 {
+		if got, err := readWhile(t, earlier, Injection{Kind: "stall", Hop: "target", Clock: "server"}); got != "" || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("behind %d: a stall lets %q pass, %v", earlier, got, err)
+		}
+		if got, err := readWhile(t, earlier, Injection{Kind: "half-close", Hop: "target", Direction: "down", AtByte: 2, Clock: "server"}); got != "an|" || !errors.Is(err, io.EOF) {
+			t.Errorf("behind %d: an end behind 2 bytes lets %q pass, %v", earlier, got, err)
+		}
+		if got, err := readWhile(t, earlier, Injection{Kind: "stall", Hop: "target", AtByte: 2, Clock: "server"}); got != "an|" || !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("behind %d: a stall behind 2 bytes lets %q pass, %v", earlier, got, err)
+		}
 	}
 }

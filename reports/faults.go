@@ -49,8 +49,11 @@ func faultStruck(f result.Fault) string {
 	return fmt.Sprintf("%s ended: %s", plural(f.Struck, "connection"), strings.Join(times, ", "))
 }
 
-// faultHop is the hop, and the paths that have it.
+// faultHop is the hop, and the paths that have it, or the backend.
 func faultHop(f result.Fault) string {
+	if f.Backend != "" {
+		return "backend " + f.Backend
+	}
 	return fmt.Sprintf("%s of %s", f.Hop, strings.Join(f.Paths, ", "))
 }
 
@@ -59,7 +62,7 @@ func (t *text) faults(run *result.Run) {
 		return
 	}
 	t.title("Faults on purpose")
-	rows := [][]string{{"at", "hop", "what", "struck"}}
+	rows := [][]string{{"at", "where", "what", "struck"}}
 	for _, f := range run.Faults {
 		rows = append(rows, []string{faultWhen(f), faultHop(f), faultWhat(f), faultStruck(f)})
 	}
@@ -71,7 +74,7 @@ func (m *markdown) faults(run *result.Run) {
 	if len(run.Faults) == 0 {
 		return
 	}
-	m.printf("### Faults on purpose\n\n| at | hop | what | struck |\n|---|---|---|---|\n")
+	m.printf("### Faults on purpose\n\n| at | where | what | struck |\n|---|---|---|---|\n")
 	var rows []string
 	for _, f := range run.Faults {
 		rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |\n", md(faultWhen(f), 80), md(faultHop(f), 160), md(faultWhat(f), 160), md(faultStruck(f), 160)))

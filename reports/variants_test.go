@@ -85,6 +85,7 @@ func variants() map[string]*result.Run {
 		strikes = append(strikes, result.Strike{AtNS: 3_001_000_000 + i*100_000, Path: "alb-https"})
 	}
 	r.Faults = []result.Fault{
+		{AtNS: 3e8, Injected: true, InjectedNS: 3e8, Backend: "db", Paths: []string{"direct", "alb-https"}, Kind: "kill", Detail: "for 2s", Seed: 10},
 		{AtNS: 1e9, Injected: true, InjectedNS: 1_000_200_000, Hop: "client->alb", Paths: []string{"alb-http", "alb-https"}, Direction: "down", Kind: "latency", Detail: "delay 20ms, jitter up to 5ms, for 1s", Seed: 11},
 		{AtNS: 3e9, Injected: true, InjectedNS: 3_000_100_000, Hop: "alb->router", Paths: []string{"alb-https"}, Kind: "reset", Seed: 12, Struck: 7, Strikes: strikes},
 		{AtNS: 90e9, Hop: "client->alb", Paths: []string{"alb-https"}, Kind: "rotate", Seed: 13},

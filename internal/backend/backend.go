@@ -84,6 +84,9 @@ type Spec struct {
 	// Version asks for one of several servers of this machine, such as 17 (local), and Image for an image (container); empty for the
 	// driver's own choice.
 	Version, Image string
+	// Durable has a real database keep what it confirmed, whatever becomes of its process or its machine. Without it commits are not flushed,
+	// which a crash may then undo: nothing of a run outlives the run.
+	Durable bool
 	// KeyLog receives the TLS secrets of a witness's connections in NSS form, for a capture; nil for none.
 	KeyLog io.Writer
 	// Listen is where an embedded backend listens; a free port of 127.0.0.1 when empty.
@@ -124,6 +127,8 @@ type Running struct {
 	Ready time.Duration
 	// Log returns the end of what the server wrote to its log so far; nil where it has none of its own.
 	Log func(context.Context) ([]byte, error)
+	// Faults has it fail on purpose; nil for one that cannot, such as what is embedded in this process.
+	Faults Faults
 
 	once    sync.Once
 	closers []func(context.Context) error

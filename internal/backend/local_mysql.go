@@ -68,6 +68,9 @@ func startLocalMySQL(ctx context.Context, spec Spec, r *Running) error {
 		} else {
 			argv = append(argv, "--mysqlx=OFF")
 		}
+		if spec.Durable { // the last one counts
+			argv = append(argv, "--innodb-flush-log-at-trx-commit=1")
+		}
 		return process.Command{Account: acct, Dir: dir, Log: "mysqld.log", Argv: argv}
 	}
 	var version string
@@ -82,7 +85,7 @@ func startLocalMySQL(ctx context.Context, spec Spec, r *Running) error {
 	if number, rest, ok := strings.Cut(version, "-MariaDB"); ok {
 		r.Info.Product, r.Info.Version = "MariaDB", number+rest
 	}
-	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without a binary log and without flushing at commit"
+	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without a binary log, " + flushing(spec)
 	if r.Access.CA != "" {
 		r.Info.Note += ", with TLS of its own for who wants it"
 	}

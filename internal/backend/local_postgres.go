@@ -60,6 +60,9 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 		for _, set := range settings {
 			argv = append(argv, "-c", set)
 		}
+		if spec.Durable { // the last one counts
+			argv = append(argv, "-c", "fsync=on", "-c", "full_page_writes=on", "-c", "synchronous_commit=on")
+		}
 		return process.Command{Account: acct, Dir: dir, Log: "postgres.log", Argv: argv}
 	}
 	// SIGINT is a "fast shutdown": sessions are ended, not waited for.
@@ -70,11 +73,11 @@ func startLocalPostgres(ctx context.Context, spec Spec, r *Running) error {
 	if err != nil {
 		return err
 	}
-	return r.openPostgres(ctx, super, acct)
+	return r.openPostgres(ctx, super, acct, spec)
 }
 
 // openPostgres makes the roles and the database of r.Access, by the superuser's password, and checks that they let a client in.
-func (r *Running) openPostgres(ctx context.Context, super string, acct process.Account) error {
+func (r *Running) openPostgres(ctx context.Context, super string, acct process.Account, spec Spec) error {
 	a := &r.Access
 	a.User, a.Password, a.Database = userName, newPassword(), databaseName
 	statements := []string{
@@ -97,6 +100,6 @@ func (r *Running) openPostgres(ctx context.Context, super string, acct process.A
 	product, rest, _ := strings.Cut(version, " ")
 	number, _, _ := strings.Cut(rest, " on ")
 	r.Info.Product, r.Info.Version = product, number
-	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without fsync"
+	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, " + flushing(spec)
 	return nil
 }

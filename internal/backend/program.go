@@ -39,7 +39,7 @@ func privateDir(a process.Account, spec Spec, r *Running) (string, error) {
 	return dir, nil
 }
 
-// listenOn is process.Listen with the stop added to r.
+// listenOn is process.Listen with the faults of the server, and its stop, added to r.
 func listenOn(ctx context.Context, spec Spec, r *Running, polite syscall.Signal, at func(port int) process.Command, probe func(ctx context.Context, address string) error) error {
 	logged := at(0) // it is the same file whatever the port
 	r.Log = func(context.Context) ([]byte, error) { return logged.LogEnd(maxLog) }
@@ -47,7 +47,8 @@ func listenOn(ctx context.Context, spec Spec, r *Running, polite syscall.Signal,
 	if err != nil {
 		return err
 	}
-	r.Address = address
-	r.OnClose(func(ctx context.Context) error { return ch.Stop(ctx, polite) })
+	server := &localServer{name: spec.Name, address: address, logger: spec.Logger, polite: polite, start: ch.Command, probe: probe, child: ch}
+	r.Address, r.Faults = address, server
+	r.OnClose(server.close)
 	return nil
 }

@@ -131,7 +131,7 @@ func newAgent(c *cli.Context, env Env) (_ *agent, err error) {
 	if err := a.certificates(c); err != nil {
 		return nil, err
 	}
-	if a.sc, err = loadScenario(a.argument, a.sets); err != nil {
+	if a.sc, err = loadScenario(a.argument, a.sets, a.backends); err != nil {
 		return nil, err
 	}
 	if a.sc.Bench.Disabled || len(a.sc.Bench.Workloads) == 0 {

@@ -175,7 +175,7 @@ func serveCommand(env Env) *cli.Command {
 			if err := readyFolder(c.String("ready")); err != nil {
 				return err
 			}
-			sc, err := loadScenario(c.Args().First(), c.StringSlice("set"))
+			sc, err := loadScenario(c.Args().First(), c.StringSlice("set"), c.String("backends"))
 			if err != nil {
 				return err
 			}

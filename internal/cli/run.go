@@ -64,7 +64,7 @@ func runCommand(env Env) *cli.Command {
 			var list []*scenario.Scenario
 			names := map[string]bool{}
 			for _, file := range c.Args().Slice() {
-				sc, err := loadScenario(file, c.StringSlice("set"))
+				sc, err := loadScenario(file, c.StringSlice("set"), c.String("backends"))
 				if err != nil {
 					return err
 				}

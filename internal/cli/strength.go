@@ -53,7 +53,7 @@ func strengthCommand(env Env) *cli.Command {
 			if c.NArg() == 1 {
 				name = c.Args().First()
 			}
-			sc, err := loadScenario(name, nil)
+			sc, err := loadScenario(name, nil, "")
 			if err != nil {
 				return err
 			}

@@ -14,8 +14,8 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 )
 
-// vocabulary is what the rooms know by name and the schema does not.
-func vocabulary() scenario.Vocabulary {
+// vocabulary is what the rooms know by name and the schema does not, where backends is the driver of those that name none.
+func vocabulary(backends string) scenario.Vocabulary {
 	return scenario.Vocabulary{
 		Check: func(glob string) error {
 			_, err := conformance.Select(conformance.Options{Only: []string{glob}})
@@ -24,7 +24,7 @@ func vocabulary() scenario.Vocabulary {
 		Limit:        func(expr string, arms []string) error { return bench.CheckLimits([]string{expr}, arms...) },
 		Workload:     checkWorkload,
 		WorkloadKind: bench.WorkloadBackend,
-		Topology:     lab.Check,
+		Topology:     lab.CheckOn(backends),
 	}
 }
 
@@ -37,8 +37,8 @@ func checkWorkload(w scenario.Workload, given bool) ([]string, error) {
 	return nil, err
 }
 
-// loadScenario reads a scenario for a command; its faults are printed whole and end the command with status 2.
-func loadScenario(file string, sets []string) (*scenario.Scenario, error) {
+// loadScenario reads a scenario for a command, whose flag --backends is given, "" without one; its faults are printed whole and end the command with status 2.
+func loadScenario(file string, sets []string, backends string) (*scenario.Scenario, error) {
 	var overrides []document.Override
 	for _, s := range sets {
 		o, err := document.ParseOverride(s)
@@ -47,7 +47,7 @@ func loadScenario(file string, sets []string) (*scenario.Scenario, error) {
 		}
 		overrides = append(overrides, o)
 	}
-	sc, err := scenario.Load(file, vocabulary(), overrides...)
+	sc, err := scenario.Load(file, vocabulary(backends), overrides...)
 	if faults, ok := errors.AsType[*document.Faults](err); ok {
 		return nil, usagef("%s has %s; nothing was started\n%w", file, plural(len(faults.List), "fault"), err)
 	}

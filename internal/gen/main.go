@@ -126,7 +126,7 @@ func names(schema *jsonschema.Schema) error {
 		"backends.kind":                   backend.Kinds(),
 		"bench.workloads.name":            bench.WorkloadNames(),
 		"bench.workloads.tls.curve":       slices.Sorted(maps.Keys(bench.Curves)),
-		"topology.faults.kind":            append(albsim.InjectionKinds(), scenario.KindRotate),
+		"topology.faults.kind":            append(append(albsim.InjectionKinds(), scenario.KindRotate), scenario.BackendKinds...),
 		"topology.load_balancer.profile":  albsim.Profiles(),
 		"topology.load_balancer.real":     realproxy.Products(),
 		"topology.load_balancers.profile": albsim.Profiles(),

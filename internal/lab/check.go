@@ -15,8 +15,13 @@ import (
 
 // Check says what the router and the load balancers would refuse of a scenario, without building anything: the scenario's
 // loader asks it, so that such a fault is found together with all others.
-func Check(sc *scenario.Scenario) []scenario.Problem {
-	return slices.Concat(checkRoutes(sc), checkBalancers(sc), checkFaults(sc), checkProcesses(sc), checkPeers(sc))
+func Check(sc *scenario.Scenario) []scenario.Problem { return CheckOn("")(sc) }
+
+// CheckOn is Check where it is known which driver backends get that name none, as in Options.Backends.
+func CheckOn(backends string) func(*scenario.Scenario) []scenario.Problem {
+	return func(sc *scenario.Scenario) []scenario.Problem {
+		return slices.Concat(checkRoutes(sc), checkBalancers(sc), checkFaults(sc), checkBackendFaults(sc, backends), checkProcesses(sc), checkPeers(sc))
+	}
 }
 
 func checkRoutes(sc *scenario.Scenario) []scenario.Problem {

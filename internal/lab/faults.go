@@ -21,6 +21,7 @@ type Play struct {
 	began time.Time
 	stop  context.CancelFunc
 	done  chan struct{}
+	apart sync.WaitGroup // faults that last, and those that take their time
 
 	mu     sync.Mutex // guards what follows
 	faults []result.Fault
@@ -32,11 +33,14 @@ func (l *Lab) PlayFaults(ctx context.Context, seed int64) *Play {
 	p := &Play{lab: l, began: time.Now(), done: make(chan struct{}), faults: []result.Fault{}}
 	for i, f := range l.scenario.Topology.Faults {
 		entry := result.Fault{
-			AtNS: int64(f.At), Hop: f.Hop, Paths: []string{}, Direction: f.Direction, Kind: f.Kind, Detail: measures(f),
+			AtNS: int64(f.At), Hop: f.Hop, Backend: f.Backend, Paths: []string{}, Direction: f.Direction, Kind: f.Kind, Detail: measures(f),
 			Seed: rand.New(rand.NewPCG(uint64(seed), uint64(i))).Uint64() >> 11, //nolint:gosec // it is to be the same each time, and a number that JSON has room for
 		}
 		for _, s := range l.seams(f) {
 			entry.Paths = append(entry.Paths, s.path)
+		}
+		if f.Backend != "" { // whichever way one comes to it
+			entry.Paths = slices.Concat(l.scenario.Topology.Paths, l.scenario.Topology.PeerNames())
 		}
 		p.faults = append(p.faults, entry)
 	}
@@ -46,10 +50,11 @@ func (l *Lab) PlayFaults(ctx context.Context, seed int64) *Play {
 	return p
 }
 
-// Stop ends the timeline and says what came of it. Faults that have no end of their own last.
+// Stop ends the timeline and says what came of it. Faults that have no end of their own last; a backend that was to come back does.
 func (p *Play) Stop() []result.Fault {
 	p.stop()
 	<-p.done
+	p.apart.Wait()
 	p.lab.playing.CompareAndSwap(p, nil)
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -76,6 +81,14 @@ func (p *Play) run(ctx context.Context) {
 		p.faults[i].Injected, p.faults[i].InjectedNS = true, int64(time.Since(p.began))
 		seed := p.faults[i].Seed
 		p.mu.Unlock()
+		if f := script[i]; f.Backend != "" {
+			p.apart.Go(func() {
+				if err := p.strikeBackend(ctx, f); err != nil {
+					p.lab.opt.Failed(fmt.Errorf("fault %s of backend %s: %w", f.Kind, f.Backend, err))
+				}
+			})
+			continue
+		}
 		for _, s := range p.lab.seams(script[i]) {
 			if t := p.lab.tape; t != nil {
 				t.timeline.add(way{s.path, script[i].Hop}, albsim.Event{
@@ -158,7 +171,7 @@ func injection(f scenario.Fault, hop, target string) albsim.Injection {
 func checkFaults(sc *scenario.Scenario) []scenario.Problem {
 	var problems []scenario.Problem
 	for n, f := range sc.Topology.Faults {
-		if f.Kind == "" || f.Kind == scenario.KindRotate {
+		if f.Kind == "" || f.Kind == scenario.KindRotate || f.Hop == "" || f.Backend != "" {
 			continue // of what the schema refused it has been said
 		}
 		for _, fault := range injection(f, "target", "next").Check() {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"net"
 	"os"
 	"sync/atomic"
@@ -18,7 +17,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 )
 
-// sshTopology is every way to one server, which wants new keys after every MiB where it takes that from a scenario. The load balancer hasty cuts
+// sshTopology is every way to one server, which wants new keys after every MiB. The load balancer hasty cuts
 // what has been idle for two seconds.
 const sshTopology = `
 name: ssh
@@ -28,7 +27,7 @@ topology:
     alb: {}
     nlb: {protocol: TCP}
     hasty: {attributes: {idle_timeout.timeout_seconds: 2}}
-backends: [{name: ssh, kind: ssh%s}]
+backends: [{name: ssh, kind: ssh, config: [RekeyLimit 1M]}]
 routes: [{name: ssh, sni: [ssh.example.test], alpn: [teleport-proxy-ssh], mode: terminate, backend: ssh}]
 `
 
@@ -41,11 +40,7 @@ type sshLab struct{ *Lab }
 // TestSSHOverEveryPath holds SSH, spoken by a client with a real server, to what it is without anything in between: one topology, every path,
 // every case.
 func TestSSHOverEveryPath(t *testing.T) {
-	driver, config := cmp.Or(os.Getenv(driverVariable), backend.Local), ""
-	if driver == backend.Local {
-		config = ", config: [RekeyLimit 1M]"
-	}
-	l := sshLab{startText(t, fmt.Sprintf(sshTopology, config), Options{Backends: driver})}
+	l := sshLab{startText(t, sshTopology, Options{Backends: cmp.Or(os.Getenv(driverVariable), backend.Local)})}
 	for _, b := range l.Backends() {
 		t.Logf("%s: %s %s by driver %s", b.Name, b.Product, b.Version, b.Driver)
 	}
@@ -135,8 +130,8 @@ func (l sshLab) connect(t *testing.T, path string) *ssh.Client {
 	return c
 }
 
-// session is a channel of c.
-func session(t *testing.T, c *ssh.Client) *ssh.Session {
+// sshSession is a channel of c.
+func sshSession(t *testing.T, c *ssh.Client) *ssh.Session {
 	t.Helper()
 	s, err := c.NewSession()
 	if err != nil {

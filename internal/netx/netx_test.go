@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -80,4 +81,38 @@ func TestRefuse(t *testing.T) {
 		t.Fatalf("after release: %v", err)
 	}
 	l.Close()
+}
+
+// TestRefuseAtKeepsThePortOfAServer plays a server that dies and comes back.
+func TestRefuseAtKeepsThePortOfAServer(t *testing.T) {
+	first, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := first.Addr().String()
+	if _, err := netx.RefuseAt(address); runtime.GOOS == "linux" && !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("beside a server that lives: %v", err)
+	}
+	first.Close()
+	release, err := netx.RefuseAt(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := net.Dial("tcp", address); err == nil {
+		c.Close()
+		t.Error("somebody accepts")
+	}
+	second, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if err := release(); err != nil {
+		t.Error(err)
+	}
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
 }

@@ -148,6 +148,24 @@ func (ch *Child) Kill() {
 	<-ch.done
 }
 
+// Pause freezes the program with its descendants until Resume. Should this process be killed meanwhile, descendants that are not of its
+// process group stay as they are.
+func (ch *Child) Pause() error { return ch.tree(func(root int) { stopTree(root) }) }
+
+// Resume lets what was paused go on.
+func (ch *Child) Resume() error { return ch.tree(contTree) }
+
+// tree does something to the program and its descendants while it lives.
+func (ch *Child) tree(do func(root int)) error {
+	select {
+	case <-ch.done: // its id may be somebody else's by now
+		return fmt.Errorf("%s had ended by itself: %w%s", ch.Argv[0], ch.how(), ch.tail())
+	default:
+	}
+	do(ch.cmd.Process.Pid)
+	return nil
+}
+
 // PID is the program's process id.
 func (ch *Child) PID() int { return ch.cmd.Process.Pid }
 

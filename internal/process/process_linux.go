@@ -24,10 +24,9 @@ func childAttributes(a Account, death syscall.Signal) *syscall.SysProcAttr {
 	return attr
 }
 
-// killTree kills a process and its descendants. A process group is not enough: PostgreSQL's backends and sshd's sessions
-// leave it by setsid, and a session outlives the sshd that accepted it. All are stopped before any is killed, parents
-// first, so that none escapes by forking or to init in between.
-func killTree(root int) {
+// stopTree stops a process and its descendants, and says which those are. A process group is not enough: PostgreSQL's backends and
+// sshd's sessions leave it by setsid. Parents come first, so that none escapes by forking in between.
+func stopTree(root int) map[int]bool {
 	stopped := map[int]bool{root: true}
 	_ = syscall.Kill(root, syscall.SIGSTOP)
 	for quiet := 0; quiet < 2; quiet++ {
@@ -38,6 +37,20 @@ func killTree(root int) {
 			}
 		}
 	}
+	return stopped
+}
+
+// contTree lets them go on.
+func contTree(root int) {
+	for _, pid := range append(Descendants(root), root) {
+		_ = syscall.Kill(pid, syscall.SIGCONT)
+	}
+}
+
+// killTree kills a process and its descendants: a session outlives the sshd that accepted it. All are stopped before any is killed, so
+// that none escapes to init in between.
+func killTree(root int) {
+	stopped := stopTree(root)
 	for pid := range stopped {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}

@@ -14,4 +14,8 @@ func childAttributes(a Account, _ syscall.Signal) *syscall.SysProcAttr {
 	return attr
 }
 
+func stopTree(root int) { _ = syscall.Kill(-root, syscall.SIGSTOP) }
+
+func contTree(root int) { _ = syscall.Kill(-root, syscall.SIGCONT) }
+
 func killTree(root int) { _ = syscall.Kill(-root, syscall.SIGKILL) }

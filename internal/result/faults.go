@@ -7,9 +7,10 @@ type Fault struct {
 	// Injected is false when the bench was over before that; InjectedNS is when it did begin.
 	Injected   bool  `json:"injected"`
 	InjectedNS int64 `json:"injected_ns,omitempty"`
-	// Hop is where, as in Topology, and Paths are those that have the hop.
-	Hop   string   `json:"hop"`
-	Paths []string `json:"paths"`
+	// Hop is where, as in Topology, or Backend is; Paths are those that have the hop, or lead to the backend.
+	Hop     string   `json:"hop"`
+	Backend string   `json:"backend,omitempty"`
+	Paths   []string `json:"paths"`
 	// Direction is up for what clients send, down for what comes back, empty for both.
 	Direction string `json:"direction,omitempty"`
 	Kind      string `json:"kind"`

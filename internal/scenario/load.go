@@ -197,7 +197,7 @@ func (s *Scenario) check(d *document.Document, v Vocabulary) {
 	s.Topology.check(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) }, kinds)
 	s.Topology.checkProcesses(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) })
 	s.Topology.checkPeers(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) }, kinds)
-	s.Topology.checkFaults(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) })
+	s.Topology.checkFaults(func(path []any, format string, args ...any) { d.Faultf(at(path...), format, args...) }, kinds)
 	backends := map[string]bool{}
 	for i, b := range s.Backends {
 		if b.Name != "" && backends[b.Name] {

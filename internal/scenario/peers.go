@@ -43,8 +43,8 @@ func (t *Topology) checkProcesses(fault func(at []any, format string, args ...an
 	if !t.Separate() {
 		return
 	}
-	if len(t.Faults) > 0 {
-		fault([]any{"topology", "processes"}, "faults are injected inside this process: they need processes: inside")
+	if slices.ContainsFunc(t.Faults, func(f Fault) bool { return f.Backend == "" }) {
+		fault([]any{"topology", "processes"}, "faults at hops are injected inside this process: they need processes: inside")
 	}
 	for key, lb := range t.LoadBalancers {
 		if lb.Real == "" && (lb.Nodes > 0 || lb.RotateEvery != 0) {

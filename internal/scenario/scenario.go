@@ -63,6 +63,8 @@ type Backend struct {
 	Version string `json:"version,omitempty"`
 	// Image asks for a container image, such as postgres:17; the driver container looks at it.
 	Image string `json:"image,omitempty"`
+	// Durable has a real database flush at commit, so that no crash undoes what it confirmed; without it faults that kill one may.
+	Durable bool `json:"durable,omitempty"`
 	// Config are lines of the real server's own configuration that go before the lab's, such as "RekeyLimit 1M" of ssh with the driver local.
 	Config []string `json:"config,omitempty"`
 }
@@ -210,7 +212,7 @@ type Workload struct {
 	// ReadRate is how many bytes a second a slow reader takes, Queue how many the path may hold for it meanwhile.
 	ReadRate Size `json:"read_rate,omitempty"`
 	Queue    Size `json:"queue,omitempty"`
-	// Variant of the protocol, such as simple or prepared for a database.
+	// Variant of the protocol, such as simple or prepared for a database; select-only, tpcb, point-select and sftp need real servers.
 	Variant string `json:"variant,omitempty"`
 	// Streams is how many requests at once one tunnel carries, where the protocol can.
 	Streams int         `json:"streams,omitempty" jsonschema:"minimum=1,maximum=1000"`
