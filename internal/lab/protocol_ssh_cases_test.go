@@ -48,21 +48,21 @@ func sshHostCertificate(t *testing.T, l sshLab, path string) {
 // sshExec: output, diagnosis and status are told apart, and a signal from a status.
 func sshExec(t *testing.T, l sshLab, path string) {
 	c := l.connect(t, path)
-	s := session(t, c)
+	s := sshSession(t, c)
 	var out, diag bytes.Buffer
 	s.Stdin, s.Stdout, s.Stderr = strings.NewReader("in"), &out, &diag
 	exit, ok := errors.AsType[*ssh.ExitError](s.Run("cat; echo diag >&2; exit 3"))
 	if !ok || exit.ExitStatus() != 3 || out.String() != "in" || diag.String() != "diag\n" {
 		t.Errorf("%v, output %q, diagnosis %q", exit, &out, &diag)
 	}
-	if exit, ok := errors.AsType[*ssh.ExitError](session(t, c).Run("kill -9 $$")); !ok || exit.Signal() != "KILL" {
+	if exit, ok := errors.AsType[*ssh.ExitError](sshSession(t, c).Run("kill -9 $$")); !ok || exit.Signal() != "KILL" {
 		t.Errorf("a command that was killed: %v", exit)
 	}
 }
 
 // sshTerminal talks to a shell, which sees the size that the client says, and each new one.
 func sshTerminal(t *testing.T, l sshLab, path string) {
-	s := session(t, l.connect(t, path))
+	s := sshSession(t, l.connect(t, path))
 	if err := s.RequestPty("xterm", 24, 80, ssh.TerminalModes{ssh.ECHO: 0}); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func sshNewKeys(t *testing.T, l sshLab, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := session(t, c)
+	s := sshSession(t, c)
 	sent, got := sha256.New(), sha256.New()
 	s.Stdin, s.Stdout = io.TeeReader(io.LimitReader(backend.SeededBytes(3), int64(size)), sent), got
 	if err := s.Run("cat"); err != nil || !bytes.Equal(got.Sum(nil), sent.Sum(nil)) {
@@ -230,7 +230,7 @@ func sshKeepAlive(t *testing.T, l sshLab) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := session(t, silent).Run("true"); err != nil { // its last word
+		if err := sshSession(t, silent).Run("true"); err != nil { // its last word
 			t.Fatal(err)
 		}
 		if err := silent.Wait(); err == nil {
@@ -240,7 +240,7 @@ func sshKeepAlive(t *testing.T, l sshLab) {
 		if err := <-asked; err != nil {
 			return slowest, err
 		}
-		return slowest, session(t, kept).Run("true")
+		return slowest, sshSession(t, kept).Run("true")
 	}
 	for range 3 {
 		slowest, err := try()

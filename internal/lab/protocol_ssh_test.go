@@ -130,8 +130,8 @@ func (l sshLab) connect(t *testing.T, path string) *ssh.Client {
 	return c
 }
 
-// session is a channel of c.
-func session(t *testing.T, c *ssh.Client) *ssh.Session {
+// sshSession is a channel of c.
+func sshSession(t *testing.T, c *ssh.Client) *ssh.Session {
 	t.Helper()
 	s, err := c.NewSession()
 	if err != nil {
