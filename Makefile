@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa packages check clean
+.PHONY: help build run test test-quick test-teleport test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa bench-widths packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -89,6 +89,9 @@ bench-alb: build ## the load balancer simulator against HAProxy and nginx as loa
 
 bench-aa: ## the bench on the same path as both arms, 20 times, and with 200 µs added to one (eight minutes; AA takes flags, such as AA='-runs 5')
 	$(GO) run ./internal/aa $(AA)
+
+bench-widths: build ## how narrow the intervals of scenario latency are when both arms are one path (five minutes)
+	PATH=$(CURDIR)/bin:$$PATH ./tools/widths.sh bin/widths
 
 lint: ## the pinned linters (the first run builds them)
 	$(TOOL) golangci-lint run ./...

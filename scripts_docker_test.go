@@ -32,7 +32,7 @@ func containers(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("docker ps: %v\n%s", err, out)
 	}
 	var found []string
-	for _, line := range strings.Split(string(out), "\n") {
+	for line := range strings.SplitSeq(string(out), "\n") {
 		if strings.Contains(line, "/"+strings.TrimSpace(ts.ReadFile(args[0]))+"/") {
 			found = append(found, line)
 		}

@@ -32,17 +32,19 @@ func (r *run) compare() []result.Comparison {
 				}
 			}
 		}
-		if c, p, ok := r.compareOne(base, cand, metricBytes, 0, quantiles[0]); ok { // no distribution: one number a window
-			c.Metric, c.DeltaNS = metricBytes, 0
-			out = append(out, c)
-			family = append(family, p)
+		for _, rate := range rateMetrics {
+			if c, p, ok := r.compareOne(base, cand, rate, 0, quantiles[0]); ok { // no distribution: one number a window
+				c.Metric, c.DeltaNS = rate, 0
+				out = append(out, c)
+				family = append(family, p)
+			}
 		}
 	}
 	for i, p := range holm(family) {
 		c := &out[i]
 		c.PAdjusted = p
 		lo, hi := c.CI95[0], c.CI95[1]
-		if c.Metric == metricBytes { // more is better: judged as the time that a byte takes
+		if isRate(c.Metric) { // more is better: judged as the time that a byte or an answer takes
 			lo, hi = 1/hi, 1/lo
 		}
 		c.Verdict = verdict(lo, hi, c.Pairs, p, r.plan.Equivalence)

@@ -223,6 +223,7 @@ func (m *merging) series() {
 				}
 				sum := m.rows[k][s.Pair+offset]
 				sum.Requests, sum.Errors, sum.Bytes = sum.Requests+s.Requests, sum.Errors+s.Errors, sum.Bytes+s.Bytes
+				sum.DrainNS = max(sum.DrainNS, s.DrainNS)
 				m.rows[k][s.Pair+offset] = sum
 			}
 		}

@@ -363,6 +363,9 @@ func TestUnansweredIsCensoredAndCountedAndTheArmGivenUp(t *testing.T) {
 	if a.Errors == 0 || st.Count == 0 || st.MaxNS < int64(plan.Drain) {
 		t.Fatalf("errors %d, steady %+v", a.Errors, st)
 	}
+	if last := a.Series[len(a.Series)-1]; last.DrainNS < int64(plan.Drain) {
+		t.Errorf("the series has a drain of %v, and it was waited for %v", time.Duration(last.DrainNS), plan.Drain)
+	}
 	if windows == plan.Pairs || !strings.Contains(strings.Join(b.Validity.Reasons, "\n"), "given up after") {
 		t.Errorf("went on for %d windows; validity %+v", windows, b.Validity)
 	}

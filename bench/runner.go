@@ -91,6 +91,9 @@ func newRunOf(plan *Plan, w *WorkloadPlan, label string, opt Options) *run {
 		if len(w.Mix) > 0 {
 			st.shares, st.dials = w.Mix, a.Mix
 		}
+		if d, ok := st.workload.(drawer); ok {
+			st.workload = d.drawing(r.draws())
+		}
 		for range st.dials {
 			st.tls = append(st.tls, &negotiated{want: w.Shape.TLS})
 		}
@@ -139,8 +142,12 @@ func (r *run) measure(ctx context.Context) (err error) {
 
 // openAll opens the lasting tunnels of every arm; what cannot be opened, here or in another process, is a reason.
 func (r *run) openAll(ctx context.Context) (bool, error) {
+	prepared := r.prepareBackend(ctx)
 	for _, a := range r.arms {
-		err := a.prime(ctx)
+		err := prepared
+		if err == nil {
+			err = a.prime(ctx)
+		}
 		if err == nil {
 			err = r.metered(ctx, a, func() error {
 				return a.ensure(ctx, openTimeout, func(open, total int) {
@@ -295,11 +302,10 @@ func (r *run) keep(pair int, windows []*window, good bool, log *intervalLog) {
 		a.total.add(&w.tally)
 		w.spend()
 		a.measured++
-		switch {
-		case !good:
+		if !good {
 			stats = nil
-		case w.tally.moved.transfers > 0:
-			stats[metricBytes] = w.tally.moved.stat()
+		} else {
+			w.rates(stats)
 		}
 		a.pairs = append(a.pairs, stats)
 		r.listen(a, w)

@@ -155,8 +155,13 @@ func (r *run) saturate(ctx context.Context, arms []found) (reasons []string) {
 	}
 	rates := make([][]float64, len(r.arms))
 	cpu, wall := make([]time.Duration, len(r.arms)), make([]time.Duration, len(r.arms))
+	prepared := r.prepareBackend(ctx)
 	for i, a := range r.arms {
-		if err := a.ensure(ctx, openTimeout, func(int, int) {}); err != nil && ctx.Err() == nil {
+		err := prepared
+		if err == nil {
+			err = a.ensure(ctx, openTimeout, func(int, int) {})
+		}
+		if err != nil && ctx.Err() == nil {
 			reasons = append(reasons, fmt.Sprintf("%s: nothing was measured: arm %s: %v", r.label, a.Path, err))
 		}
 		arms[i].failed.add(&a.total)

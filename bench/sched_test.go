@@ -28,6 +28,11 @@ func TestClosedLoopHasOneRequestATunnelUnderWay(t *testing.T) {
 	if got.Load == nil || got.Load.Model != ModeClosed || got.Tunnels != 2 || got.StoppedBy != stoppedByPairs || !b.Limits[0].OK {
 		t.Errorf("%+v, limits %+v", got, b.Limits)
 	}
+	if !slices.ContainsFunc(got.Comparisons, func(c result.Comparison) bool {
+		return c.Metric == metricThroughput && c.Candidate == "b" && c.Ratio > 0 && c.Pairs == plan.Pairs
+	}) {
+		t.Errorf("the answers a second were not compared: %+v", got.Comparisons)
+	}
 	for _, a := range got.Arms {
 		if st := a.Phases[result.PhaseSteady]; a.Errors != 0 || st.Count != a.Requests || st.Count < int64(2*plan.Pairs) || a.Phases[result.PhaseLag].Count != 0 {
 			t.Errorf("%s: %d requests, %d errors (%q), %+v", a.Path, a.Requests, a.Errors, a.ErrorSamples, st)

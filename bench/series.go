@@ -12,7 +12,7 @@ import (
 // Each window leaves a line in its arm's series and a row in its heat map. Rows are counted in fine buckets, four an octave from a
 // microsecond, and at the end put together so that maxHeat bounds cover all that any arm of the workload had: the maps of one
 // workload have the same bounds. Of more than maxSeries windows neighbours of one kind are put together: the counts are then sums, p50
-// is the mean by requests, p99 and max are the largest.
+// is the mean by requests, p99, max and drain are the largest.
 const (
 	heatFrom      = 1000.0 // ns
 	heatPerOctave = 4
@@ -43,7 +43,7 @@ func (r *run) observe(w *window, pair int, warmup, excluded bool) {
 	defer p.mu.Unlock()
 	w.arm.rows = append(w.arm.rows, newRow(result.WindowSample{
 		Pair: pair, AtNS: int64(w.wallStart().Sub(r.began)), Phase: phase, Requests: w.tally.planned, Errors: w.tally.errors,
-		Warmup: warmup, Excluded: excluded,
+		DrainNS: int64(w.drained), Warmup: warmup, Excluded: excluded,
 	}, p.window))
 }
 
@@ -98,7 +98,7 @@ func join(a, b windowRow) windowRow {
 		a.P50NS = (a.P50NS*a.n + b.P50NS*b.n) / n
 	}
 	a.n += b.n
-	a.P99NS, a.MaxNS = max(a.P99NS, b.P99NS), max(a.MaxNS, b.MaxNS)
+	a.P99NS, a.MaxNS, a.DrainNS = max(a.P99NS, b.P99NS), max(a.MaxNS, b.MaxNS), max(a.DrainNS, b.DrainNS)
 	a.Requests, a.Errors, a.Bytes = a.Requests+b.Requests, a.Errors+b.Errors, a.Bytes+b.Bytes
 	heat := map[int]int{}
 	for _, h := range []map[int]int{a.heat, b.heat} {

@@ -32,7 +32,7 @@ func TestShapeFaultsNameTheOption(t *testing.T) {
 		"slow and long":    {"slow-reader", Shape{ReadRate: 1 << 20}, 1, "read_rate", "take longer than 2s"},
 		"endless queue":    {"slow-reader", Shape{Queue: 1 << 30}, 1, "queue", "nothing would be checked"},
 		"bytes of a query": {"postgres", Shape{Bytes: 5}, 1, "bytes", "are of variant copy"},
-		"bytes of an exec": {"ssh", Shape{Bytes: 5}, 1, "variant", "are of variant copy"},
+		"bytes of an exec": {"ssh", Shape{Bytes: 5}, 1, "variant", "are of variants copy and sftp"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := CheckShape(c.workload, c.shape, c.rate, 0, true)
@@ -138,16 +138,18 @@ func TestSessionsAreWhatWasAskedFor(t *testing.T) {
 	}
 }
 
-// More is better in bytes_per_s: half of the throughput is slower.
+// Of a rate more is better: half of the throughput is slower.
 func TestThroughputIsComparedTheOtherWay(t *testing.T) {
 	r := &run{plan: &Plan{Seed: 1}, w: &WorkloadPlan{}, arms: []*armState{{Arm: Arm{Path: "a"}}, {Arm: Arm{Path: "b"}}}}
 	for i := range 12 {
 		took := time.Second + time.Duration(i)*time.Millisecond
-		r.arms[0].pairs = append(r.arms[0].pairs, map[string]windowStat{metricBytes: moved{1, 1 << 20, took}.stat()})
-		r.arms[1].pairs = append(r.arms[1].pairs, map[string]windowStat{metricBytes: moved{1, 1 << 20, 2*took + time.Millisecond}.stat()})
+		r.arms[0].pairs = append(r.arms[0].pairs, map[string]windowStat{metricBytes: moved{1, 1 << 20, took}.stat(), metricThroughput: rateStat(100, 200+float64(i))})
+		r.arms[1].pairs = append(r.arms[1].pairs, map[string]windowStat{metricBytes: moved{1, 1 << 20, 2*took + time.Millisecond}.stat(), metricThroughput: rateStat(50, 100+float64(i)/2)})
 	}
 	all := r.compare()
-	if len(all) != 1 || all[0].Metric != metricBytes || all[0].Verdict != "slower" || all[0].Ratio > 0.51 || all[0].Ratio < 0.49 || all[0].DeltaNS != 0 {
-		t.Errorf("got %+v", all)
+	for i, metric := range []string{metricBytes, metricThroughput} {
+		if len(all) != 2 || all[i].Metric != metric || all[i].Verdict != "slower" || all[i].Ratio > 0.51 || all[i].Ratio < 0.49 || all[i].DeltaNS != 0 {
+			t.Errorf("%s: got %+v", metric, all)
+		}
 	}
 }

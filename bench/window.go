@@ -84,6 +84,7 @@ type window struct {
 	lag     *phaseRecorder
 	turned  atomic.Int64 // closed.go
 	used    []use
+	drained time.Duration // from the end of the window to that of what was in flight then
 }
 
 // runWindow sends the schedule of pair index to one arm from start on, drains, and returns the counts. Everything it started is over then.
@@ -98,6 +99,7 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 	w.ctx = wctx
 	defer w.meter(ctx)()
 	defer watch(wctx, arm.tunnels)()
+	defer func() { w.drained = max(0, w.now()-length) }()
 	if r.w.Mode == ModeClosed {
 		w.runClosed()
 		return w

@@ -12,14 +12,20 @@ import (
 func init() {
 	register(kind{
 		name: "mysql", backend: "mysql",
-		options: []option{{"variant", "simple, or prepared", func(s *Shape) { setDefault(&s.Variant, "simple") }}},
-		check:   func(s Shape) error { return oneOf("variant", s.Variant, "simple", "prepared") },
-		make:    func(s Shape) workload { return mysqlWorkload{prepared: s.Variant == "prepared"} },
+		options: []option{{"variant", "simple, or prepared, point-select", func(s *Shape) { setDefault(&s.Variant, "simple") }}},
+		check:   func(s Shape) error { return oneOf("variant", s.Variant, "simple", "prepared", "point-select") },
+		make: func(s Shape) workload {
+			if s.Variant == "point-select" {
+				return pointsWorkload{}
+			}
+			return mysqlWorkload{prepared: s.Variant == "prepared"}
+		},
 	})
 }
 
 // mysqlWorkload asks for ten rows whose contents are known here, in one round trip: the driver puts the parameters into the text.
-// In mode prepared the statement is prepared when the session begins, and a request is one execution of it, in the binary protocol.
+// In variant prepared the statement is prepared when the session begins, and a request is one execution of it, in the binary protocol.
+// Variant point-select is sysbench's script of that name (workload_mysql_points.go).
 type mysqlWorkload struct{ prepared bool }
 
 const mysqlQuery = `WITH RECURSIVE s(n) AS (SELECT ? UNION ALL SELECT n+1 FROM s WHERE n < ?) SELECT n, MD5(n) FROM s`
@@ -28,6 +34,19 @@ const mysqlQuery = `WITH RECURSIVE s(n) AS (SELECT ? UNION ALL SELECT n+1 FROM s
 const mysqlPreparedQuery = `WITH RECURSIVE s(n) AS (SELECT CAST(? AS SIGNED) UNION ALL SELECT n+1 FROM s WHERE n < ?) SELECT n, MD5(n) FROM s`
 
 func (w mysqlWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
+	statement := ""
+	if w.prepared {
+		statement = mysqlPreparedQuery
+	}
+	s, err := openMySQL(ctx, conn, access, statement)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// openMySQL logs in, and prepares a statement where there is one.
+func openMySQL(ctx context.Context, conn net.Conn, access Access, statement string) (*mysqlSession, error) {
 	cfg := mysql.NewConfig()
 	cfg.User, cfg.Passwd, cfg.DBName = access.User, access.Password, access.Database
 	cfg.Net, cfg.Addr = "tcp", "127.0.0.1:3306"
@@ -49,8 +68,8 @@ func (w mysqlWorkload) Open(ctx context.Context, conn net.Conn, access Access) (
 		return nil, fmt.Errorf("mysql: %w", err)
 	}
 	s := &mysqlSession{db: db, conn: c}
-	if w.prepared {
-		if s.stmt, err = c.PrepareContext(ctx, mysqlPreparedQuery); err != nil {
+	if statement != "" {
+		if s.stmt, err = c.PrepareContext(ctx, statement); err != nil {
 			_ = s.Close()
 			return nil, fmt.Errorf("mysql: prepare: %w", err)
 		}

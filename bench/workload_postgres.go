@@ -16,7 +16,7 @@ import (
 func init() {
 	register(kind{
 		name: "postgres", backend: "postgres",
-		options: []option{{"variant", "prepared, or simple, copy, pool", func(s *Shape) { setDefault(&s.Variant, "prepared") }}, {"bytes", "1 MiB, of a copy", func(s *Shape) {
+		options: []option{{"variant", "prepared, or simple, copy, pool, select-only, tpcb", func(s *Shape) { setDefault(&s.Variant, "prepared") }}, {"bytes", "1 MiB, of a copy", func(s *Shape) {
 			if s.Variant == "copy" {
 				setDefault(&s.Bytes, 1<<20)
 			}
@@ -29,9 +29,15 @@ func init() {
 			case s.Bytes != 0:
 				return optionErrorf("bytes", "bytes are of variant copy")
 			}
-			return oneOf("variant", s.Variant, "prepared", "simple", "copy", "pool")
+			return oneOf("variant", s.Variant, "prepared", "simple", "copy", "pool", "select-only", "tpcb")
 		},
-		make: func(s Shape) workload { return postgresWorkload{variant: s.Variant, bytes: s.Bytes} },
+		make: func(s Shape) workload {
+			w := postgresWorkload{variant: s.Variant, bytes: s.Bytes}
+			if s.Variant == "select-only" || s.Variant == "tpcb" {
+				return pgbenchWorkload{postgresWorkload: w}
+			}
+			return w
+		},
 	})
 }
 
@@ -40,7 +46,8 @@ func init() {
 //
 // In variant simple the parameters are in the text, and a query is one round trip from the first on. Variant pool is that on a new tunnel for
 // each query: what a pool without a lower bound, or an application without a pool, does.
-// Variant copy moves rows in and out of a temporary table.
+// Variant copy moves rows in and out of a temporary table. Variants select-only and tpcb are pgbench's scripts of these names, on tables that the
+// bench makes before the load (workload_postgres_bench.go).
 type postgresWorkload struct {
 	variant string
 	bytes   int64
@@ -52,6 +59,21 @@ const (
 )
 
 func (w postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access) (session, error) {
+	pg, err := w.connect(ctx, conn, access)
+	if err != nil {
+		return nil, err
+	}
+	s := &postgresSession{conn: conn, pg: pg, bytes: w.bytes, nonce: newNonce()}
+	if w.variant == "copy" {
+		if _, err := pg.PgConn().Exec(ctx, copyTable).ReadAll(); err != nil {
+			_ = s.Close()
+			return nil, fmt.Errorf("postgres: make the table: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func (w postgresWorkload) connect(ctx context.Context, conn net.Conn, access Access) (*pgx.Conn, error) {
 	// The connection string names what the environment (PGHOST, PGSSLMODE, …) could otherwise set; what may need quoting is
 	// put in afterwards.
 	cfg, err := pgx.ParseConfig("host=127.0.0.1 port=5432 sslmode=disable channel_binding=disable target_session_attrs=any connect_timeout=0")
@@ -62,21 +84,14 @@ func (w postgresWorkload) Open(ctx context.Context, conn net.Conn, access Access
 	cfg.RuntimeParams = map[string]string{"application_name": "tlsroute-bench"}
 	cfg.Fallbacks = nil
 	cfg.DialFunc = once(conn)
-	if w.variant != "prepared" {
+	if w.variant == "simple" || w.variant == "copy" || w.variant == "pool" {
 		cfg.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol
 	}
 	pg, err := pgx.ConnectConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	s := &postgresSession{conn: conn, pg: pg, bytes: w.bytes, nonce: newNonce()}
-	if w.variant == "copy" {
-		if _, err := pg.PgConn().Exec(ctx, copyTable).ReadAll(); err != nil {
-			_ = s.Close()
-			return nil, fmt.Errorf("postgres: make the table: %w", err)
-		}
-	}
-	return s, nil
+	return pg, nil
 }
 
 type postgresSession struct {

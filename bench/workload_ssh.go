@@ -21,28 +21,39 @@ func init() {
 	register(kind{
 		name: "ssh", backend: "ssh",
 		options: []option{
-			{"variant", "exec, or copy", func(s *Shape) { setDefault(&s.Variant, "exec") }},
-			{"bytes", "1 MiB, of a copy", func(s *Shape) {
-				if s.Variant == "copy" {
+			{"variant", "exec, or copy, sftp", func(s *Shape) { setDefault(&s.Variant, "exec") }},
+			{"bytes", "1 MiB, of a copy or sftp", func(s *Shape) {
+				if s.Variant == "copy" || s.Variant == "sftp" {
 					setDefault(&s.Bytes, 1<<20)
 				}
 			}},
-			{"direction", "up, or duplex, of a copy", func(s *Shape) {
-				if s.Variant == "copy" {
+			{"direction", "up, or duplex, of a copy; duplex of sftp", func(s *Shape) {
+				switch s.Variant {
+				case "copy":
 					setDefault(&s.Direction, Up)
+				case "sftp":
+					setDefault(&s.Direction, Duplex)
 				}
 			}},
 		},
 		check: func(s Shape) error {
-			if s.Variant == "copy" {
+			switch s.Variant {
+			case "copy":
 				return errors.Join(between("bytes", s.Bytes, 1, maxSSHCopy), oneOf("direction", s.Direction, Up, Duplex))
+			case "sftp":
+				return errors.Join(between("bytes", s.Bytes, 1, maxSSHCopy), oneOf("direction", s.Direction, Duplex))
 			}
 			if s.Bytes != 0 || s.Direction != "" {
-				return optionErrorf("variant", "bytes and direction are of variant copy")
+				return optionErrorf("variant", "bytes and direction are of variants copy and sftp")
 			}
-			return oneOf("variant", s.Variant, "exec", "copy")
+			return oneOf("variant", s.Variant, "exec", "copy", "sftp")
 		},
-		make: func(s Shape) workload { return sshWorkload{shape: s} },
+		make: func(s Shape) workload {
+			if s.Variant == "sftp" {
+				return sftpWorkload{sshWorkload{shape: s}}
+			}
+			return sshWorkload{shape: s}
+		},
 	})
 }
 
@@ -50,7 +61,7 @@ func init() {
 // Once on each lasting tunnel, before the measurement, a file of 256 KiB goes through `sha256sum`.
 //
 // A copy is a file of another size in the place of the 64 bytes: up is compared by the hash that the far side computed, duplex by every byte
-// of what `cat` gave back.
+// of what `cat` gave back. By sftp it is written to a file and read back (workload_ssh_sftp.go).
 type sshWorkload struct{ shape Shape }
 
 const (
@@ -59,6 +70,14 @@ const (
 )
 
 func (w sshWorkload) Open(_ context.Context, conn net.Conn, access Access) (session, error) {
+	s, err := w.login(conn, access)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+func (w sshWorkload) login(conn net.Conn, access Access) (*sshSession, error) {
 	if access.SSHKey == nil || access.HostKey == nil {
 		return nil, errors.New("ssh: a client key and the host key are needed")
 	}

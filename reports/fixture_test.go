@@ -96,6 +96,7 @@ func (f *fixture) arm(path string, median float64, samples int, start int64, i, 
 		if k == f.warmup+f.windows/2 && path != "direct" {
 			m, w.Errors = 3*median, 6
 			a.Errors += 6
+			w.DrainNS = f.window / 4 // beyond the gap to the next window, so that it begins late
 		}
 		samples, counts := make([]int64, w.Requests), make([]int, len(bounds))
 		for j := range samples {

@@ -24,7 +24,7 @@ var style = mustRead("templates/style.css")
 
 var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
 	"duration": duration, "ratio": ratio, "grouped": grouped, "size": size, "significant": significant,
-	"plural": plural, "sni": sniText, "yesno": yesNo, "phase": phaseName, "metric": metricName,
+	"plural": plural, "sni": sniText, "yesno": yesNo, "phase": phaseName, "metric": metricName, "israte": isRate,
 	"checkname": checkName, "percentile": percentileText, "oneline": oneLine, "lower": strings.ToLower,
 	"join": strings.Join, "phasetext": phaseText, "reading": func() string { return reading },
 	"scarcity": func() string { return scarcity }, "resultsof": resultsOf, "imageText": imageText, "driverText": driverText,

@@ -15,6 +15,7 @@ import (
 const (
 	maxWindows = 240  // more are folded, for the page
 	maxPanels  = 3    // more are in a fold
+	drainShare = 20   // a drain from the 20th part of a window on is marked; a shorter one is the last answers on their way
 	plotUnits  = 1000 // width and height of the space that lines are drawn in
 )
 
@@ -27,6 +28,7 @@ type timeView struct {
 	FaultNumbers   []string
 	Warmup, Left   bool // some window is one
 	Errors, Struck bool
+	Drained        bool
 	HeatLevels     []heatLevel // the legend; nil without a map
 }
 
@@ -35,7 +37,7 @@ type timePanel struct {
 	Index                 int
 	Y                     []tick
 	P50, P99, Areas       []string // polylines, polygons between them
-	Spans                 []timeSpan
+	Spans, Drains         []timeSpan
 	Errors                []timeBar
 	Marks                 []timeMark
 	Strikes               []string
@@ -98,6 +100,7 @@ func newTimeView(id string, w result.Workload, faults []result.Fault) *timeView 
 			continue
 		}
 		p := newTimePanel(fmt.Sprintf("%s%d", id, i), a, s, w.WindowNS)
+		v.Drained = v.Drained || len(p.Drains) > 0
 		p.Index, p.Y, p.Title = seriesLook(i), ticks, fmt.Sprintf("%s, %s by window", a.Path, phaseName(a.Series[0].Phase))
 		p.Marks, p.Strikes = faultMarks(struck, a.Path, s)
 		v.Struck = v.Struck || len(p.Strikes) > 0
@@ -165,6 +168,11 @@ func newTimePanel(id string, a result.Arm, s *timeScale, windowNS int64) timePan
 				p.Spans = append(p.Spans, timeSpan{kind, from, width, kindNames[kind] + " at " + duration(x.AtNS)})
 			}
 		}
+		if x.DrainNS >= windowNS/drainShare {
+			from := x.AtNS + windowNS
+			width := max(s.x(from+x.DrainNS)-s.x(from), 0.002)
+			p.Drains = append(p.Drains, timeSpan{"drain", percent(s.x(from)), percent(width), "drain of " + duration(x.DrainNS) + " at " + duration(from)})
+		}
 		if x.Errors > 0 {
 			h := 0.15 + 0.85*float64(x.Errors)/float64(s.mostErrors)
 			thin := min(s.x(ends[i])-s.x(x.AtNS), 0.008)
@@ -178,6 +186,9 @@ func newTimePanel(id string, a result.Arm, s *timeScale, windowNS int64) timePan
 		if kinds[kind] > 0 {
 			p.Desc += fmt.Sprintf(" %s: %d.", upperFirst(kindNames[kind]), kinds[kind])
 		}
+	}
+	if n := len(p.Drains); n > 0 {
+		p.Desc += fmt.Sprintf(" Work in flight was waited for after %s.", plural(n, "window"))
 	}
 	return p
 }
@@ -243,7 +254,7 @@ func timeTicks(s *timeScale) []tick {
 }
 
 // foldSeries joins neighbours of one kind until the arm has no more than limit windows: counts are sums, p50 is the mean by requests,
-// p99 and the maximum are the largest. The arm is a copy; its lists are made anew.
+// p99, maximum and drain are the largest. The arm is a copy; its lists are made anew.
 func foldSeries(a *result.Arm, limit int) {
 	for len(a.Series) > limit {
 		var list []result.WindowSample
@@ -261,7 +272,7 @@ func foldSeries(a *result.Arm, limit int) {
 					x.P50NS = int64((float64(x.P50NS)*float64(x.Requests) + float64(y.P50NS)*float64(y.Requests)) / float64(n))
 				}
 				x.Requests, x.Errors, x.Bytes = x.Requests+y.Requests, x.Errors+y.Errors, x.Bytes+y.Bytes
-				x.P99NS, x.MaxNS = max(x.P99NS, y.P99NS), max(x.MaxNS, y.MaxNS)
+				x.P99NS, x.MaxNS, x.DrainNS = max(x.P99NS, y.P99NS), max(x.MaxNS, y.MaxNS), max(x.DrainNS, y.DrainNS)
 				if heat {
 					row = append(slices.Clone(row), a.Heat.Rows[i+1]...)
 				}

@@ -113,6 +113,19 @@ func TestFoldedSeriesCountTheSame(t *testing.T) {
 	}
 }
 
+func TestDrainsAreMarkedBehindTheirWindows(t *testing.T) {
+	a := result.Arm{Path: "direct", Series: []result.WindowSample{
+		{AtNS: 0, P50NS: 1, DrainNS: 4}, {AtNS: 200, P50NS: 1, DrainNS: 50}, {AtNS: 400, P50NS: 1},
+	}}
+	p := newTimePanel("t", a, &timeScale{from: 0, to: 500, top: 10}, 100)
+	if want := []timeSpan{{"drain", "60%", "10%", "drain of 50 ns at 300 ns"}}; !cmp.Equal(p.Drains, want) {
+		t.Errorf("%+v, want %+v: 4 ns behind 100 is no drain", p.Drains, want)
+	}
+	if !strings.Contains(p.Desc, "Work in flight was waited for after 1 window.") {
+		t.Error(p.Desc)
+	}
+}
+
 func TestHeatMapHasEachCellWhereItBelongs(t *testing.T) {
 	a := result.Arm{
 		Path:   "direct",

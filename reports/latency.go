@@ -79,10 +79,27 @@ func compareRows(run *result.Run) [][]string {
 					})
 				}
 			}
+			if c := comparisonOf(w, a.Path, "throughput"); c != nil {
+				rows = append(rows, []string{
+					w.Name, a.Path, "answers a second", ratio(c.Ratio), ratio(c.CI95[0]) + " to " + ratio(c.CI95[1]), throughputs(w, c), c.Verdict,
+				})
+			}
 		}
 	}
 	return rows
 }
+
+// throughputs are those of the two arms of a comparison.
+func throughputs(w result.Workload, c *result.Comparison) string {
+	rates := map[string]float64{}
+	for _, a := range w.Arms {
+		rates[a.Path] = a.ThroughputPerS
+	}
+	return fmt.Sprintf("%s for %s", rateText(rates[c.Candidate]), rateText(rates[c.Baseline]))
+}
+
+// isRate says of a metric that more of it is better.
+func isRate(metric string) bool { return metric == "bytes_per_s" || metric == "throughput" }
 
 // gatesText counts the conditions of a measurement that may be believed; empty where none were kept.
 func gatesText(v result.Validity) string {

@@ -205,7 +205,7 @@ func (t *text) bench(run *result.Run) {
 	}
 	if rows := compareRows(run); len(rows) > 0 {
 		t.title("Against the baseline path")
-		t.table(append([][]string{{"workload", "path", "latency of", "ratio", "95 % interval", "difference", "verdict"}}, rows...))
+		t.table(append([][]string{{"workload", "path", "what", "ratio", "95 % interval", "difference", "verdict"}}, rows...))
 	}
 	for _, w := range run.Bench.Workloads {
 		for _, r := range doubts(w) {

@@ -99,7 +99,7 @@ var rules = map[string]rule{
 
 	"bench": {
 		ours:    []string{"internal/result", "internal/witness", "internal/netx"},
-		foreign: []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "golang.org/x/sys"},
+		foreign: []string{"github.com/HdrHistogram/hdrhistogram-go", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/pkg/sftp", "golang.org/x/crypto", "golang.org/x/sys"},
 	},
 	"reports": {
 		ours:  []string{"internal/result", "internal/near"},

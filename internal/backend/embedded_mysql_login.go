@@ -157,9 +157,8 @@ func (m *mysqlServer) checkCaching(c *mysqlConn, answer, nonce []byte, secure bo
 				return false, err
 			}
 		}
-		if password, err = rsa.DecryptOAEP(sha1.New(), nil, key, password, nil); err != nil {
-			return false, nil // whoever sends it in the clear is not listened to, as MySQL does
-		}
+		// Whoever sends it in the clear is not listened to, as by MySQL: it is not encrypted for this key, and then empty.
+		password, _ = rsa.DecryptOAEP(sha1.New(), nil, key, password, nil)
 		for i := range password {
 			password[i] ^= nonce[i%len(nonce)]
 		}

@@ -53,7 +53,7 @@ func TestEmbeddedMySQLSpeaksCachingSHA2(t *testing.T) {
 					t.Fatal(err)
 				}
 				db := sql.OpenDB(connector)
-				defer db.Close()
+				defer func() { _ = db.Close() }()
 				var one int
 				err = db.QueryRowContext(t.Context(), "SELECT 1").Scan(&one)
 				if err == nil && one != 1 {

@@ -34,10 +34,7 @@ const (
 	mysqlCachingPassword = "caching_sha2_password"
 )
 
-var (
-	errMySQLTooLong = errors.New("packet too long")
-	errMySQLShort   = errors.New("packet ends too soon")
-)
+var errMySQLTooLong = errors.New("packet too long")
 
 // mysqlConn reads and writes packets. Writes are gathered until flush.
 type mysqlConn struct {

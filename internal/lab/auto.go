@@ -15,8 +15,27 @@ import (
 // realness is the order in which auto tries.
 var realness = []string{backend.Container, backend.Local, backend.Embedded}
 
-// lookTimeout bounds how long auto looks whether one driver can be had: an engine that does not answer must not hold a run up.
-const lookTimeout = 15 * time.Second
+// lookTimeout bounds how long auto looks whether one driver can be had: an engine that does not answer must not hold a run up. It is less than
+// what the container driver itself gives an engine, so that its silence is known to be one.
+const lookTimeout = 9 * time.Second
+
+// silent remembers the drivers that did not answer in time, and what came of it: the next backend does not wait for the same again.
+type silent map[string]error
+
+// remember looks only where nothing was silent before.
+func (s silent) remember(look func(ctx context.Context, driver string) error) func(ctx context.Context, driver string) error {
+	return func(ctx context.Context, driver string) error {
+		if err := s[driver]; err != nil {
+			return err
+		}
+		err := look(ctx, driver)
+		if err != nil && errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			err = fmt.Errorf("no answer in %v: %w", lookTimeout, err)
+			s[driver] = err
+		}
+		return err
+	}
+}
 
 // mostReal is what auto takes of the drivers that a kind has, and why: the first of realness that is available.
 func mostReal(ctx context.Context, b scenario.Backend, drivers []string, available func(ctx context.Context, driver string) error) (driver, why string, err error) {
@@ -30,12 +49,9 @@ func mostReal(ctx context.Context, b scenario.Backend, drivers []string, availab
 		case driver == backend.Container && b.Kind == backend.Witness:
 			return errors.New("a witness of this very program is as real in this process")
 		}
-		ctx, cancel := context.WithTimeoutCause(ctx, lookTimeout, fmt.Errorf("no answer in %v", lookTimeout))
+		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 		defer cancel()
-		if err := available(ctx, driver); err == nil || ctx.Err() == nil {
-			return err
-		}
-		return context.Cause(ctx)
+		return available(ctx, driver)
 	}
 	var reasons []string
 	for _, driver := range realness {

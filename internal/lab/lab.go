@@ -70,6 +70,7 @@ type Lab struct {
 	pki      *pki
 	backends []*backend.Running // in the order of the scenario; then those of the fixture
 	drivers  map[string]string  // why a driver was chosen, by backend
+	silent   silent
 	router   ownRouter
 	chains   []*chain // one a path, in the order of the scenario
 	peers    []peer
@@ -114,7 +115,7 @@ func Start(ctx context.Context, sc *scenario.Scenario, opt Options) (_ *Lab, err
 	if opt.Failed == nil {
 		opt.Failed = func(error) {}
 	}
-	l := &Lab{scenario: sc, opt: opt, log: opt.Logger, drivers: map[string]string{}, parties: map[string]*strange{}, capture: capture.Start, record: capture.Record}
+	l := &Lab{scenario: sc, opt: opt, log: opt.Logger, drivers: map[string]string{}, silent: silent{}, parties: map[string]*strange{}, capture: capture.Start, record: capture.Record}
 	if opt.Record {
 		l.tape = newTape()
 		l.keys.tape = l.tape
@@ -248,7 +249,8 @@ func (l *Lab) driver(ctx context.Context, b scenario.Backend, spec backend.Spec)
 	if driver != auto {
 		return driver, "", nil // the start says what is missing; a missing image may be had
 	}
-	return mostReal(ctx, b, backend.Drivers(b.Kind), func(ctx context.Context, driver string) error { return backend.Available(ctx, driver, spec) })
+	available := func(ctx context.Context, driver string) error { return backend.Available(ctx, driver, spec) }
+	return mostReal(ctx, b, backend.Drivers(b.Kind), l.silent.remember(available))
 }
 
 // serveRouter starts a router of ours; its end is waited for by Close.

@@ -142,7 +142,9 @@ func kubeStranger(t *testing.T, k *kubePort) {
 
 // kubeWatch makes each change when the event of the one before has arrived: nobody on the way may keep one back.
 func kubeWatch(t *testing.T, k *kubePort) {
-	var list struct{ Metadata struct{ ResourceVersion string } }
+	var list struct {
+		Metadata struct{ ResourceVersion string }
+	}
 	if err := json.NewDecoder(k.ask(t, http.MethodGet, "/pods", "").Body).Decode(&list); err != nil {
 		t.Fatal(err)
 	}

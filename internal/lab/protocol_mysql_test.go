@@ -193,9 +193,9 @@ func (s mysqlSession) status(t *testing.T, name string) string {
 	return v
 }
 
-func (s mysqlSession) do(t *testing.T, query string, args ...any) {
+func (s mysqlSession) do(t *testing.T, query string) {
 	t.Helper()
-	if _, err := s.ExecContext(t.Context(), query, args...); err != nil {
+	if _, err := s.ExecContext(t.Context(), query); err != nil {
 		t.Fatalf("%.100s: %v", query, err)
 	}
 }

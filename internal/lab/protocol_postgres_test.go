@@ -23,7 +23,8 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/client/proxy"
 )
 
-// driverVariable names the driver of the real servers in the protocol tests; local when it is not set.
+// driverVariable names the driver of the real servers in the protocol tests; local when it is not set. A container of PostgreSQL 17 has what
+// this machine's 15 has not.
 const driverVariable = "TLSROUTE_TEST_BACKENDS"
 
 // postgresTopology is every way to two servers. The load balancer hasty cuts what has been idle for three seconds, and the router pings often.

@@ -146,6 +146,35 @@ func TestWorkloadsNoticeWhatIsWrong(t *testing.T) {
 	}
 }
 
+// noticeWhatIsWrong does the same for what a real server answers alone.
+func noticeWhatIsWrong(t *testing.T, r *backend.Running, name string, s bench.Shape) {
+	t.Helper()
+	wrong, ok := map[string]struct {
+		in   func(int, []byte)
+		want string
+	}{
+		"select-only":  {flipAfter("D\x00\x00\x00\x16\x00\x02\x00\x00\x00\x04"), "postgres: asked for account"}, // a row of two integers
+		"tpcb":         {replace("UPDATE 1", "UPDATE 0"), `the server says "UPDATE 0", not "UPDATE 1"`},
+		"point-select": {flipAfter("\x00\x00\x77"), "mysql: row "}, // a binary row of one text of 119 bytes
+	}[s.Variant]
+	if !ok {
+		return // under SSH's own encryption nothing can be changed
+	}
+	samples := wrongRun(t, r, name, s, func(conn net.Conn) net.Conn { return &wrongConn{Conn: conn, in: wrong.in} })
+	if !strings.Contains(samples, wrong.want) {
+		t.Errorf("%s %s: got %q, want an error with %q", name, s.Variant, samples, wrong.want)
+	}
+}
+
+// flipAfter changes a bit of the fourth byte behind a text.
+func flipAfter(text string) func(int, []byte) {
+	return func(_ int, p []byte) {
+		if i := bytes.Index(p, []byte(text)); i >= 0 && i+len(text)+3 < len(p) {
+			p[i+len(text)+3] ^= 1
+		}
+	}
+}
+
 func TestWorkloadsNoticeAnotherWitness(t *testing.T) {
 	r, err := backend.Start(t.Context(), backend.Embedded, backend.Spec{Name: "other", Kind: backend.Witness})
 	if err != nil {

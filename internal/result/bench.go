@@ -145,13 +145,13 @@ type Point struct {
 type Comparison struct {
 	Baseline  string `json:"baseline"`
 	Candidate string `json:"candidate"`
-	// Metric is "<phase>.<p50|p90|p99>", or "bytes_per_s", of which more is better.
+	// Metric is "<phase>.<p50|p90|p99>", or "bytes_per_s", or of a closed loop "throughput", of which more is better.
 	Metric string `json:"metric"`
 	// Ratio is candidate over baseline: the Hodges-Lehmann estimate over pairs of windows.
 	Ratio float64 `json:"ratio"`
 	// CI95 is the 95 per cent interval of Ratio by paired bootstrap over windows.
 	CI95 [2]float64 `json:"ci95"`
-	// DeltaNS is the same as a difference; 0 for bytes_per_s.
+	// DeltaNS is the same as a difference; 0 for a rate.
 	DeltaNS int64 `json:"delta_ns"`
 	Pairs   int   `json:"pairs"`
 	// PAdjusted is the two-sided p-value of "no difference", by Wilcoxon's signed-rank test on log ratios, adjusted by Holm's method

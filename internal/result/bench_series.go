@@ -13,6 +13,8 @@ type WindowSample struct {
 	P50NS    int64  `json:"p50_ns"`
 	P99NS    int64  `json:"p99_ns"`
 	MaxNS    int64  `json:"max_ns"`
+	// DrainNS is how long after the end of the window work in flight was still waited for, before the next window began.
+	DrainNS int64 `json:"drain_ns,omitempty"`
 	// Excluded windows are in no distribution; Warmup ones come before the measurement, and Pair is -1.
 	Excluded bool `json:"excluded,omitempty"`
 	Warmup   bool `json:"warmup,omitempty"`

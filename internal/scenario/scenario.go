@@ -210,7 +210,7 @@ type Workload struct {
 	// ReadRate is how many bytes a second a slow reader takes, Queue how many the path may hold for it meanwhile.
 	ReadRate Size `json:"read_rate,omitempty"`
 	Queue    Size `json:"queue,omitempty"`
-	// Variant of the protocol, such as simple or prepared for a database.
+	// Variant of the protocol, such as simple or prepared for a database; select-only, tpcb, point-select and sftp need real servers.
 	Variant string `json:"variant,omitempty"`
 	// Streams is how many requests at once one tunnel carries, where the protocol can.
 	Streams int         `json:"streams,omitempty" jsonschema:"minimum=1,maximum=1000"`

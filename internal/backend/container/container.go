@@ -8,7 +8,7 @@
 //     before which the entry point puts the server;
 //   - ssh: there is no image that all agree on. Ours, and any other that is named, listens on port 22, makes the account SSHD_USER and lets
 //     it in by the keys of SSHD_AUTHORIZED_KEYS (lines of authorized_keys), runs its commands in a shell, and shows the host key that was
-//     put at /etc/ssh/keys/host_key before the start (OpenSSH's format, root's, mode 0600), and no other.
+//     put at /etc/ssh/keys/host_key before the start (OpenSSH's format, root's, mode 0600), and no other. Arguments go on to sshd.
 //
 // The image that a scenario names is taken as it is, and pulled when the engine has none of that name. Else the first that the engine has
 // of a list (images of each kind), of the version where a scenario asks for one: the official ones, then ours, which "make images" builds
@@ -22,6 +22,7 @@ package container
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -70,6 +71,8 @@ type plan struct {
 	// account is whose the files are in the container; root's when empty.
 	account string
 	args    []string
+	// unflushed says that a database confirms what a crash may undo: nothing here outlives the run.
+	unflushed bool
 	// probe asks the server through its port, and says in r.Info what answered.
 	probe func(ctx context.Context, address string) error
 }
@@ -84,9 +87,8 @@ func (k kind) available(ctx context.Context, spec backend.Spec) error {
 	if err != nil {
 		return err
 	}
-	defer e.close()
 	_, err = e.find(ctx, k.of(spec))
-	return err
+	return errors.Join(err, e.close())
 }
 
 func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) error {
@@ -116,7 +118,10 @@ func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) 
 	name := "tlsroute-bench-" + k.name + "-" + strings.ToLower(rand.Text()[:12])
 	r.OnClose(func(ctx context.Context) error { return e.remove(ctx, name) })
 	r.Log = func(ctx context.Context) ([]byte, error) { return e.log(ctx, name) }
-	r.Info.Note = "the server of a container, without flushing at commit"
+	r.Info.Note = "the real server, in a container"
+	if p.unflushed {
+		r.Info.Note += ", without flushing at commit"
+	}
 	if err := e.run(ctx, name, k, img, p, spec); err != nil {
 		return e.explain(ctx, err, img, nil)
 	}

@@ -195,6 +195,20 @@ func useSSH(t *testing.T, r *backend.Running, _ *x509.CertPool) {
 	}
 }
 
+// Lines of configuration reach the server, or what is wrong with them the caller.
+func TestConfigurationReachesSSHD(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	r, err := backend.Start(ctx, backend.Container, backend.Spec{Name: "it", Kind: backend.SSH, Dir: t.TempDir(), Config: []string{"NoSuchKeyword yes"}})
+	if err == nil {
+		closeIt(t, r)
+		t.Fatal("it starts whatever its configuration")
+	}
+	if !strings.Contains(err.Error(), "NoSuchKeyword") || !strings.Contains(err.Error(), "ended with status") {
+		t.Error(err)
+	}
+}
+
 // The programs of an image for another processor do not run here; the engine notices at the start.
 func TestAnImageOfAnotherArchitectureIsSaidToBeOne(t *testing.T) {
 	const tag = "tlsroute-bench-test/other:1"

@@ -3,6 +3,7 @@ package container_test
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -59,7 +60,7 @@ func startElsewhere(t *testing.T, host, what string, stdin io.Reader) string {
 	if ctx.Err() != nil {
 		t.Fatalf("it did not come to an end: %s", out)
 	}
-	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 1 {
+	if exit, ok := errors.AsType[*exec.ExitError](err); !ok || exit.ExitCode() != 1 {
 		t.Fatalf("it ended with %v: %s", err, out)
 	}
 	left, err := os.ReadDir(dir)
@@ -74,31 +75,31 @@ func TestEveryFailureNamesTheNextStep(t *testing.T) {
 	none := refuse(404, "No such image")
 	for _, c := range []struct {
 		name, what string
-		engine     fakeEngine
+		engine     *fakeEngine
 		want       []string
 		starts     int
 	}{
 		{
 			name: "no image, no registry", what: "postgres",
-			engine: fakeEngine{answers: map[string]answer{
+			engine: &fakeEngine{answers: map[string]answer{
 				"GET /images/*/json": none, "POST /images/create": refuse(500, `Get "https://registry-1.docker.io/v2/": dial tcp: lookup registry-1.docker.io: no such host`),
 			}},
 			want: []string{"pull image postgres:17", "no such host", "run make images", "--backends local"},
 		},
 		{
-			name: "no image of ours", what: "ssh", engine: fakeEngine{answers: map[string]answer{"GET /images/*/json": none}},
+			name: "no image of ours", what: "ssh", engine: &fakeEngine{answers: map[string]answer{"GET /images/*/json": none}},
 			want: []string{"no image of ssh", "tlsroute-bench/sshd:9.2", "run make images"},
 		},
 		{
 			name: "no image of that name", what: "mysql mysql:5.0",
-			engine: fakeEngine{answers: map[string]answer{
+			engine: &fakeEngine{answers: map[string]answer{
 				"GET /images/*/json": none, "POST /images/create": refuse(404, "manifest for mysql:5.0 not found"),
 			}},
 			want: []string{"pull image mysql:5.0", "manifest for mysql:5.0 not found", "name an image that is here", "--backends local"},
 		},
 		{
 			name: "disk full in a pull", what: "mysql",
-			engine: fakeEngine{answers: map[string]answer{
+			engine: &fakeEngine{answers: map[string]answer{
 				"GET /images/*/json":  none,
 				"POST /images/create": {200, `{"errorDetail":{"message":"failed to register layer: write /x: no space left on device"},"error":"failed to register layer: write /x: no space left on device"}`},
 			}},
@@ -106,32 +107,32 @@ func TestEveryFailureNamesTheNextStep(t *testing.T) {
 		},
 		{
 			name: "disk full in a start", what: "ssh",
-			engine: fakeEngine{answers: map[string]answer{"POST /containers/*/start": refuse(500, "mkdir /var/lib/docker/overlay2/x: no space left on device")}},
+			engine: &fakeEngine{answers: map[string]answer{"POST /containers/*/start": refuse(500, "mkdir /var/lib/docker/overlay2/x: no space left on device")}},
 			want:   []string{"disk of the Docker engine is full", "docker system df"}, starts: 1,
 		},
 		{
 			name: "disk full in the container", what: "ssh",
-			engine: fakeEngine{ended: map[string]any{"ExitCode": 1}, log: "initdb: No space left on device"},
+			engine: &fakeEngine{ended: map[string]any{"ExitCode": 1}, log: "initdb: No space left on device"},
 			want:   []string{"disk of the Docker engine is full", "status 1", "initdb: No space"}, starts: 1,
 		},
 		{
 			name: "ports taken each time", what: "ssh",
-			engine: fakeEngine{answers: map[string]answer{"POST /containers/*/start": refuse(500, "driver failed: Bind for 127.0.0.1:49153 failed: port is already allocated")}},
+			engine: &fakeEngine{answers: map[string]answer{"POST /containers/*/start": refuse(500, "driver failed: Bind for 127.0.0.1:49153 failed: port is already allocated")}},
 			want:   []string{"ports that the engine chose were taken", "ss -ltn", "49153"}, starts: 4,
 		},
 		{
 			name: "another architecture", what: "ssh",
-			engine: fakeEngine{arch: "arm64", ended: map[string]any{"ExitCode": 1}, log: "standard_init_linux.go:228: exec user process caused: exec format error"},
+			engine: &fakeEngine{arch: "arm64", ended: map[string]any{"ExitCode": 1}, log: "standard_init_linux.go:228: exec user process caused: exec format error"},
 			want:   []string{"tlsroute-bench/sshd:9.2 is for linux/arm64", "linux/amd64", "pull or build it"}, starts: 1,
 		},
 		{
-			name: "it ends at once", what: "ssh", engine: fakeEngine{ended: map[string]any{"ExitCode": 3}, log: "no such option"},
+			name: "it ends at once", what: "ssh", engine: &fakeEngine{ended: map[string]any{"ExitCode": 3}, log: "no such option"},
 			want: []string{"ended with status 3", "no such option"}, starts: 1,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			e := startFake(t, &c.engine)
+			e := startFake(t, c.engine)
 			said := startElsewhere(t, e.host(), c.what, nil)
 			for _, want := range append(c.want, "start backend it") {
 				if !strings.Contains(said, want) {

@@ -42,7 +42,8 @@ func mysqlPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) 
 		env["MYSQL_"+name], env["MARIADB_"+name] = value, value
 	}
 	return plan{
-		files: files, account: "mysql", args: args, env: env,
+		unflushed: true,
+		files:     files, account: "mysql", args: args, env: env,
 		probe: func(ctx context.Context, address string) error {
 			version, err := askMySQL(ctx, address, r.Access)
 			r.Info.Product, r.Info.Version = "MySQL", version

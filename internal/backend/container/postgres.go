@@ -56,7 +56,8 @@ func postgresPlan(spec backend.Spec, r *backend.Running, dir string) (plan, erro
 		statements = append(statements, fmt.Sprintf("CREATE ROLE %s LOGIN IN ROLE %s", r.Access.CertUser, r.Access.User))
 	}
 	return plan{
-		files: files, account: "postgres", args: args,
+		unflushed: true,
+		files:     files, account: "postgres", args: args,
 		env: map[string]string{
 			"POSTGRES_PASSWORD": super, "POSTGRES_HOST_AUTH_METHOD": "scram-sha-256",
 			"POSTGRES_INITDB_ARGS": "--encoding=UTF8 --locale=C --no-sync --auth-host=scram-sha-256",

@@ -123,13 +123,27 @@ func (l *lab) start(log string, args ...string) (*process.Child, error) {
 	}.Start(slog.New(slog.DiscardHandler))
 }
 
+// stopTime bounds the end of a program, which drains and stops its backends.
+const stopTime = time.Minute
+
 // stop ends a program politely and returns what it logged, which must not speak of a race.
 func (l *lab) stop(child *process.Child) string {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	if err := child.Stop(ctx, syscall.SIGTERM); err != nil {
-		l.t.Error(err)
+	select {
+	case <-child.Done():
+		l.t.Errorf("%s: it ended by itself", child.Log)
+	default:
+		if err := syscall.Kill(child.PID(), syscall.SIGTERM); err != nil {
+			l.t.Error(err)
+		}
+	}
+	late := time.NewTimer(stopTime)
+	defer late.Stop()
+	select {
+	case <-child.Done():
+	case <-late.C:
+		l.t.Errorf("%s: it has not ended %v after SIGTERM", child.Log, stopTime)
+		child.Kill()
 	}
 	log, err := os.ReadFile(filepath.Join(l.dir, child.Log))
 	if err != nil {

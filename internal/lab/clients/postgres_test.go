@@ -11,15 +11,15 @@ import (
 	"testing"
 )
 
-// shop has what a dump can get wrong: every byte, characters of several bytes, NULL, quotes, a value of three million bytes.
+// shop is the schema that is dumped. It has what a dump can get wrong: every byte, characters of several bytes, NULL, quotes, a value of 800,000 bytes.
 const shop = `
 create schema shop;
 create table shop.items(n int primary key, name text not null, raw bytea, at timestamptz, tags text[], extra jsonb);
 insert into shop.items select g, 'it''s number ' || g || e' \\ "grün" \t 数', decode(md5(g::text) || '00ff0a0d5c27', 'hex'),
   timestamptz '2026-11-26 12:00:00+00' + g * interval '1 minute', array['a' || g, null, '{,}'], jsonb_build_object('n', g, 'deep', '[1, null]'::jsonb)
-  from generate_series(1, 8000) g;
-insert into shop.items(n, name) values (0, repeat('0123456789äöü', 200000));
-create table shop.more as select g, repeat('x', g % 50) from generate_series(1, 5000) g;
+  from generate_series(1, 3000) g;
+insert into shop.items(n, name) values (0, repeat('0123456789äöü', 50000));
+create table shop.more as select g, repeat('x', g % 50) from generate_series(1, 1000) g;
 create view shop.named as select n, name from shop.items where n between 1 and 5;
 create sequence shop.counter start 42;
 comment on table shop.items is 'A comment; with -- and /* in it';
@@ -51,12 +51,12 @@ func psqlSteps(s *session) {
 	s.run(step{name: "everything", argv: psql("-c", "copy (select * from shop.items order by n) to stdout"), env: env, prints: `grün`})
 
 	var rows strings.Builder
-	for n := range 20000 {
+	for n := range 5000 {
 		rows.WriteString(strconv.Itoa(n) + "\ttext " + strconv.Itoa(n*n) + " äöü\n")
 	}
 	s.write("rows", rows.String())
 	s.write("load.sql", "create table "+own+"(n int, t text);\n\\copy "+own+" from 'rows'\nselect count(*), md5(string_agg(t, ',' order by n)) from "+own+";\n")
-	s.run(step{name: "copy in", argv: psql("-q", "-Atf", "load.sql"), env: env, prints: `^20000\|`})
+	s.run(step{name: "copy in", argv: psql("-q", "-Atf", "load.sql"), env: env, prints: `^5000\|`})
 	s.run(step{
 		name: "notify", argv: psql("-c", "listen "+own, "-c", "notify "+own+", 'here'"), env: env, prints: `payload "here" received`,
 		figures: regexp.MustCompile(`PID \d+`),
@@ -86,7 +86,9 @@ func (s *session) with(kind, route string, argv ...string) []string {
 func pgDumpSteps(s *session) {
 	env, own := s.pgEnv(), s.unique()
 	s.masks = append(s.masks, own, "UNIQUE")
-	dump := func(args ...string) []string { return append(append([]string{"pg_dump"}, restrictKey(s.t)...), args...) }
+	dump := func(args ...string) []string {
+		return append(append([]string{"pg_dump"}, restrictKey(s.t)...), args...)
+	}
 	text := s.run(step{name: "as text", argv: dump("-n", "shop"), env: env, prints: `PostgreSQL database dump complete`})
 	s.run(step{name: "with three connections", argv: []string{"pg_dump", "-n", "shop", "-Fd", "-j3", "-Z0", "-f", "dump"}, env: env})
 	s.noteTables("the files of that", "dump")
@@ -94,10 +96,10 @@ func pgDumpSteps(s *session) {
 	s.run(step{name: "a wrong password", argv: dump("-n", "shop"), env: append(env, "PGPASSWORD=wrong"), status: 1, says: `password authentication failed`})
 
 	// The way back: what was dumped goes in over the path, and is dumped straight.
-	s.run(step{name: "restored", argv: []string{"psql", "-Xq", "-v", "ON_ERROR_STOP=1"}, env: env, stdin: renamed(text, "shop", own)})
+	s.run(step{name: "restored", argv: []string{"psql", "-Xq", "-v", "ON_ERROR_STOP=1"}, env: env, stdin: strings.ReplaceAll(text, "shop", own)})
 	other := s.straight()
 	again := other.run(step{name: "dumped again", argv: dump("-n", own), env: other.pgEnv()})
-	if want := renamed(text, "shop", own); again != want {
+	if want := strings.ReplaceAll(text, "shop", own); again != want {
 		s.t.Errorf("what was restored is dumped as %s\nwant %s", short(again), short(want))
 	}
 }
@@ -119,11 +121,6 @@ func (s *session) noteTables(name, folder string) {
 	}
 	slices.Sort(tables)
 	s.note(outcome{Step: name, Stdout: strings.Join(tables, "\n")})
-}
-
-// renamed gives a dump's objects another schema, or for MySQL another table.
-func renamed(dump, from, to string) string {
-	return regexp.MustCompile(`\b`+from+`\b`).ReplaceAllString(dump, to)
 }
 
 // restrictKey fixes the key that a dump in text has since CVE-2025-8714 was mended; else it is random.
@@ -149,7 +146,7 @@ func pgbenchSteps(s *session) {
 	s.masks = append(s.masks, own, "UNIQUE")
 	bench := func(args ...string) []string { return append([]string{"pgbench", "--random-seed=7"}, args...) }
 	s.run(step{name: "a schema", argv: []string{"psql", "-Xqc", "create schema pgbench_" + own}, env: env})
-	s.run(step{name: "init", argv: []string{"pgbench", "-i", "-s", "1", "-q"}, env: env, says: `done in`, figures: regexp.MustCompile(`(?s).*`)})
+	s.run(step{name: "init", argv: []string{"pgbench", "-i", "-s", "1", "-q"}, env: env, says: `done in`, figures: anything})
 	s.run(step{
 		name: "select only", argv: bench("-n", "-S", "-c", "4", "-j", "2", "-t", "50"), env: env, figures: benchFigures,
 		prints: `(?s)transactions actually processed: 200/200.*failed transactions: 0 `,

@@ -115,11 +115,18 @@ func settings(variable string) bool {
 		strings.HasPrefix(variable, "LC_") || strings.HasPrefix(variable, "LANG") || strings.HasSuffix(strings.ToLower(variable[:strings.IndexByte(variable, '=')]), "_proxy")
 }
 
+// anything is for messages that are not compared.
+var anything = regexp.MustCompile(`(?s)^.*$`)
+
 func matches(pattern, text string) bool {
 	return pattern == "" || regexp.MustCompile(pattern).MatchString(text)
 }
 
+// mask takes out of a text what differs for a reason. A long one is taken as it is: it is data.
 func (s *session) mask(st step, text string) string {
+	if len(text) > most {
+		return short(text)
+	}
 	if st.figures != nil {
 		text = st.figures.ReplaceAllString(text, "…")
 	}
@@ -132,9 +139,11 @@ func (s *session) mask(st step, text string) string {
 	return short(text)
 }
 
+// most is how long a text may be to be shown as it is.
+const most = 4096
+
 // short leaves of a long text its size, its hash and its end.
 func short(text string) string {
-	const most = 4096
 	if len(text) <= most {
 		return text
 	}
