@@ -18,8 +18,6 @@ import (
 )
 
 // ask sends one request to r; the body of its answer is closed with the test.
-//
-//nolint:bodyclose // of the callers, says the linter
 func ask(t *testing.T, r *Running, method, path string, body io.Reader) *http.Response {
 	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), method, "http://"+r.Address+path, body)
@@ -36,7 +34,7 @@ func ask(t *testing.T, r *Running, method, path string, body io.Reader) *http.Re
 
 func TestHTTPBytesAndSums(t *testing.T) {
 	r := start(t, Embedded, HTTP)
-	resp := ask(t, r, http.MethodGet, "/bytes/100001?seed=7", nil)
+	resp := ask(t, r, http.MethodGet, "/bytes/100001?seed=7", nil) //nolint:bodyclose // ask does
 	got, err := io.ReadAll(resp.Body)
 	sum := sha256.Sum256(got)
 	if err != nil || len(got) != 100001 || resp.Trailer.Get("Repr-Digest") != "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":" {
@@ -46,7 +44,7 @@ func TestHTTPBytesAndSums(t *testing.T) {
 	if _, err := io.ReadFull(SeededBytes(7), want); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("these are not the bytes of the seed, %v", err)
 	}
-	if resp := ask(t, r, http.MethodGet, "/bytes/many", nil); resp.StatusCode != http.StatusBadRequest {
+	if resp := ask(t, r, http.MethodGet, "/bytes/many", nil); resp.StatusCode != http.StatusBadRequest { //nolint:bodyclose // ask does
 		t.Errorf("/bytes/many: %s", resp.Status)
 	}
 
@@ -54,7 +52,7 @@ func TestHTTPBytesAndSums(t *testing.T) {
 	rand.Read(file)
 	sum = sha256.Sum256(file)
 	var answer HTTPSum
-	resp = ask(t, r, http.MethodPost, "/sum", bytes.NewReader(file))
+	resp = ask(t, r, http.MethodPost, "/sum", bytes.NewReader(file)) //nolint:bodyclose // ask does
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Bytes != int64(len(file)) || answer.SHA256 != hex.EncodeToString(sum[:]) {
 		t.Errorf("%+v, %v", answer, err)
 	}

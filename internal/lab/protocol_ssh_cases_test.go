@@ -108,7 +108,7 @@ func sshFiles(t *testing.T, l sshLab, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }() // its session ends with the test
 	const size = 2 << 20
 	name := "over-" + path
 	f, err := c.Create(name)
