@@ -222,6 +222,14 @@ func choose(kind, name string) (Driver, error) {
 	return d, nil
 }
 
+// Takes is the driver that a kind takes when one is asked for: our own kinds have one for all.
+func Takes(kind, driver string) string {
+	if d, err := choose(kind, driver); err == nil {
+		return d.Name
+	}
+	return driver
+}
+
 // Available returns nil when the driver can start what spec asks for, else an error that says what to do.
 func Available(ctx context.Context, driver string, spec Spec) error {
 	d, err := choose(spec.Kind, driver)

@@ -213,7 +213,7 @@ func (l *Lab) startBackends(ctx context.Context) (err error) {
 			return err
 		}
 		l.because(b.Name, why)
-		l.opt.Step(fmt.Sprintf("backend %s (%s, %s)", b.Name, b.Kind, driver))
+		l.opt.Step(fmt.Sprintf("backend %s (%s, %s)", b.Name, b.Kind, backend.Takes(b.Kind, driver)))
 		spec.Listen = l.witnessAddress(b.Name)
 		if l.fixture != nil && (b.Name == l.fixture.WitnessA || b.Name == l.fixture.WitnessB) {
 			spec.KeyLog = &l.judged.keys

@@ -180,7 +180,8 @@ func useMySQL(t *testing.T, r *backend.Running, roots *x509.CertPool) {
 
 func useSSH(t *testing.T, r *backend.Running, _ *x509.CertPool) {
 	client, err := ssh.Dial("tcp", r.Address, &ssh.ClientConfig{
-		User: r.Access.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(r.Access.ClientKey)}, HostKeyCallback: ssh.FixedHostKey(r.Access.HostKey), Timeout: 10 * time.Second,
+		User: r.Access.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(r.Access.ClientKey)}, HostKeyCallback: ssh.FixedHostKey(r.Access.HostKey),
+		HostKeyAlgorithms: []string{r.Access.HostKey.Type()}, Timeout: 10 * time.Second, // else it would show its certificate
 	})
 	if err != nil {
 		t.Fatal(err)
