@@ -215,7 +215,7 @@ bench:
 		t.Fatal("it is taken")
 	}
 	for _, want := range []string{
-		"faults are injected inside this process", `load balancer "alb" has nodes`, `a peer cannot be called "alb"`, `no peer product "squid"`,
+		"faults at hops are injected inside this process", `load balancer "alb" has nodes`, `a peer cannot be called "alb"`, `no peer product "squid"`,
 		"sslh has nothing that is tuned", "sslh ends no TLS: route end must be of mode passthrough", "stunnel always ends TLS: route pass must be of mode terminate",
 		`arm "gone" is not in bench.arms`,
 	} {
