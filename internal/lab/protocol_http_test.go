@@ -39,7 +39,7 @@ const (
 	// bodyVariable is how many bytes a body has over alb-https, each way; bodySize over all paths where it is not set. A GiB takes longer under the
 	// race detector than a test may, so make test-gib does that without it.
 	bodyVariable = "TLSROUTE_TEST_BODY"
-	bodySize     = 64 << 20
+	bodySize     = 16 << 20
 )
 
 // versions are the two of HTTP by their ALPN, as a server names them.
