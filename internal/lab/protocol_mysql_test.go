@@ -16,7 +16,6 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
-	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 )
@@ -51,14 +50,7 @@ type mysqlLab struct{ *Lab }
 // TestMySQLOverEveryPath holds MySQL's protocol, spoken by a real client with a real server, to what it is without anything in between: one
 // topology, every path, every case.
 func TestMySQLOverEveryPath(t *testing.T) {
-	driver := os.Getenv(driverVariable)
-	if driver == "" {
-		driver = backend.Local
-	}
-	l := mysqlLab{startText(t, mysqlTopology, Options{Backends: driver})}
-	for _, b := range l.Backends() {
-		t.Logf("%s: %s %s by driver %s", b.Name, b.Product, b.Version, b.Driver)
-	}
+	l := mysqlLab{startReal(t, mysqlTopology)}
 	cases := []struct {
 		name string
 		run  func(*testing.T, mysqlLab, string)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/certs"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
@@ -61,14 +59,7 @@ type postgresLab struct{ *Lab }
 // TestPostgresOverEveryPath holds PostgreSQL's protocol, spoken by a real client with a real server, to what it is without anything in
 // between: one topology, every path, every case.
 func TestPostgresOverEveryPath(t *testing.T) {
-	driver := os.Getenv(driverVariable)
-	if driver == "" {
-		driver = backend.Local
-	}
-	l := postgresLab{startText(t, postgresTopology, Options{Backends: driver})}
-	for _, b := range l.Backends() {
-		t.Logf("%s: %s %s by driver %s", b.Name, b.Product, b.Version, b.Driver)
-	}
+	l := postgresLab{startReal(t, postgresTopology)}
 	cases := []struct {
 		name string
 		run  func(*testing.T, postgresLab, string)

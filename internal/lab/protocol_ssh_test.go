@@ -2,17 +2,14 @@ package lab
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"net"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"golang.org/x/crypto/ssh"
 
-	"github.com/tlsroute/tlsroute-bench/internal/backend"
 	"github.com/tlsroute/tlsroute-bench/internal/scenario"
 	"github.com/tlsroute/tlsroute-bench/refimpl/client"
 )
@@ -40,10 +37,7 @@ type sshLab struct{ *Lab }
 // TestSSHOverEveryPath holds SSH, spoken by a client with a real server, to what it is without anything in between: one topology, every path,
 // every case.
 func TestSSHOverEveryPath(t *testing.T) {
-	l := sshLab{startText(t, sshTopology, Options{Backends: cmp.Or(os.Getenv(driverVariable), backend.Local)})}
-	for _, b := range l.Backends() {
-		t.Logf("%s: %s %s by driver %s", b.Name, b.Product, b.Version, b.Driver)
-	}
+	l := sshLab{startReal(t, sshTopology)}
 	cases := []struct {
 		name string
 		run  func(*testing.T, sshLab, string)

@@ -3,11 +3,7 @@ package container
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
-	"fmt"
 	"strings"
-
-	"github.com/go-sql-driver/mysql"
 
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
 )
@@ -45,7 +41,7 @@ func mysqlPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) 
 		unflushed: true,
 		files:     files, account: "mysql", args: args, env: env,
 		probe: func(ctx context.Context, address string) error {
-			version, err := askMySQL(ctx, address, r.Access)
+			version, err := backend.AskMySQL(ctx, address, r.Access, "SELECT VERSION()")
 			r.Info.Product, r.Info.Version = "MySQL", version
 			if number, rest, ok := strings.Cut(version, "-MariaDB"); ok {
 				r.Info.Product, r.Info.Version = "MariaDB", number+rest
@@ -53,20 +49,4 @@ func mysqlPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) 
 			return err
 		},
 	}, nil
-}
-
-// askMySQL logs in as the server wants it: with caching_sha2_password (MySQL), with mysql_native_password (MariaDB).
-func askMySQL(ctx context.Context, address string, a backend.Access) (version string, err error) {
-	config := mysql.NewConfig()
-	config.Net, config.Addr, config.User, config.Passwd, config.DBName = "tcp", address, a.User, a.Password, a.Database
-	config.Timeout, config.ReadTimeout, config.WriteTimeout = probeTimeout, probeTimeout, probeTimeout
-	config.Logger = &mysql.NopLogger{} // a server that is just starting closes connections
-	connector, err := mysql.NewConnector(config)
-	if err != nil {
-		return "", fmt.Errorf("ask MySQL: %w", err)
-	}
-	db := sql.OpenDB(connector)
-	defer func() { _ = db.Close() }()
-	err = db.QueryRowContext(ctx, "SELECT VERSION()").Scan(&version)
-	return version, err
 }
