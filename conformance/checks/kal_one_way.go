@@ -106,9 +106,11 @@ func oneWayDown(ctx context.Context, t *conformance.T, conn *tlsConn, timeout ti
 	pattern := witness.Pattern(nonce)
 	var read int64
 	got, want := make([]byte, 256<<10), make([]byte, 256<<10)
-	lasted, err := every(ctx, timeout/steps, oneWayFor, func(int) error {
-		// No longer than half a step: while it takes that long bytes flow, which is what this is about.
-		for began, n := time.Now(), 0; n < atOnce && time.Since(began) < timeout/steps/2; n += len(got) {
+	lasted, err := every(ctx, timeout/steps, oneWayFor, func(step int) error {
+		// No longer than half a step: while it takes that long bytes flow, which is what this is about. But the last must be whole:
+		// on a slow machine buffers may hold all that the others read, long after the tunnel was cut.
+		last := step == oneWayFor
+		for began, n := time.Now(), 0; n < atOnce && (last || time.Since(began) < timeout/steps/2); n += len(got) {
 			within(t, conn)
 			if _, err := io.ReadFull(conn, got); err != nil {
 				return err

@@ -71,8 +71,10 @@ func startStack(t *testing.T, kind string, opt upgrade.ServerOptions) stacked {
 	t.Cleanup(loop.Close)
 	tn := &tunnel{t: t, report: make(chan Report, 1), cancel: loop.Close}
 	taken := loop.Take(a, b)
-	if taken == nil {
-		t.Fatal("not taken")
+	for start := time.Now(); taken == nil; taken = loop.Take(a, b) { // a ping may be on its way out, which refuses it
+		if time.Since(start) > patience {
+			t.Fatal("not taken")
+		}
 	}
 	taken.Start(func(r Report) { tn.report <- r })
 	return stacked{tn, peer, raw, backend}
@@ -281,17 +283,11 @@ func TestLoopBoundsTheAnswersItKeeps(t *testing.T) {
 }
 
 func TestLoopCloseEndsLayersToo(t *testing.T) {
-	eachStack(t, upgrade.ServerOptions{PingInterval: time.Millisecond, PongTimeout: time.Millisecond}, func(t *testing.T, s stacked) {
+	// Nobody reads at the other end, so timers of pings and of the pongs that are owed run when it is closed.
+	eachStack(t, upgrade.ServerOptions{PingInterval: time.Millisecond, PongTimeout: patience}, func(t *testing.T, s stacked) {
 		s.cancel()
 		wantReset(t, s.backend)
-		select {
-		case r := <-s.report: // or its peer has been found dead first
-			if r.End != EndCancelled && !errors.Is(r.Err, upgrade.ErrNoPong) {
-				t.Errorf("%+v", r)
-			}
-		case <-time.After(patience):
-			t.Fatal("no report")
-		}
+		s.wait(EndCancelled)
 	})
 }
 
