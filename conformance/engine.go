@@ -115,7 +115,7 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	if err := e.knownChecks(catalogue); err != nil {
 		return nil, err
 	}
-	e.instances.launcher = target.Launcher
+	e.instances.launcher, e.timers.gone = target.Launcher, map[string]error{}
 	defer e.instances.stopAll()
 	if e.logger == nil {
 		e.logger = discard
@@ -123,23 +123,17 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	if e.opt.Parallel <= 0 {
 		e.opt.Parallel = runtime.GOMAXPROCS(0)
 	}
-	groups := plan(chosen, target)
-	total := 0
-	for _, g := range groups {
-		total += len(g)
-	}
-	e.results, e.ended = make([]result.CheckResult, total), make([]bool, total)
+	jobs := plan(chosen, target)
+	e.results, e.ended = make([]result.CheckResult, len(jobs)), make([]bool, len(jobs))
 	var beside *background
-	if opt.Background > 0 && target.Role == Router && len(groups) > 0 {
+	if opt.Background > 0 && target.Role == Router && len(jobs) > 0 {
 		if beside, err = startBackground(ctx, &e.target, opt.Background, opt.Seed); err != nil {
 			return nil, err
 		}
 	}
-	sit, groups := e.splitTimers(groups)
+	sit, others := e.splitTimers(jobs)
 	e.startTimers(ctx, sit)
-	for _, g := range groups {
-		e.group(ctx, g)
-	}
+	e.waves(ctx, others)
 	e.endTimers(ctx)
 	c := &result.Conformance{Results: e.results}
 	if beside != nil {
@@ -151,21 +145,12 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	return c, context.Cause(ctx)
 }
 
-// plan makes the jobs, group by group, in the order of ids.
-func plan(chosen []Check, target Target) [][]job {
-	var groups [][]job
-	last, at := "", 0
-	add := func(c Check, p *Path) {
-		jobs := &groups[len(groups)-1]
-		*jobs = append(*jobs, job{c, p, at})
-		at++
-	}
+// plan makes the jobs, in the order of ids.
+func plan(chosen []Check, target Target) (jobs []job) {
+	add := func(c Check, p *Path) { jobs = append(jobs, job{c, p, len(jobs)}) }
 	for _, c := range chosen {
 		if c.Role != target.Role {
 			continue
-		}
-		if g := group(c.ID); g != last || len(groups) == 0 {
-			groups, last = append(groups, nil), g
 		}
 		paths := Applicable(c, target)
 		for i := range paths {
@@ -175,7 +160,7 @@ func plan(chosen []Check, target Target) [][]job {
 			add(c, nil)
 		}
 	}
-	return groups
+	return jobs
 }
 
 func group(id string) string {

@@ -336,7 +336,7 @@ func TestTimersOfAPathThatWasGoneProveNothing(t *testing.T) {
 	}))
 	breaks := fake("B-01", Observation{}, nil, seen(func(context.Context, *T) Outcome { w.broken.Store(true); return Routed }))
 	var next atomic.Int32
-	heals := fake("C-01", Observation{Outcome: Routed}, nil)
+	heals := fake("C-01", Observation{Outcome: Routed}, nil, tagged(Counts)) // so that it is not begun before the look behind B-01
 	c, err := run(t.Context(), target, Options{Parallel: 2, Progress: func(_, _ int, last result.CheckResult) {
 		if last.Check == "C-01" && next.Add(1) == 1 {
 			w.broken.Store(false)

@@ -19,6 +19,10 @@ const NeedsIdle = "idle-timeout"
 // beside them, and a FAIL of it is looked at again.
 const Timing = "timing"
 
+// Counts tags a check that counts what the witnesses accept ([T.Accepted]), which it can only while no other is about to have them dialled:
+// those that do so are run beside each other, behind all that dial. One without the tag makes others wait, and is judged the same.
+const Counts = "counts"
+
 // Crowd tags a check that fills the target with connections. It is not left beside other groups, whose timers it would disturb, but run
 // in its own.
 const Crowd = "crowd"
