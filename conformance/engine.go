@@ -49,7 +49,7 @@ type Options struct {
 	// one, its id and its path, so that it makes the same choices whatever else is run. Nonces are random all the same: a witness
 	// may be asked by several runs.
 	Seed int64
-	// Parallel is how many checks are at work side by side; 0 is one a processor. Those that only wait do not count: four of those
+	// Parallel is how many checks are at work side by side; 0 is one a processor and one more, since each waits now and then. Those that only wait do not count: four of those
 	// tagged [Timing] weigh as one. Checks tagged [Exclusive], and all checks of a load balancer (whose target they play on one
 	// listener), run one at a time.
 	Parallel int
@@ -121,7 +121,7 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 		e.logger = discard
 	}
 	if e.opt.Parallel <= 0 {
-		e.opt.Parallel = runtime.GOMAXPROCS(0)
+		e.opt.Parallel = runtime.GOMAXPROCS(0) + 1
 	}
 	jobs := plan(chosen, target)
 	e.results, e.ended = make([]result.CheckResult, len(jobs)), make([]bool, len(jobs))
