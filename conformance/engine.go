@@ -66,12 +66,13 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Run puts the chosen checks to the target, group by group, over each path that applies. Results are in the order of ids and paths
+// Run puts the chosen checks to the target, group after group, over each path that applies: first what may have company, then what counts
+// connections ([Counts]), then what must be alone ([Exclusive]). Results are in the order of ids and paths
 // whatever came first. The result is never nil unless the options are at fault (*[UnknownError]). When ctx ends, what has not been
 // run is NOT-RUN and the result is returned with the error of ctx.
 //
-// Before and after each group and path the target has to answer a plain connection (the sanity of it all); if it does not, the
-// group's results on that path are INCONCLUSIVE. What sits out timers is begun before the first group and left beside the
+// Before and after what is so run of each group the target has to answer a plain connection on each path (the sanity of it all); if it
+// does not, those results on that path are INCONCLUSIVE. What sits out timers is begun before the first group and left beside the
 // groups: it is INCONCLUSIVE when its path was found gone at any time meanwhile. A check that is not chosen does not hold up one that depends on it. A check tagged
 // [Timing] that FAILs is run again, at most twice; if it then passes it is FLAKY and never PASS.
 func Run(ctx context.Context, target Target, opt Options) (*result.Conformance, error) {

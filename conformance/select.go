@@ -23,8 +23,8 @@ const Timing = "timing"
 // those that do so are run beside each other, behind all that dial. One without the tag makes others wait, and is judged the same.
 const Counts = "counts"
 
-// Crowd tags a check that fills the target with connections. It is not left beside other groups, whose timers it would disturb, but run
-// in its own.
+// Crowd tags a check that fills the target with connections. It is not begun with those that sit out timers, whose beginnings it would
+// disturb, but when its group's turn comes.
 const Crowd = "crowd"
 
 // Exclusive tags a check that must be alone: it changes the target for all, or uses it up, or counts what it has dialled itself.
