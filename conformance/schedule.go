@@ -9,6 +9,16 @@ import (
 // atRest is how many checks that mostly sit out timers weigh as one of the others.
 const atRest = 4
 
+func (e *engine) weight(c Check) int {
+	switch {
+	case slices.Contains(c.Tags, Timing):
+		return 1
+	case slices.Contains(c.Tags, Crowd):
+		return e.opt.Parallel * atRest
+	}
+	return atRest
+}
+
 // The classes of jobs, in the order in which they are run.
 const (
 	inCompany = iota // of others, if there are any
@@ -112,11 +122,7 @@ func (e *engine) begin(ctx context.Context, b *batch) (rest func() []job) {
 		if bad[i] {
 			continue
 		}
-		weight := atRest
-		if slices.Contains(j.check.Tags, Timing) {
-			weight = 1
-		}
-		p, ok := e.gate.enter(ctx, weight, e.opt.Parallel*atRest)
+		p, ok := e.gate.enter(ctx, e.weight(j.check), e.opt.Parallel*atRest)
 		if !ok {
 			e.beside(ctx, b, j, nil) // which says that it was interrupted
 			continue

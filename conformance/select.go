@@ -24,7 +24,7 @@ const Timing = "timing"
 const Counts = "counts"
 
 // Crowd tags a check that fills the target with connections. It is not begun with those that sit out timers, whose beginnings it would
-// disturb, but when its group's turn comes.
+// disturb, but when its group's turn comes. One that does more than wait weighs as much as all that may be at work.
 const Crowd = "crowd"
 
 // Exclusive tags a check that must be alone: it changes the target for all, or uses it up, or counts what it has dialled itself.

@@ -53,7 +53,7 @@ func init() {
 		Forbid: map[conformance.Outcome]string{heldUp: "echoes of other tunnels waited for the one that is stalled", conformance.Timeout: "other tunnels stood still"},
 	})
 	register(conformance.Check{
-		ID: "TUN-11", Slug: "no-crosstalk", Level: conformance.Must,
+		ID: "TUN-11", Slug: "no-crosstalk", Level: conformance.Must, Tags: []string{conformance.Crowd},
 		Title: "No tunnel carries a byte of another",
 		Why: "A buffer that goes back to the pool while somebody still writes from it hands one customer's data to another, rarely, under load, and " +
 			"with nothing in any log.",
