@@ -114,7 +114,7 @@ var rules = map[string]rule{
 		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "github.com/pkg/sftp", "github.com/moby/spdystream"},
 	},
 	// Tests alone, of the program as a whole.
-	"internal/lab/clients": {tests: []string{"internal/cli", "internal/process"}},
+	"internal/lab/clients": {tests: []string{"internal/backend/container", "internal/cli", "internal/process"}},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},
