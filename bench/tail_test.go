@@ -66,7 +66,7 @@ func TestOrderRanksKeepTheirLevel(t *testing.T) {
 
 func TestIntervalOfATailCoversTheTruth(t *testing.T) {
 	t.Parallel()
-	const runs, windows, n = 60, 20, 400
+	const runs, windows, n = 40, 20, 400
 	rng := rand.New(rand.NewPCG(8, 8))
 	covered := map[string]int{}
 	for range runs {

@@ -75,6 +75,7 @@ type browser struct {
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
+	t.Parallel() // each has a browser of its own
 	b := &browser{folder: t.TempDir(), shots: os.Getenv("TLSROUTE_SCREENSHOTS"), pages: variants()}
 	if b.shots == "" && flag.Lookup("test.artifacts").Value.String() == "true" {
 		b.shots = t.ArtifactDir()
