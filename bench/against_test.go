@@ -50,6 +50,7 @@ func earlierAndNow(rng *rand.Rand, factor, machine float64) (then *result.Run, n
 }
 
 func TestAgainstAnEarlierReport(t *testing.T) {
+	t.Parallel()
 	here, elsewhere := result.Host{Name: "a"}, result.Host{Name: "b"}
 	for name, c := range map[string]struct {
 		factor, machine float64
@@ -66,6 +67,7 @@ func TestAgainstAnEarlierReport(t *testing.T) {
 		"slower detour elsewhere":      {1.3, 1, elsewhere, "equivalent slower slower", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			then, now := earlierAndNow(rand.New(rand.NewPCG(4, 4)), c.factor, c.machine)
 			got := Against(now, c.host, then)
 			found := map[string]string{}
@@ -97,6 +99,7 @@ func TestAgainstAnEarlierReport(t *testing.T) {
 }
 
 func TestAgainstFindsLittleBetweenEqualRuns(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 5))
 	claims, regressions := 0, 0
 	const runs = 100

@@ -42,6 +42,7 @@ func verdicts(x [][]float64, rng *rand.Rand) (corrected, alone []string) {
 }
 
 func TestEqualPathsAreNotCalledSlowerOrFaster(t *testing.T) {
+	t.Parallel()
 	const runs, metrics, pairs = 200, 26, 12
 	rng := rand.New(rand.NewPCG(7, 7))
 	claims := func(list []string) bool { return slices.Contains(list, "slower") || slices.Contains(list, "faster") }
@@ -65,6 +66,7 @@ func TestEqualPathsAreNotCalledSlowerOrFaster(t *testing.T) {
 }
 
 func TestTrueDifferenceSurvivesTheCorrection(t *testing.T) {
+	t.Parallel()
 	const runs, metrics = 40, 24
 	for name, c := range map[string]struct {
 		pairs  int
@@ -76,6 +78,7 @@ func TestTrueDifferenceSurvivesTheCorrection(t *testing.T) {
 		"1.2 over 30 pairs": {30, math.Log(1.2), runs},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			rng := rand.New(rand.NewPCG(11, uint64(c.pairs)))
 			found := 0
 			for range runs {

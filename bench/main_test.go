@@ -19,6 +19,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
+// Tests that only compute are parallel: the package runs them when those that measure time are done.
 func TestMain(m *testing.M) {
 	if os.Getenv(farEnd) != "" {
 		serveFarEnd()

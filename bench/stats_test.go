@@ -62,6 +62,7 @@ func noise(rng *rand.Rand) float64 {
 }
 
 func TestIntervalCoversTheTruthAndFindsTheRealDifference(t *testing.T) {
+	t.Parallel()
 	const runs, pairs, b = 200, 12, 2000
 	for name, c := range map[string]struct {
 		truth    float64
@@ -72,6 +73,7 @@ func TestIntervalCoversTheTruthAndFindsTheRealDifference(t *testing.T) {
 		"ratio 1/3.": {1. / 3, runs},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			rng := rand.New(rand.NewPCG(42, uint64(c.truth*1000)))
 			covered, excluded, wrongSide := 0, 0, 0
 			for range runs {
@@ -103,6 +105,7 @@ func TestIntervalCoversTheTruthAndFindsTheRealDifference(t *testing.T) {
 }
 
 func TestBootstrapIsRepeatableAndNarrowsWithMorePairs(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 3))
 	x := make([]float64, 300)
 	for i := range x {

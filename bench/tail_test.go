@@ -65,7 +65,8 @@ func TestOrderRanksKeepTheirLevel(t *testing.T) {
 }
 
 func TestIntervalOfATailCoversTheTruth(t *testing.T) {
-	const runs, windows, n = 60, 20, 400
+	t.Parallel()
+	const runs, windows, n = 40, 20, 400
 	rng := rand.New(rand.NewPCG(8, 8))
 	covered := map[string]int{}
 	for range runs {
@@ -102,6 +103,7 @@ func TestIntervalOfATailCoversTheTruth(t *testing.T) {
 
 // A stall of one window in twenty makes its samples anything but independent: the binomial believes in thirty witnesses of it.
 func TestStallInOneWindowWidensTheIntervalOfTheFarTail(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(9, 1))
 	total, blocks := newHistogram(), []block(nil)
 	for i := range 20 {

@@ -78,6 +78,7 @@ func TestSignedRankCornerCases(t *testing.T) {
 
 // Every sign pattern is as likely as any other when there is no difference, so the test counts them: with ties and zeros too.
 func TestSignedRankIsTheCountOfSignPatterns(t *testing.T) {
+	t.Parallel()
 	rng := rand.New(rand.NewPCG(5, 5))
 	for range 40 {
 		n := 1 + rng.IntN(10)

@@ -7,12 +7,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"image"
-	"image/color"
+	"image/draw"
 	"image/png"
+	"iter"
 	"maps"
 	"math"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -125,7 +125,7 @@ func TestSectionsLookAsTheyDid(t *testing.T) {
 	}
 }
 
-func (b *tab) clip(t *testing.T, at *sectionBox, name string) image.Image {
+func (b *tab) clip(t *testing.T, at *sectionBox, name string) *image.RGBA {
 	t.Helper()
 	beyond := true
 	shot, err := chromedp.Call(b.ctx, cdp.CaptureScreenshot, cdp.CaptureScreenshotParams{
@@ -134,49 +134,60 @@ func (b *tab) clip(t *testing.T, at *sectionBox, name string) image.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(filepath.Join(b.shots, "section-"+name+".png"), shot.Data, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	picture, err := png.Decode(bytes.NewReader(shot.Data))
+	b.store(t, "section-"+name, shot.Data)
+	decoded, err := png.Decode(bytes.NewReader(shot.Data))
 	if err != nil {
 		t.Fatal(err)
 	}
+	picture := image.NewRGBA(decoded.Bounds()) // one kind, whose bytes are read as they lie: under the race detector a call a pixel takes a minute
+	draw.Draw(picture, picture.Rect, decoded, picture.Rect.Min, draw.Src)
 	return picture
 }
 
 // inkOf is the share of pixels that are not of the commonest colour.
-func inkOf(p image.Image) float64 {
-	counts := map[color.Color]int{}
-	most, n := 0, p.Bounds().Dx()*p.Bounds().Dy()
-	for y := p.Bounds().Min.Y; y < p.Bounds().Max.Y; y++ {
-		for x := p.Bounds().Min.X; x < p.Bounds().Max.X; x++ {
-			counts[p.At(x, y)]++
-			most = max(most, counts[p.At(x, y)])
-		}
+func inkOf(p *image.RGBA) float64 {
+	counts := map[[3]byte]int{}
+	most, n := 0, 0
+	for c, times := range colours(p) {
+		counts[c] += times
+		most, n = max(most, counts[c]), n+times
 	}
 	return 1 - float64(most)/float64(n)
 }
 
 // pixelsOf counts those of a colour as CSS writes it, give or take what blending with a neighbour makes of it.
-func pixelsOf(p image.Image, css string) int {
+func pixelsOf(p *image.RGBA, css string) int {
 	var want [3]int
 	if _, err := fmt.Sscanf(strings.TrimPrefix(css, "rgb"), "(%d, %d, %d)", &want[0], &want[1], &want[2]); err != nil {
 		return 0
 	}
 	n := 0
-	for y := p.Bounds().Min.Y; y < p.Bounds().Max.Y; y++ {
-		for x := p.Bounds().Min.X; x < p.Bounds().Max.X; x++ {
-			r, g, b, _ := p.At(x, y).RGBA()
-			near := true
-			for i, v := range []uint32{r, g, b} {
-				near = near && math.Abs(float64(int(v>>8)-want[i])) <= 12
-			}
-			if near {
-				n++
-			}
+	for c, times := range colours(p) {
+		near := true
+		for i, v := range c {
+			near = near && math.Abs(float64(int(v)-want[i])) <= 12
+		}
+		if near {
+			n += times
 		}
 	}
 	return n
+}
+
+// colours are those of a picture, each as often in a row as it comes: most of a page is one after the other of the same.
+func colours(p *image.RGBA) iter.Seq2[[3]byte, int] {
+	return func(yield func([3]byte, int) bool) {
+		for pix := p.Pix; len(pix) > 0; {
+			times := 1
+			for 4*times < len(pix) && string(pix[4*times:4*times+3]) == string(pix[:3]) {
+				times++
+			}
+			if !yield([3]byte(pix), times) {
+				return
+			}
+			pix = pix[4*times:]
+		}
+	}
 }
 
 // A page of a ten-minute run opens at once. How long it took is in the log and is no reason to fail: the machine may have other work.

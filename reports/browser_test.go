@@ -4,6 +4,7 @@ package reports
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"net/url"
 	"os"
@@ -25,7 +26,7 @@ import (
 
 // TestReportInABrowser opens the page in a real Chromium, light and dark, narrow and wide, with scripts off: no console message, no
 // request but the file itself, nothing wider than the window, no text too faint to read. Screenshots go to the directory in
-// TLSROUTE_SCREENSHOTS, else to the test's artifacts.
+// TLSROUTE_SCREENSHOTS, or with -artifacts to the test's artifacts; without both none is taken.
 func TestReportInABrowser(t *testing.T) {
 	b := newBrowser(t)
 	for page := range b.pages {
@@ -68,18 +69,21 @@ func TestReportInABrowser(t *testing.T) {
 type browser struct {
 	ctx    context.Context //nolint:containedctx // a context of chromedp is the browser itself
 	folder string
-	shots  string
+	shots  string // "": none are kept
 	pages  map[string]*result.Run
 }
 
 func newBrowser(t *testing.T) *browser {
 	t.Helper()
+	t.Parallel() // each has a browser of its own
 	b := &browser{folder: t.TempDir(), shots: os.Getenv("TLSROUTE_SCREENSHOTS"), pages: variants()}
-	if b.shots == "" {
+	if b.shots == "" && flag.Lookup("test.artifacts").Value.String() == "true" {
 		b.shots = t.ArtifactDir()
 	}
-	if err := os.MkdirAll(b.shots, 0o755); err != nil {
-		t.Fatal(err)
+	if b.shots != "" {
+		if err := os.MkdirAll(b.shots, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b.pages["report"], b.pages["stress"] = golden(t), stress(golden(t))
 	for page, run := range b.pages {
@@ -170,12 +174,23 @@ func (b *tab) faults(t *testing.T, script string) []string {
 	return faults
 }
 
-// keep stores a picture of the whole page.
+// keep stores a picture of the whole page, if anybody is to see it.
 func (b *tab) keep(t *testing.T, name string) {
 	t.Helper()
+	if b.shots == "" {
+		return
+	}
 	shot, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
 	if err != nil {
 		t.Fatal(err)
+	}
+	b.store(t, name, shot)
+}
+
+func (b *tab) store(t *testing.T, name string, shot []byte) {
+	t.Helper()
+	if b.shots == "" {
+		return
 	}
 	if err := os.WriteFile(filepath.Join(b.shots, name+".png"), shot, 0o644); err != nil {
 		t.Fatal(err)

@@ -53,6 +53,7 @@ func TestJSONRoundTrips(t *testing.T) {
 
 // Pairs of numbers stand on one line, and a text that looks like one stays what it is.
 func TestJSONWritesPairsOnOneLine(t *testing.T) {
+	t.Parallel()
 	run := full(newFixture(4))
 	text := "[\n  1,\n  2\n]"
 	run.Scenario.Description, run.Bench.Workloads[0].Comparisons[0].CI95 = text, [2]float64{-1.5e-7, 2e21}

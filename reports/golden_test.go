@@ -108,6 +108,7 @@ func (d *fullDisk) Write(p []byte) (int, error) {
 }
 
 func TestEveryFormatReportsAFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, f := range Formats() {
 		for _, room := range []int{0, 50, len(render(t, f.Name, golden(t))) - 1} {
 			if err := f.Write(&fullDisk{room}, golden(t)); !errors.Is(err, errFull) {

@@ -69,6 +69,7 @@ func TestPageShowsWhatAMeasurementHas(t *testing.T) {
 }
 
 func TestReportOfTenMinutesIsUnderThreeMiB(t *testing.T) {
+	t.Parallel()
 	run := tenMinutes()
 	for _, format := range []string{"html", "json"} {
 		if n := len(render(t, format, run)); n > 3<<20 || n < 100<<10 {
@@ -154,6 +155,7 @@ func TestHeatMapHasEachCellWhereItBelongs(t *testing.T) {
 
 // A heat map that a broken report has must not take the page with it.
 func TestHostileSeriesAreShownAsFarAsTheyGo(t *testing.T) {
+	t.Parallel()
 	for name, spoil := range map[string]func(*result.Arm){
 		"buckets that there are not": func(a *result.Arm) { a.Heat.Rows[0] = [][2]int{{-1, 5}, {99, 5}, {2, -5}} },
 		"fewer rows than windows":    func(a *result.Arm) { a.Heat.Rows = a.Heat.Rows[:3] },

@@ -176,6 +176,7 @@ func TestEveryVariantMatchesItsGoldenFile(t *testing.T) {
 
 // The schema is generated from the types (internal/gen), the files are written by the json format: they must agree.
 func TestReportsAreValidByThePublishedSchema(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile("schema/report.json")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,7 @@ import (
 // testdata/versions has a report.json of each version of the schema, as it was written then: report-N.json, and report-N-*.json for those
 // of an N that had other fields. They are never written anew: what people have stored is read by every later version, in every format.
 func TestEveryStoredVersionIsRead(t *testing.T) {
+	t.Parallel()
 	files, err := filepath.Glob("testdata/versions/report-*.json")
 	if err != nil {
 		t.Fatal(err)
