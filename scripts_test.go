@@ -20,8 +20,8 @@ import (
 
 type scriptCommands = map[string]func(*testscript.TestScript, bool, []string)
 
-// scriptTime bounds one script, many times over: the longest takes half a minute.
-const scriptTime = 5 * time.Minute
+// scriptTime bounds one script: the longest takes half a minute, and ten times that where other tests take the machine.
+const scriptTime = 10 * time.Minute
 
 // TestScripts runs the command line as a person does; a script is a file of testdata/script. Beside the commands of
 // testscript there are:
@@ -30,6 +30,7 @@ const scriptTime = 5 * time.Minute
 //	start NAME command args… a command runs beside the script; it writes NAME.out and NAME.err
 //	signal SIGNAL NAME       it gets the signal
 //	ended N NAME             it ends with exactly that status, as a shell counts signals; N,M allows either
+//	norace                   from here on tlsroute-bench is without the race detector, which makes the bench six times as dear, and late
 //	waitfile FILE            waits until FILE exists
 //	waitline FILE PATTERN    waits until a line of FILE matches
 //	noleft                   no lab has left anything in $TMPDIR
@@ -64,7 +65,7 @@ func (s script) Verbose() bool                      { return testing.Verbose() }
 func runScript(t testscript.T, file string, more func(beside) scriptCommands, limit time.Duration) {
 	b := beside{}
 	commands := scriptCommands{
-		"status": status, "start": b.start, "signal": b.signal, "ended": b.ended,
+		"status": status, "norace": noRace, "start": b.start, "signal": b.signal, "ended": b.ended,
 		"waitfile": b.waitFile, "waitline": b.waitLine, "noleft": nothingLeft,
 	}
 	maps.Copy(commands, more(b))
@@ -154,6 +155,15 @@ func processes(variable string) (pids []int) {
 		}
 	}
 	return pids
+}
+
+func noRace(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: norace")
+	}
+	dir, err := plain()
+	ts.Check(err)
+	ts.Setenv("PATH", dir+string(filepath.ListSeparator)+ts.Getenv("PATH"))
 }
 
 func status(ts *testscript.TestScript, neg bool, args []string) {
