@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"golang.org/x/sys/unix"
 )
 
 // beside are the commands of a script that run beside it, by name. Unlike those of testscript's "&" they can get any signal and have their
@@ -117,9 +116,9 @@ func (b beside) signal(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: signal SIGNAL NAME")
 	}
-	signal := unix.SignalNum("SIG" + args[0])
-	if signal == 0 {
-		ts.Fatalf("no signal is called %s", args[0])
+	signal, ok := map[string]os.Signal{"INT": syscall.SIGINT, "TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}[args[0]]
+	if !ok {
+		ts.Fatalf("signal %s: want INT, TERM, HUP or KILL", args[0])
 	}
 	ts.Check(b.get(ts, args[1]).cmd.Process.Signal(signal))
 }
