@@ -74,7 +74,7 @@ func (b beside) start(ts *testscript.TestScript, neg bool, args []string) {
 	if s, ok := b[name]; ok && !s.seen {
 		ts.Fatalf("%s is there already", name)
 	}
-	ts.Check(ts.Exec("env", "-0")) // the one way to the script's environment
+	ts.Check(ts.Exec("env", "-0"))          // the one way to the script's environment
 	cmd := exec.Command("env", args[1:]...) // finds it in that environment, and becomes it
 	cmd.Dir, cmd.Env = ts.MkAbs("."), strings.Split(strings.TrimSuffix(ts.ReadFile("stdout"), "\x00"), "\x00")
 	out, err := os.Create(ts.MkAbs(name + ".out"))
