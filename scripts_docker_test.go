@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -13,17 +14,17 @@ import (
 
 // TestContainerScripts runs the scripts that need a Docker engine and the images of "make images". Beside the commands of TestScripts there is
 //
-//	containers PIDFILE N     so many containers are there of the process whose number is in PIDFILE
+//	containers NAME N        so many containers are there of the command that was started as NAME
 func TestContainerScripts(t *testing.T) {
 	if out, err := exec.Command("docker", "image", "inspect", "--format", "{{.Id}}", "tlsroute-bench/postgres:17", "tlsroute-bench/mariadb:10.11", "tlsroute-bench/sshd:9.2").CombinedOutput(); err != nil {
 		t.Fatalf("these tests need a Docker engine, and images: run make images first: %v\n%s", err, out)
 	}
-	runScripts(t, "testdata/docker", map[string]func(*testscript.TestScript, bool, []string){"containers": containers})
+	runScripts(t, "testdata/docker", func(b beside) scriptCommands { return scriptCommands{"containers": b.containers} })
 }
 
-func containers(ts *testscript.TestScript, neg bool, args []string) {
+func (b beside) containers(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
-		ts.Fatalf("usage: containers PIDFILE N")
+		ts.Fatalf("usage: containers NAME N")
 	}
 	want, err := strconv.Atoi(args[1])
 	ts.Check(err)
@@ -32,8 +33,9 @@ func containers(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("docker ps: %v\n%s", err, out)
 	}
 	var found []string
+	owner := fmt.Sprintf("/%d/", b.get(ts, args[0]).cmd.Process.Pid)
 	for line := range strings.SplitSeq(string(out), "\n") {
-		if strings.Contains(line, "/"+strings.TrimSpace(ts.ReadFile(args[0]))+"/") {
+		if strings.Contains(line, owner) {
 			found = append(found, line)
 		}
 	}
