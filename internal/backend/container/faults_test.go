@@ -22,10 +22,18 @@ import (
 // it names, or of the default when it is "-". A line on standard input cancels the start.
 const startVariable = "TLSROUTE_TEST_START_CONTAINER"
 
+// cleanup comes behind all tests.
+var cleanup []func()
+
 func TestMain(m *testing.M) {
 	image := os.Getenv(startVariable)
 	if image == "" {
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+			for _, f := range cleanup {
+				f()
+			}
+			os.Exit(code)
+		}))
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -118,7 +126,7 @@ func TestEveryFailureNamesTheNextStep(t *testing.T) {
 		{
 			name: "ports taken each time", what: "ssh",
 			engine: &fakeEngine{answers: map[string]answer{"POST /containers/*/start": refuse(500, "driver failed: Bind for 127.0.0.1:49153 failed: port is already allocated")}},
-			want:   []string{"ports that the engine chose were taken", "ss -ltn", "49153"}, starts: 4,
+			want:   []string{"ports that were chosen for the container were taken", "ss -ltn", "49153"}, starts: 4,
 		},
 		{
 			name: "another architecture", what: "ssh",
