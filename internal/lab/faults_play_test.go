@@ -99,6 +99,7 @@ func TestFaultsOfBackendsAreChecked(t *testing.T) {
 // TestAutoThatIsEmbeddedCannotFail wants the run to end before it has begun, and to say why.
 func TestAutoThatIsEmbeddedCannotFail(t *testing.T) {
 	t.Setenv("TLSROUTE_BACKEND_PATH", t.TempDir()) // no program is found
+	t.Setenv("DOCKER_HOST", "unix://"+t.TempDir()+"/none")
 	sc, err := scenario.Parse("failing.yaml", []byte(strings.ReplaceAll(failingBackends, ", driver: local", "")), scenario.Vocabulary{Topology: CheckOn("auto")})
 	if err != nil {
 		t.Fatal(err)
