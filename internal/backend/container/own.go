@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/moby/moby/client"
 
@@ -69,8 +70,16 @@ func ownPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) {
 	}, nil
 }
 
-// makeEmpty makes the image with nothing in it.
+// makingEmpty is held while it is made: what is made twice is left without a name.
+var makingEmpty sync.Mutex
+
+// makeEmpty makes the image with nothing in it, where nobody has meanwhile.
 func (e *engine) makeEmpty(ctx context.Context, k kind) (image, error) {
+	makingEmpty.Lock()
+	defer makingEmpty.Unlock()
+	if img, err := e.find(ctx, k); err == nil {
+		return img, nil
+	}
 	making, cancel := context.WithTimeoutCause(ctx, createTimeout, fmt.Errorf("the engine has not made an image after %v", createTimeout))
 	defer cancel()
 	var nothing bytes.Buffer
