@@ -51,7 +51,9 @@ func (e *engine) look(ctx context.Context, p *Path, sane func() error) error {
 	}
 	defer at.leave()
 	err := sane()
-	if err != nil && ctx.Err() == nil && e.timers.gone != nil {
+	if err != nil && ctx.Err() == nil {
+		e.mu.Lock()
+		defer e.mu.Unlock()
 		e.timers.gone[p.Name] = err
 	}
 	return err

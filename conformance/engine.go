@@ -49,7 +49,7 @@ type Options struct {
 	// one, its id and its path, so that it makes the same choices whatever else is run. Nonces are random all the same: a witness
 	// may be asked by several runs.
 	Seed int64
-	// Parallel is how many checks are at work side by side; 0 is one a processor. Those that only wait do not count: four of those
+	// Parallel is how many checks are at work side by side; 0 is one a processor and one more, since each waits now and then. Those that only wait do not count: four of those
 	// tagged [Timing] weigh as one. Checks tagged [Exclusive], and all checks of a load balancer (whose target they play on one
 	// listener), run one at a time.
 	Parallel int
@@ -66,12 +66,13 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Run puts the chosen checks to the target, group by group, over each path that applies. Results are in the order of ids and paths
+// Run puts the chosen checks to the target, group after group, over each path that applies: first what may have company, then what counts
+// connections ([Counts]), then what must be alone ([Exclusive]). Results are in the order of ids and paths
 // whatever came first. The result is never nil unless the options are at fault (*[UnknownError]). When ctx ends, what has not been
 // run is NOT-RUN and the result is returned with the error of ctx.
 //
-// Before and after each group and path the target has to answer a plain connection (the sanity of it all); if it does not, the
-// group's results on that path are INCONCLUSIVE. What sits out timers is begun before the first group and left beside the
+// Before and after what is so run of each group the target has to answer a plain connection on each path (the sanity of it all); if it
+// does not, those results on that path are INCONCLUSIVE. What sits out timers is begun before the first group and left beside the
 // groups: it is INCONCLUSIVE when its path was found gone at any time meanwhile. A check that is not chosen does not hold up one that depends on it. A check tagged
 // [Timing] that FAILs is run again, at most twice; if it then passes it is FLAKY and never PASS.
 func Run(ctx context.Context, target Target, opt Options) (*result.Conformance, error) {
@@ -115,31 +116,25 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	if err := e.knownChecks(catalogue); err != nil {
 		return nil, err
 	}
-	e.instances.launcher = target.Launcher
+	e.instances.launcher, e.timers.gone = target.Launcher, map[string]error{}
 	defer e.instances.stopAll()
 	if e.logger == nil {
 		e.logger = discard
 	}
 	if e.opt.Parallel <= 0 {
-		e.opt.Parallel = runtime.GOMAXPROCS(0)
+		e.opt.Parallel = runtime.GOMAXPROCS(0) + 1
 	}
-	groups := plan(chosen, target)
-	total := 0
-	for _, g := range groups {
-		total += len(g)
-	}
-	e.results, e.ended = make([]result.CheckResult, total), make([]bool, total)
+	jobs := plan(chosen, target)
+	e.results, e.ended = make([]result.CheckResult, len(jobs)), make([]bool, len(jobs))
 	var beside *background
-	if opt.Background > 0 && target.Role == Router && len(groups) > 0 {
+	if opt.Background > 0 && target.Role == Router && len(jobs) > 0 {
 		if beside, err = startBackground(ctx, &e.target, opt.Background, opt.Seed); err != nil {
 			return nil, err
 		}
 	}
-	sit, groups := e.splitTimers(groups)
+	sit, others := e.splitTimers(jobs)
 	e.startTimers(ctx, sit)
-	for _, g := range groups {
-		e.group(ctx, g)
-	}
+	e.waves(ctx, others)
 	e.endTimers(ctx)
 	c := &result.Conformance{Results: e.results}
 	if beside != nil {
@@ -151,21 +146,12 @@ func run(ctx context.Context, target Target, opt Options, catalogue []Check) (*r
 	return c, context.Cause(ctx)
 }
 
-// plan makes the jobs, group by group, in the order of ids.
-func plan(chosen []Check, target Target) [][]job {
-	var groups [][]job
-	last, at := "", 0
-	add := func(c Check, p *Path) {
-		jobs := &groups[len(groups)-1]
-		*jobs = append(*jobs, job{c, p, at})
-		at++
-	}
+// plan makes the jobs, in the order of ids.
+func plan(chosen []Check, target Target) (jobs []job) {
+	add := func(c Check, p *Path) { jobs = append(jobs, job{c, p, len(jobs)}) }
 	for _, c := range chosen {
 		if c.Role != target.Role {
 			continue
-		}
-		if g := group(c.ID); g != last || len(groups) == 0 {
-			groups, last = append(groups, nil), g
 		}
 		paths := Applicable(c, target)
 		for i := range paths {
@@ -175,7 +161,7 @@ func plan(chosen []Check, target Target) [][]job {
 			add(c, nil)
 		}
 	}
-	return groups
+	return jobs
 }
 
 func group(id string) string {

@@ -10,7 +10,7 @@ const (
 	// gateWait bounds how long a check waits for the others to be done before it counts.
 	gateWait = 5 * time.Second
 	// company is how many are let in while one waits to count, so that they share the silence.
-	company = 12
+	company = 48
 )
 
 // gate lets checks run side by side though some of them count what the witnesses accept (T.Accepted), which has no way to tell

@@ -58,9 +58,15 @@ const launchTime = 30 * time.Second
 type instances struct {
 	launcher Launcher
 
-	mu     sync.Mutex // guards what follows, and lets one be started at a time
-	shared map[string]*Running
-	failed map[string]error
+	mu     sync.Mutex // guards what follows
+	shared map[string]*sharedInstance
+}
+
+// sharedInstance is started by the first check that needs it.
+type sharedInstance struct {
+	start sync.Once
+	*Running
+	err error
 }
 
 // forCheck returns the instance that a check is put to, and a function that gives it back.
@@ -73,17 +79,21 @@ func (s *instances) forCheck(ctx context.Context, c Check, f Fixture) (*Running,
 		}
 		return r, func() { s.stop(r) }, nil
 	}
+	i := s.named(setup.Name)
+	i.start.Do(func() { i.Running, i.err = s.launch(ctx, setup, f) })
+	return i.Running, func() {}, i.err
+}
+
+func (s *instances) named(name string) *sharedInstance {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if r, err := s.shared[setup.Name], s.failed[setup.Name]; r != nil || err != nil {
-		return r, func() {}, err
-	}
-	r, err := s.launch(ctx, setup, f)
 	if s.shared == nil {
-		s.shared, s.failed = map[string]*Running{}, map[string]error{}
+		s.shared = map[string]*sharedInstance{}
 	}
-	s.shared[setup.Name], s.failed[setup.Name] = r, err
-	return r, func() {}, err
+	if s.shared[name] == nil {
+		s.shared[name] = &sharedInstance{}
+	}
+	return s.shared[name]
 }
 
 func (s *instances) launch(ctx context.Context, setup *Setup, f Fixture) (*Running, error) {
@@ -110,11 +120,13 @@ func (s *instances) stop(r *Running) {
 }
 
 func (s *instances) stopAll() {
-	for _, r := range s.shared {
-		if r != nil {
-			s.stop(r)
+	var wg sync.WaitGroup
+	for _, i := range s.shared {
+		if i.Running != nil {
+			wg.Go(func() { s.stop(i.Running) })
 		}
 	}
+	wg.Wait()
 }
 
 // at is the path to an instance: as the target's own, but to its address.

@@ -336,7 +336,7 @@ func TestTimersOfAPathThatWasGoneProveNothing(t *testing.T) {
 	}))
 	breaks := fake("B-01", Observation{}, nil, seen(func(context.Context, *T) Outcome { w.broken.Store(true); return Routed }))
 	var next atomic.Int32
-	heals := fake("C-01", Observation{Outcome: Routed}, nil)
+	heals := fake("C-01", Observation{Outcome: Routed}, nil, tagged(Counts)) // so that it is not begun before the look behind B-01
 	c, err := run(t.Context(), target, Options{Parallel: 2, Progress: func(_, _ int, last result.CheckResult) {
 		if last.Check == "C-01" && next.Add(1) == 1 {
 			w.broken.Store(false)
@@ -348,5 +348,85 @@ func TestTimersOfAPathThatWasGoneProveNothing(t *testing.T) {
 	}
 	if diff := cmp.Diff("A-01 INCONCLUSIVE, B-01 INCONCLUSIVE, C-01 INCONCLUSIVE", verdicts(c)); diff != "" {
 		t.Errorf("%s %+v", diff, c.Results)
+	}
+}
+
+// TestGroupsRunIntoEachOther: a check ends only when one of the next group has.
+func TestGroupsRunIntoEachOther(t *testing.T) {
+	target, _ := newTarget(t)
+	next := make(chan struct{})
+	c, err := run(t.Context(), target, Options{Parallel: 2}, []Check{
+		fake("A-01", Observation{}, nil, seen(func(ctx context.Context, _ *T) Outcome {
+			select {
+			case <-next:
+				return Routed
+			case <-ctx.Done():
+				return Timeout
+			}
+		})),
+		fake("B-01", Observation{}, nil, seen(func(context.Context, *T) Outcome { close(next); return Routed })),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("A-01 PASS, B-01 PASS", verdicts(c)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestThoseThatCountComeBehindThoseThatDial, whatever their groups are.
+func TestThoseThatCountComeBehindThoseThatDial(t *testing.T) {
+	target, _ := newTarget(t)
+	var dialled atomic.Bool
+	c, err := run(t.Context(), target, Options{Parallel: 2}, []Check{
+		fake("A-01", Observation{}, nil, tagged(Counts), seen(func(context.Context, *T) Outcome {
+			if !dialled.Load() {
+				return Misrouted
+			}
+			return Routed
+		})),
+		fake("B-01", Observation{}, nil, seen(func(context.Context, *T) Outcome { dialled.Store(true); return Routed })),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("A-01 PASS, B-01 PASS", verdicts(c)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestWhatDependsOnADisturbedCheckWaitsForItsResult: one has the target dial while it counts, so that what it saw in company is no result.
+// Alone it fails, and only then is the verdict of what depends on it known.
+func TestWhatDependsOnADisturbedCheckWaitsForItsResult(t *testing.T) {
+	target, _ := newTarget(t)
+	var runs atomic.Int32
+	c, err := run(t.Context(), target, Options{Parallel: 4}, []Check{
+		fake("X-01", Observation{}, nil, tagged(Counts), func(c *Check) {
+			c.Run = func(ctx context.Context, t *T) (Observation, error) {
+				runs.Add(1)
+				before := t.Accepted()
+				conn, err := t.Open(ctx, "a")
+				if err != nil {
+					return Observation{}, err
+				}
+				if o, _ := t.Served(ctx, conn, "wa"); o.Outcome != Routed {
+					return Observation{}, errors.New(o.Detail)
+				}
+				detail, undialled := t.NotDialled(ctx, before)
+				if undialled {
+					return Observation{Outcome: Routed}, nil
+				}
+				return Observation{Outcome: Dialled, Detail: detail}, nil
+			}
+		}),
+		fake("X-02", Observation{Outcome: Routed}, nil, tagged(Counts), func(c *Check) { c.Depends = []string{"X-01"} }),
+		fake("X-03", Observation{Outcome: Routed}, nil, func(c *Check) { c.Depends = []string{"X-02"} }),
+		fake("X-04", Observation{Outcome: Routed}, nil, tagged(Counts)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff("X-01 FAIL, X-02 DEP-FAILED, X-03 DEP-FAILED, X-04 PASS", verdicts(c)); diff != "" || runs.Load() != 2 {
+		t.Errorf("%s after %d runs of X-01", diff, runs.Load())
 	}
 }

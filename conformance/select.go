@@ -19,8 +19,12 @@ const NeedsIdle = "idle-timeout"
 // beside them, and a FAIL of it is looked at again.
 const Timing = "timing"
 
-// Crowd tags a check that fills the target with connections. It is not left beside other groups, whose timers it would disturb, but run
-// in its own.
+// Counts tags a check that counts what the witnesses accept ([T.Accepted]), which it can only while no other is about to have them dialled:
+// those that do so are run beside each other, behind all that dial. One without the tag makes others wait, and is judged the same.
+const Counts = "counts"
+
+// Crowd tags a check that fills the target with connections. It is not begun with those that sit out timers, whose beginnings it would
+// disturb, but when its group's turn comes. One that does more than wait weighs as much as all that may be at work.
 const Crowd = "crowd"
 
 // Exclusive tags a check that must be alone: it changes the target for all, or uses it up, or counts what it has dialled itself.

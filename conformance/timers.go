@@ -12,28 +12,21 @@ type timers struct {
 	batch *batch
 	wg    sync.WaitGroup
 	again []job            // were disturbed; to be read when wg is done
-	gone  map[string]error // what a look at a path's sanity found wrong meanwhile
+	gone  map[string]error // what a look at a path's sanity found wrong meanwhile; guarded by the engine's mu
 	ended bool
 }
 
-// splitTimers takes those jobs out of the groups that nothing waits for, that wait for nothing, and that are no crowd.
-func (e *engine) splitTimers(groups [][]job) (sit []job, rest [][]job) {
-	all := slices.Concat(groups...)
-	for _, g := range groups {
-		var others []job
-		for _, j := range g {
-			awaited := slices.ContainsFunc(all, func(o job) bool { return slices.Contains(o.check.Depends, j.check.ID) })
-			if e.class(j, all) == sitsOut && !awaited && !slices.Contains(j.check.Tags, Crowd) {
-				sit = append(sit, j)
-			} else {
-				others = append(others, j)
-			}
-		}
-		if len(others) > 0 {
-			rest = append(rest, others)
+// splitTimers takes those jobs out that sit out timers, that nothing waits for, that wait for nothing, and that are no crowd.
+func (e *engine) splitTimers(jobs []job) (sit, others []job) {
+	for _, j := range jobs {
+		awaited := slices.ContainsFunc(jobs, func(o job) bool { return slices.Contains(o.check.Depends, j.check.ID) })
+		if slices.Contains(j.check.Tags, Timing) && e.class(j, jobs) < exclusive && !awaited && !slices.Contains(j.check.Tags, Crowd) {
+			sit = append(sit, j)
+		} else {
+			others = append(others, j)
 		}
 	}
-	return sit, rest
+	return sit, others
 }
 
 func (e *engine) startTimers(ctx context.Context, jobs []job) {
@@ -41,8 +34,8 @@ func (e *engine) startTimers(ctx context.Context, jobs []job) {
 	if t.ended = len(jobs) == 0; t.ended {
 		return
 	}
-	t.batch, t.gone = e.before(ctx, jobs), map[string]error{}
-	t.wg.Go(func() { t.again = e.together(ctx, t.batch, jobs) })
+	t.batch = e.before(ctx, jobs)
+	t.wg.Go(func() { t.again = e.begin(ctx, t.batch)() })
 }
 
 // endTimers waits for them, runs again alone what was disturbed, and looks at the target: a path that was found gone at any time since
@@ -55,7 +48,7 @@ func (e *engine) endTimers(ctx context.Context) {
 	t.wg.Wait()
 	t.ended = true
 	for _, j := range t.again {
-		e.alone(ctx, t.batch, j)
+		e.beside(ctx, t.batch, j, nil)
 	}
 	for path, err := range t.gone {
 		e.doubt(t.batch.jobs, path, err)

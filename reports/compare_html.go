@@ -33,7 +33,7 @@ func writeCompareHTML(w io.Writer, c *Compared) error {
 		v.RunCells = append(v.RunCells, c.runCells(r))
 	}
 	var buf bytes.Buffer // rendered whole first: half a page is worse than an error
-	if err := page.ExecuteTemplate(&buf, "compare.gohtml", v); err != nil {
+	if err := page().ExecuteTemplate(&buf, "compare.gohtml", v); err != nil {
 		return fmt.Errorf("render compare.html: %w", err)
 	}
 	return writeAll(w, buf.Bytes(), "compare.html")

@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tlsroute/tlsroute-bench/internal/result"
@@ -22,28 +23,31 @@ var templates embed.FS
 // style is our own text, so that html/template may trust it.
 var style = mustRead("templates/style.css")
 
-var page = template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
-	"duration": duration, "ratio": ratio, "grouped": grouped, "size": size, "significant": significant,
-	"plural": plural, "sni": sniText, "yesno": yesNo, "phase": phaseName, "metric": metricName, "israte": isRate,
-	"checkname": checkName, "percentile": percentileText, "oneline": oneLine, "lower": strings.ToLower,
-	"join": strings.Join, "phasetext": phaseText, "reading": func() string { return reading },
-	"scarcity": func() string { return scarcity }, "resultsof": resultsOf, "imageText": imageText, "driverText": driverText,
-	"arrow":  func(hop string) string { return strings.ReplaceAll(hop, "->", " → ") },
-	"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
-	"class":  verdictClass,
-	"mark":   verdictMark,
-	"dict":   dict,
-	"series": seriesLook,
-	"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "faultwhen": faultWhen, "faultwhat": faultWhat, "faultstruck": faultStruck,
-	"faultreading": func() string { return faultReading }, "hopreading": func() string { return hopReading },
-	"matrixsentence": matrixSentence, "matrixreading": func() string { return matrixReading }, "cellword": cellWord, "celltone": cellTone,
-	"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
-	"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
-	"likeness": likenessText, "likenessreading": func() string { return likenessReading },
-	"upper": upperFirst, "rate": rateText, "inc": func(i int) int { return i + 1 }, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
-	"coststitle": func() string { return costsTitle }, "costsreading": func() string { return costsReading }, "againsttitle": againstTitle, "againstreading": againstReading,
-	"short": func(s string) string { return s[:min(len(s), 12)] }, "figure": figure, "figurename": figureName,
-}).ParseFS(templates, "templates/*.gohtml"))
+// page is parsed when it is first needed: most commands write no report.
+var page = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("page.gohtml").Funcs(template.FuncMap{
+		"duration": duration, "ratio": ratio, "grouped": grouped, "size": size, "significant": significant,
+		"plural": plural, "sni": sniText, "yesno": yesNo, "phase": phaseName, "metric": metricName, "israte": isRate,
+		"checkname": checkName, "percentile": percentileText, "oneline": oneLine, "lower": strings.ToLower,
+		"join": strings.Join, "phasetext": phaseText, "reading": func() string { return reading },
+		"scarcity": func() string { return scarcity }, "resultsof": resultsOf, "imageText": imageText, "driverText": driverText,
+		"arrow":  func(hop string) string { return strings.ReplaceAll(hop, "->", " → ") },
+		"utc":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+		"class":  verdictClass,
+		"mark":   verdictMark,
+		"dict":   dict,
+		"series": seriesLook,
+		"signed": signed, "balancer": balancerText, "grades": gradeGroups, "knobtext": knobText, "faultwhen": faultWhen, "faultwhat": faultWhat, "faultstruck": faultStruck,
+		"faultreading": func() string { return faultReading }, "hopreading": func() string { return hopReading },
+		"matrixsentence": matrixSentence, "matrixreading": func() string { return matrixReading }, "cellword": cellWord, "celltone": cellTone,
+		"cell":  func(m *result.Matrix, client, path, router string) *result.Cell { return m.Cell(client, path, router) },
+		"party": func(p result.Party) string { return strings.TrimPrefix(partyText(p), ": ") }, "telling": telling,
+		"likeness": likenessText, "likenessreading": func() string { return likenessReading },
+		"upper": upperFirst, "rate": rateText, "inc": func(i int) int { return i + 1 }, "tailname": func(i int) string { return []string{"p50", "p90", "p99", "p99.9", "p99.99"}[i] },
+		"coststitle": func() string { return costsTitle }, "costsreading": func() string { return costsReading }, "againsttitle": againstTitle, "againstreading": againstReading,
+		"short": func(s string) string { return s[:min(len(s), 12)] }, "figure": figure, "figurename": figureName,
+	}).ParseFS(templates, "templates/*.gohtml"))
+})
 
 func mustRead(name string) template.CSS {
 	data, err := templates.ReadFile(name)
@@ -126,7 +130,7 @@ func newView(run *result.Run) view {
 
 func (v view) write(w io.Writer) error {
 	var buf bytes.Buffer // rendered whole first: half a page is worse than an error
-	if err := page.Execute(&buf, v); err != nil {
+	if err := page().Execute(&buf, v); err != nil {
 		return fmt.Errorf("render report.html: %w", err)
 	}
 	if _, err := w.Write(buf.Bytes()); err != nil {

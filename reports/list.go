@@ -44,7 +44,7 @@ func (i ListItem) Link() string {
 // that there are more. Addresses are relative to the page.
 func WriteList(w io.Writer, items []ListItem, cut bool) error {
 	var buf bytes.Buffer
-	err := page.ExecuteTemplate(&buf, "list.gohtml", struct {
+	err := page().ExecuteTemplate(&buf, "list.gohtml", struct {
 		CSS   template.CSS
 		Items []ListItem
 		Cut   bool

@@ -18,7 +18,7 @@ const maxWaitForSilence = 3 * time.Second
 
 func init() {
 	conformance.Register(conformance.Check{
-		ID: "DET-05", Slug: "split-fail-closed", Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
+		ID: "DET-05", Slug: "split-fail-closed", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
 		Title: "A split ClientHello never leads around client authentication",
 		Why: "When a router cannot read the name in a fragmented ClientHello and falls back to its default TLS policy, a route that " +
 			"demands a client certificate is open to anybody who cuts the hello in two (CVE-2026-32305).",
@@ -48,7 +48,7 @@ func init() {
 		Timeout: 20 * time.Second, Control: opens("a"), Run: large,
 	})
 	conformance.Register(conformance.Check{
-		ID: "DET-10", Slug: "record-overflow", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "DET-10", Slug: "record-overflow", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "A record longer than 2^14 bytes ends the connection with record_overflow",
 		Why: "The bound on a record is what keeps the memory of a connection bounded before anything is known about the client. Where it " +
 			"is not enforced a stranger chooses how much the router buffers.",
@@ -58,7 +58,7 @@ func init() {
 		Control: crafted(wire.HelloOptions{PadTo: wire.MaxFragment}), Run: recordOverflow,
 	})
 	conformance.Register(conformance.Check{
-		ID: "DET-11", Slug: "frag-illegal", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "DET-11", Slug: "frag-illegal", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "Empty handshake fragments and interleaved record types are fatal, and no backend is dialled",
 		Why: "Two parsers that treat an illegal sequence differently see two different ClientHellos: the router authorizes one and the " +
 			"backend gets the other.",

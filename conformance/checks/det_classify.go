@@ -12,7 +12,7 @@ import (
 
 func init() {
 	conformance.Register(conformance.Check{
-		ID: "DET-01", Slug: "classify", Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
+		ID: "DET-01", Slug: "classify", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
 		Title: "TLS and HTTP/1 are told apart on one port",
 		Why: "One port carries TLS for many services and plain HTTP for the load balancer with an HTTP target. A router that takes " +
 			"every first byte for TLS leaves such a load balancer without its upgrade endpoint and its health checks red.",

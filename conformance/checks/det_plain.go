@@ -20,7 +20,7 @@ const (
 
 func init() {
 	conformance.Register(conformance.Check{
-		ID: "DET-12", Slug: "plaintext-on-tls", Level: conformance.Should, Origin: conformance.Policy, Role: conformance.Router,
+		ID: "DET-12", Slug: "plaintext-on-tls", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.Policy, Role: conformance.Router,
 		Title: "An HTTP request where TLS is expected is answered with an error or closed, not held",
 		Why: "Somebody types http in place of https, a health check is set to the wrong protocol, a scanner comes by. An answer or an end tells them at " +
 			"once; a router that waits for a ClientHello keeps them, and a slot each, until they give up.",

@@ -142,7 +142,8 @@ func underIdle(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		tunnels[typ] = open{conn, tunnel.(wire.Pinged).Pings} //nolint:forcetypeassert // both types count
 	}
 	t.AtRest()
-	return inParallel(t, types, func(typ string) (conformance.Observation, error) {
+	longest := pauses(timeout / 20)
+	o, err := inParallel(t, types, func(typ string) (conformance.Observation, error) {
 		conn, pings := tunnels[typ].conn, tunnels[typ].pings
 		start := time.Now()
 		_ = conn.SetReadDeadline(start.Add(3 * timeout))
@@ -156,6 +157,11 @@ func underIdle(ctx context.Context, t *conformance.T) (conformance.Observation, 
 		}
 		return conformance.Observation{Outcome: alive, Detail: fmt.Sprintf("%v of silence at an idle timeout of %v, %d pings", lasted, timeout, pings())}, nil
 	})
+	// What pings and what answers them may have been kept from running as this was.
+	if pause := longest(); err == nil && o.Outcome == cut && pause >= timeout/2 {
+		err = fmt.Errorf("%w (a pause of %v): %s", conformance.ErrStalled, pause.Round(10*time.Millisecond), o.Detail)
+	}
+	return o, err
 }
 
 // idleClose leaves a raw tunnel, which nobody pings, alone.

@@ -18,7 +18,7 @@ func init() {
 	}
 	unexplained := tolerate("ended without saying why", conformance.FIN, conformance.RST)
 	conformance.Register(conformance.Check{
-		ID: "MTL-01", Slug: "required", Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
+		ID: "MTL-01", Slug: "required", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
 		Title: "Without a certificate a route that requires one is refused, and its backend is not dialled",
 		Why: "Client authentication at the router is often the only authentication there is. It must hold in every version of TLS, inside a " +
 			"tunnel as well as outside, and the backend must not see as much as a TCP connection.",
@@ -28,7 +28,7 @@ func init() {
 		Forbid: open, Control: both(opens("mtls"), opens("mtls2")), Run: certRequired,
 	})
 	conformance.Register(conformance.Check{
-		ID: "MTL-02", Slug: "per-route-ca", Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
+		ID: "MTL-02", Slug: "per-route-ca", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
 		Title: "Each route trusts its own authority only",
 		Why: "Two tenants behind one router have two authorities. A router that puts them into one pool lets either tenant's clients into the " +
 			"other's service.",
@@ -38,7 +38,7 @@ func init() {
 		Forbid: open, Control: both(opens("mtls"), opens("mtls2")), Run: perRouteCA, Depends: []string{"MTL-01"},
 	})
 	conformance.Register(conformance.Check{
-		ID: "MTL-03", Slug: "bad-certs", Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
+		ID: "MTL-03", Slug: "bad-certs", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router,
 		Title: "An expired certificate and one of no known authority are refused",
 		Why: "A leaked certificate is harmless after its last day only where that day is looked at, and anybody can make a certificate for " +
 			"themselves. A router that asks for one and looks at neither lets in whoever has any.",

@@ -93,7 +93,7 @@ func init() {
 		Control: opens("a"), Run: rotates,
 	})
 	register(conformance.Check{
-		ID: "OPS-04", Slug: "health-noise", Level: conformance.Should,
+		ID: "OPS-04", Slug: "health-noise", Tags: []string{conformance.Counts}, Level: conformance.Should,
 		Title: "Health checks by TCP, by HTTP or by half a ClientHello reach no backend",
 		Why: "Load balancers open a connection to every target every few seconds and close it again. If each of them is a connection to the " +
 			"database behind it, its log and its connection limit are full of nobody.",

@@ -231,7 +231,7 @@ func leaksNothing(ctx context.Context, t *conformance.T) (conformance.Observatio
 
 // comeAndGo opens n tunnels, several at a time, has each carry an echo, and ends them in one way or another. They are not traced.
 func comeAndGo(ctx context.Context, t *conformance.T, n int) error {
-	cfg, err := t.Config("a")
+	cfg, err := plainConfig(t, "a")
 	if err != nil {
 		return err
 	}

@@ -40,6 +40,7 @@ func init() {
 	conformance.Register(conformance.Check{
 		ID: "SEC-10", Slug: "fuzz", Level: conformance.Must, Origin: conformance.Policy, Role: conformance.Router, Transports: directOnly,
 		Features: []string{"terminate"}, Setup: onItsOwn("fuzz"), Timeout: 5 * fuzzTime,
+		Tags:  []string{conformance.Exclusive}, // it counts connections that it has made
 		Title: "Mutated ClientHellos crash nothing, are led nowhere and leave nothing behind",
 		Why: "The parser of the ClientHello reads what anybody in the world sends, before anything else is known. A panic there is an outage for " +
 			"everybody at once, and a byte that is read in two ways is a way past the routing table.",

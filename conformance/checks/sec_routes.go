@@ -34,7 +34,7 @@ func init() {
 		conformance.Register(c)
 	}
 	register(conformance.Check{
-		ID: "SEC-07", Slug: "alpaca", Level: conformance.Should, Origin: conformance.RFC, Transports: everywhere,
+		ID: "SEC-07", Slug: "alpaca", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.RFC, Transports: everywhere,
 		Title: "HTTP under another name or ALPN never reaches a backend that speaks something else",
 		Why: "One certificate covers many names. Who is in the path of a browser can lead its HTTPS to the port of a database or a mail server under " +
 			"such a name, and what that answers runs in the browser. ALPN and SNI are there to stop it, if the router insists on them.",
@@ -43,7 +43,7 @@ func init() {
 		Forbid: map[conformance.Outcome]string{served: "a backend got the request of a browser", conformance.Dialled: "a backend was dialled for the request of a browser"},
 	})
 	register(conformance.Check{
-		ID: "SEC-08", Slug: "open-proxy", Level: conformance.Must, Origin: conformance.Policy, Transports: everywhere, Tags: rawHTTP,
+		ID: "SEC-08", Slug: "open-proxy", Level: conformance.Must, Origin: conformance.Policy, Transports: everywhere, Tags: []string{conformance.RawHTTP, conformance.Counts},
 		Title: "A name that a client sends is never an address to dial",
 		Why: "A router that dials what the SNI or Host says is an open proxy into the network it stands in: the metadata service of the cloud, with " +
 			"its credentials, is one hostname away.",

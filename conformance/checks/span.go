@@ -28,3 +28,24 @@ func (s span) against(soonest, latest time.Duration) (int, error) {
 	}
 	return 0, nil
 }
+
+// pauses looks at the clock again and again, until the function that it returns is called, which says how long this machine let it wait at
+// most beyond what it meant to.
+func pauses(every time.Duration) (longest func() time.Duration) {
+	end, most := make(chan struct{}), make(chan time.Duration)
+	go func() {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		var worst time.Duration
+		for last := time.Now(); ; last = time.Now() {
+			select {
+			case <-tick.C:
+				worst = max(worst, time.Since(last)-every)
+			case <-end:
+				most <- max(worst, time.Since(last)-every)
+				return
+			}
+		}
+	}()
+	return func() time.Duration { close(end); return <-most }
+}

@@ -57,7 +57,7 @@ func init() {
 		Control:  opens("a"), Run: emitsTLVs,
 	})
 	conformance.Register(conformance.Check{
-		ID: "SRC-09", Slug: "crc32c", Level: conformance.Must, Origin: conformance.Vendor, Role: conformance.Router,
+		ID: "SRC-09", Slug: "crc32c", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Vendor, Role: conformance.Router,
 		Title:   "A header whose CRC32c is wrong is an error",
 		Why:     "The checksum is there for addresses that arrive damaged. Who claims to verify it and does not, logs them.",
 		Clauses: clauses(proxySpec("2.2.3")), Setup: proxied("required", loopback), Transports: directOnly,

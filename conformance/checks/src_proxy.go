@@ -81,7 +81,7 @@ func init() {
 		Control: introduced(wire.ProxyV1(source4, dest4)), Run: versionOne,
 	})
 	register(conformance.Check{
-		ID: "SRC-02", Slug: "v1-bad", Title: "A line that is no header of version 1 ends the connection where one is required",
+		ID: "SRC-02", Slug: "v1-bad", Tags: []string{conformance.Counts}, Title: "A line that is no header of version 1 ends the connection where one is required",
 		Why: "What is not exactly a header is an attack or a mistake of configuration. A lenient parser lets a client smuggle an address past " +
 			"the one that the balancer wrote, and access lists with it.",
 		Clauses: clauses(proxySpec("2.1")), Setup: proxied("required", loopback),
@@ -109,7 +109,7 @@ func init() {
 		Control: introduced(wire.ProxyV1(source4, dest4)), Run: localCommand,
 	})
 	register(conformance.Check{
-		ID: "SRC-05", Slug: "no-guess", Title: "A header counts where it is configured and from whom it is trusted, and where it is required nothing goes without",
+		ID: "SRC-05", Slug: "no-guess", Tags: []string{conformance.Counts}, Title: "A header counts where it is configured and from whom it is trusted, and where it is required nothing goes without",
 		Why: "A port that guesses lets anybody who connects directly choose the address that logs and access lists see. One that requires the " +
 			"header and serves without it can be reached around the balancer.",
 		Clauses: clauses(proxySpec("2")), Setup: proxied("required", loopback),

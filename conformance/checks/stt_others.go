@@ -54,7 +54,7 @@ func init() {
 		},
 	})
 	register(conformance.Check{
-		ID: "STT-08", Slug: "mysql-stuffing", Level: conformance.Must, Origin: conformance.Policy, Features: []string{"mysql"},
+		ID: "STT-08", Slug: "mysql-stuffing", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Policy, Features: []string{"mysql"},
 		Title:   "What is glued to MySQL's SSLRequest in the clear never counts as said under TLS",
 		Why:     "As with PostgreSQL: bytes that somebody on the way put behind the request must not be the first of the session.",
 		Clauses: clauses(mysql), Setup: forMySQL, Accept: pass("the connection ends, and no backend is dialled", refusedBefore),
@@ -72,7 +72,7 @@ func init() {
 		},
 	})
 	register(conformance.Check{
-		ID: "STT-09", Slug: "smtp-imap-inject", Level: conformance.Must, Origin: conformance.RFC, Features: []string{"smtp"},
+		ID: "STT-09", Slug: "smtp-imap-inject", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC, Features: []string{"smtp"},
 		Title: "Commands that are buffered behind STARTTLS are discarded when TLS begins",
 		Why: "A command that somebody on the way glued to STARTTLS is executed as the client's once TLS stands: mail is sent in its name, or its " +
 			"password goes to the stranger (CVE-2011-0411).",

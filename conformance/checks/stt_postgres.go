@@ -85,7 +85,7 @@ func init() {
 		},
 	})
 	register(conformance.Check{
-		ID: "STT-03", Slug: "pg-stuffing", Level: conformance.Must, Origin: conformance.Vendor,
+		ID: "STT-03", Slug: "pg-stuffing", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.Vendor,
 		Title: "What is glued to an SSLRequest in the clear never counts as said under TLS",
 		Why: "Somebody on the way can put bytes behind the request. A server that reads them from its buffer once TLS stands takes a stranger's " +
 			"SQL for the client's.",

@@ -13,7 +13,7 @@ import (
 
 func init() {
 	conformance.Register(conformance.Check{
-		ID: "TLS-10", Slug: "alpn-none", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-10", Slug: "alpn-none", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "ALPN that no route of the name takes is refused with no_application_protocol",
 		Why: "Clients detect a load balancer in the way by exactly this alert, or by its absence. A router that goes on with some other " +
 			"protocol makes the client speak to a service that does not understand it.",

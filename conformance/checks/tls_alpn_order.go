@@ -49,7 +49,7 @@ func init() {
 		Control: both(opens("a"), opens("web")), Run: alpnOrder,
 	})
 	conformance.Register(conformance.Check{
-		ID: "TLS-12", Slug: "alpn-malformed", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-12", Slug: "alpn-malformed", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "An ALPN extension that does not parse is fatal, and no backend is dialled",
 		Why: "ALPN is half of what the route is chosen by. A router that guesses at a broken list and a backend that guesses differently do not " +
 			"mean the same service.",

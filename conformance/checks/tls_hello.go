@@ -17,7 +17,7 @@ const (
 
 func init() {
 	conformance.Register(conformance.Check{
-		ID: "TLS-22", Slug: "ext-order-dup", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-22", Slug: "ext-order-dup", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "Extensions may come in any order, and none may come twice",
 		Why: "Browsers shuffle their extensions on every connection: a router that expects the name in front fails at random. And where one of " +
 			"two names counts here and the other there, routing can be steered around.",
@@ -33,7 +33,7 @@ func init() {
 		Control: crafted(wire.HelloOptions{}), Run: extensionOrder,
 	})
 	conformance.Register(conformance.Check{
-		ID: "TLS-29", Slug: "old-versions", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-29", Slug: "old-versions", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "TLS 1.1 and everything before it is refused with protocol_version",
 		Why: "Versions before 1.2 rest on broken hashes and are not to be used any more. The right alert tells an old client's owner what to " +
 			"update; any other sends them looking at certificates.",

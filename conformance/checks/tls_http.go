@@ -13,7 +13,7 @@ import (
 
 func init() {
 	conformance.Register(conformance.Check{
-		ID: "TLS-30", Slug: "misdirected", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-30", Slug: "misdirected", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "A request for a host with a stricter policy is refused on a connection that was opened under another name",
 		Why: "Client authentication happens in the handshake, by the name in it; the request names its host anew. A router that looks at the first " +
 			"for the certificate and at the second for the backend has no client authentication (GHSA-5r4w-85f3-pw66).",

@@ -57,7 +57,7 @@ func init() {
 		Control: opens("wild"), Run: specificity,
 	})
 	conformance.Register(conformance.Check{
-		ID: "TLS-05", Slug: "sni-unknown", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-05", Slug: "sni-unknown", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "A name nobody knows is refused with unrecognized_name, or answered without a backend",
 		Why: "A wrong name is an everyday typo. With the right alert the client's log says what is wrong; with a default backend the client " +
 			"ends up at some other service, and with silence it hangs.",
@@ -73,7 +73,7 @@ func init() {
 		Control: opens("a"), Run: sniUnknown,
 	})
 	conformance.Register(conformance.Check{
-		ID: "TLS-06", Slug: "sni-absent", Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-06", Slug: "sni-absent", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "Without a name nothing is routed by name: a clear alert, or the documented default",
 		Why: "Load balancers connect without a name, and so do old clients. A router that picks some named route for them gives away a service " +
 			"that was meant for those who ask for it.",
@@ -91,7 +91,7 @@ func init() {
 		Control: opens("a"), Run: sniAbsent,
 	})
 	conformance.Register(conformance.Check{
-		ID: "TLS-07", Slug: "sni-malformed", Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
+		ID: "TLS-07", Slug: "sni-malformed", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC, Role: conformance.Router,
 		Title: "A server_name extension that does not parse is fatal, and no backend is dialled",
 		Why: "Where router and backend disagree about what a malformed name means, the router's decision can be steered around. So it has to " +
 			"be refused, not guessed at.",

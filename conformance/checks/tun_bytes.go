@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -139,7 +140,20 @@ func echoed(ctx context.Context, t *conformance.T, route string, size int, rng *
 
 // ordered opens a route and gives the witness an order.
 func ordered(ctx context.Context, t *conformance.T, route string, order witness.Order) (*tlsConn, string, error) {
-	conn, err := t.Open(ctx, route)
+	cfg, err := t.Config(route)
+	if err != nil {
+		return nil, "", err
+	}
+	return orderedBy(ctx, t, route, cfg, order)
+}
+
+// orderedBy is ordered with a configuration for the route.
+func orderedBy(ctx context.Context, t *conformance.T, route string, cfg *tls.Config, order witness.Order) (*tlsConn, string, error) {
+	stream, err := t.Stream(ctx)
+	if err != nil {
+		return nil, "", fmt.Errorf("opening route %s: %w", route, err)
+	}
+	conn, err := t.TLS(ctx, stream, cfg)
 	if err != nil {
 		return nil, "", fmt.Errorf("opening route %s: %w", route, err)
 	}

@@ -79,7 +79,7 @@ func init() {
 		Forbid: map[conformance.Outcome]string{clean: "the truncated stream was passed on as a complete one", conformance.Timeout: "the backend was not told"},
 	})
 	tun(conformance.Check{
-		ID: "TUN-13", Slug: "dial-failure", Level: conformance.Should, Origin: conformance.Policy,
+		ID: "TUN-13", Slug: "dial-failure", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.Policy,
 		Title: "When the backend cannot be reached the client is told in time",
 		Why: "A backend that is down is an everyday event. Clients fail over within seconds when the connection ends, and hang until their own " +
 			"timeout, often none at all, when it does not.",

@@ -25,7 +25,7 @@ const (
 
 func init() {
 	socketCheck(conformance.Check{
-		ID: "WSF-11", Slug: "too-big", Level: conformance.Should, Origin: conformance.RFC,
+		ID: "WSF-11", Slug: "too-big", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.RFC,
 		Title: "A frame of absurd length is refused with 1009, and a long message takes no memory",
 		Why: "The length of a frame is a number that a stranger chose, up to 2^63. A server that makes room for it, or waits for the end of a message " +
 			"before it passes any of it on, is brought down by one client with a few bytes.",

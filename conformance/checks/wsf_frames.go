@@ -17,7 +17,7 @@ func wsClose(code int) conformance.Outcome {
 
 // socketCheck registers a check of the frames that a router reads.
 func socketCheck(c conformance.Check) {
-	c.Role, c.Transports, c.Tags = conformance.Router, upgraded, rawHTTP
+	c.Role, c.Transports, c.Tags = conformance.Router, upgraded, slices.Concat(rawHTTP, c.Tags)
 	c.Features = append([]string{"upgrade", "websocket"}, c.Features...)
 	if c.Control == nil {
 		c.Control = opens("a")
@@ -39,7 +39,7 @@ func init() {
 		}
 	}
 	socketCheck(conformance.Check{
-		ID: "WSF-01", Slug: "unmasked", Level: conformance.Must, Origin: conformance.RFC,
+		ID: "WSF-01", Slug: "unmasked", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC,
 		Title: "An unmasked frame from a client ends the connection",
 		Why: "The mask keeps a client from writing bytes of its choice into a connection that a proxy on the way may read as HTTP. A server that takes " +
 			"frames without it invites clients that leave it out, and with them the poisoned caches that the mask was made against.",
@@ -55,7 +55,7 @@ func init() {
 		},
 	})
 	socketCheck(conformance.Check{
-		ID: "WSF-03", Slug: "rsv-opcode", Level: conformance.Must, Origin: conformance.RFC,
+		ID: "WSF-03", Slug: "rsv-opcode", Tags: []string{conformance.Counts}, Level: conformance.Must, Origin: conformance.RFC,
 		Title: "A reserved bit or opcode fails the connection",
 		Why: "A reserved bit means that the payload is not what it looks like: compressed, for one. Whoever reads on hands the next hop bytes that " +
 			"nobody sent, and the inner handshake fails somewhere else.",
@@ -74,7 +74,7 @@ func init() {
 		},
 	})
 	socketCheck(conformance.Check{
-		ID: "WSF-04", Slug: "control", Level: conformance.Should, Origin: conformance.Policy, // section 5.5 binds who sends; a receiver is told nothing
+		ID: "WSF-04", Slug: "control", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.Policy, // section 5.5 binds who sends; a receiver is told nothing
 		Title: "A control frame over 125 bytes or in fragments, or a continuation of nothing, fails the connection",
 		Why: "Control frames may stand inside a message, so they have to be small and whole: a reader keeps one in a fixed buffer. Where the bound is " +
 			"not held a ping of a gigabyte is a gigabyte of memory, twice, for it is to be sent back.",
@@ -97,7 +97,7 @@ func init() {
 		},
 	})
 	socketCheck(conformance.Check{
-		ID: "WSF-05", Slug: "length-form", Level: conformance.Should, Origin: conformance.Policy, // as WSF-04, of section 5.2
+		ID: "WSF-05", Slug: "length-form", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.Policy, // as WSF-04, of section 5.2
 		Title: "A length that is not in its shortest form, or has its top bit set, fails the connection",
 		Why: "Two readers that disagree about a length read everything behind it at different places. A top bit taken for a sign is a negative length: " +
 			"in the best case a crash.",
@@ -106,7 +106,7 @@ func init() {
 		Control: both(opens("a"), lengths), Run: wrongLengths,
 	})
 	socketCheck(conformance.Check{
-		ID: "WSF-10", Slug: "text-in-binary", Level: conformance.Should, Origin: conformance.RFC,
+		ID: "WSF-10", Slug: "text-in-binary", Tags: []string{conformance.Counts}, Level: conformance.Should, Origin: conformance.RFC,
 		Title: "A text frame in a binary tunnel is refused with 1003",
 		Why: "TLS records are not text. A client that sends them as such meets, sooner or later, a hop that checks for UTF-8, and then only in some " +
 			"sessions. A tunnel that refuses it at once finds the mistake in the first test.",

@@ -35,8 +35,9 @@ type Live struct {
 	marker net.Listener
 	done   chan struct{} // closed when the reader has ended
 
-	mu     sync.Mutex // guards what follows
-	frames []liveFrame
+	mu     sync.Mutex  // guards what follows
+	frames []liveFrame // those before first are let go of
+	first  int
 	kept   int
 	marks  map[netip.AddrPort]chan struct{}
 }
@@ -96,11 +97,13 @@ func (l *Live) read() {
 			delete(l.marks, f.src)
 		}
 		l.frames, l.kept = append(l.frames, f), l.kept+len(f.data)
-		drop := 0
-		for ; l.kept > liveBytes; drop++ {
-			l.kept -= len(l.frames[drop].data)
+		for ; l.kept > liveBytes; l.first++ {
+			l.kept -= len(l.frames[l.first].data)
+			l.frames[l.first] = liveFrame{}
 		}
-		l.frames = slices.Delete(l.frames, 0, drop)
+		if l.first > len(l.frames)/2 { // seldom: each frame is moved once or twice in its life
+			l.frames, l.first = slices.Delete(l.frames, 0, l.first), 0
+		}
 		l.mu.Unlock()
 	}
 }
@@ -118,7 +121,7 @@ func (l *Live) catchUp(ctx context.Context) error {
 	local := c.LocalAddr().(*net.TCPAddr).AddrPort()
 	seen := make(chan struct{})
 	l.mu.Lock()
-	if slices.ContainsFunc(l.frames, func(f liveFrame) bool { return f.src == local }) {
+	if slices.ContainsFunc(l.frames[l.first:], func(f liveFrame) bool { return f.src == local }) {
 		close(seen)
 	} else {
 		l.marks[local] = seen
@@ -153,7 +156,7 @@ func (l *Live) Write(ctx context.Context, w io.Writer, from, to time.Time, ours 
 		return written, err
 	}
 	l.mu.Lock()
-	frames := slices.Clone(l.frames) // the data are not changed any more
+	frames := slices.Clone(l.frames[l.first:]) // the data are not changed any more
 	l.mu.Unlock()
 	chosen := l.choose(frames, from, to, ours)
 	if written.Connections = len(chosen); len(chosen) == 0 {

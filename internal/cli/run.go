@@ -46,7 +46,7 @@ func runCommand(env Env) *cli.Command {
 			&cli.BoolFlag{Name: "no-bench", Usage: "check only"},
 			&cli.BoolFlag{Name: "no-conformance", Usage: "measure only"},
 			&cli.Int64Flag{Name: "seed", Usage: "repeat the random choices of an earlier run"},
-			&cli.IntFlag{Name: "parallel", Usage: "let `N` checks work side by side (default one a processor)"},
+			&cli.IntFlag{Name: "parallel", Usage: "let `N` checks work side by side (default one a processor, and one more)"},
 			&cli.StringFlag{Name: "baseline", Usage: "expect the failures listed in `FILE`, and fail when one of them passes; or compare the measurement with an earlier report.json"},
 			&cli.StringFlag{Name: "rerun-failed", Usage: "run only the checks that did not pass in an earlier `REPORT`, a report.json or the folder it is in"},
 			&cli.BoolFlag{Name: "fail-on-flake", Usage: "end with status 5 when checks were flaky and nothing else is wrong"},
@@ -144,7 +144,7 @@ func runOptions(c *cli.Context, env Env) (*runner, error) {
 		return nil, usagef("run needs a scenario, such as scenarios/alb.yaml")
 	}
 	if o.checks.Parallel < 0 {
-		return nil, usagef("--parallel %d: want 1 or more, or 0 for one a processor", o.checks.Parallel)
+		return nil, usagef("--parallel %d: want 1 or more, or 0 for one a processor and one more", o.checks.Parallel)
 	}
 	if err := lab.KnowsDriver(o.backends); err != nil {
 		return nil, usagef("--backends: %w", err)
