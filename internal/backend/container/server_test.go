@@ -124,9 +124,9 @@ func TestFaultsOfContainers(t *testing.T) {
 	}
 }
 
-// TestADurableDatabaseKeepsWhatItConfirmed kills it right behind the confirmation: without flushing that row is lost, since the log is written
+// TestADurableContainerKeepsWhatItConfirmed kills it right behind the confirmation: without flushing that row is lost, since the log is written
 // some hundred milliseconds later.
-func TestADurableDatabaseKeepsWhatItConfirmed(t *testing.T) {
+func TestADurableContainerKeepsWhatItConfirmed(t *testing.T) {
 	for _, kind := range []string{backend.Postgres, backend.MySQL} {
 		t.Run(kind, func(t *testing.T) {
 			spec := backendtest.Spec(t, kind)
