@@ -78,7 +78,7 @@ var rules = map[string]rule{
 		foreign: []string{"golang.org/x/crypto", "github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "github.com/google/go-cmp"},
 	},
 	"internal/backend/container": {
-		ours:    []string{"internal/backend", "internal/process"},
+		ours:    []string{"internal/backend", "internal/process", "internal/netx"},
 		foreign: []string{"github.com/testcontainers/testcontainers-go", "github.com/moby/moby", "github.com/containerd/errdefs", "github.com/go-sql-driver/mysql", "golang.org/x/crypto"},
 		tests:   []string{"github.com/jackc/pgx"},
 	},

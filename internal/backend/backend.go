@@ -5,10 +5,11 @@
 //   - embedded: a protocol server inside this process. It speaks the real protocol to the real client drivers, but
 //     behind it is a fixed handful of answers; [result.Backend.Note] lists what it does not do;
 //   - local: the real server program of this machine, in a private directory, on a free port of 127.0.0.1, as an
-//     unprivileged user where the caller is root. Product and version are what the server itself says.
+//     unprivileged user where the caller is root. Product and version are what the server itself says;
+//   - container: the same as a container (internal/backend/container); of the witness, http and kube the embedded server ([Own]).
 //
-// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness, http and kube have the
-// embedded driver only, and asking for a local one gives that. [Start] returns when a login and a query (or command) have succeeded, and
+// Each kind × driver is one file that registers itself; a duplicate panics at start. The witness, http and kube have no
+// local driver, and asking for one gives the embedded one. [Start] returns when a login and a query (or command) have succeeded, and
 // every backend of a kind answers the same requests in the same way, whatever the driver:
 //
 //   - postgres: SELECT 1; SELECT version(); SELECT $1::text; SELECT $1::int; SELECT g, md5(g::text) FROM
@@ -84,6 +85,8 @@ type Spec struct {
 	// Version asks for one of several servers of this machine, such as 17 (local), and Image for an image (container); empty for the
 	// driver's own choice.
 	Version, Image string
+	// Program is a tlsroute-bench, which is what runs in the container of a kind of our own; this very program when empty.
+	Program string
 	// Durable has a real database keep what it confirmed, whatever becomes of its process or its machine. Without it commits are not flushed,
 	// which a crash may then undo: nothing of a run outlives the run.
 	Durable bool
@@ -122,7 +125,7 @@ type Running struct {
 	Address string
 	Access  Access
 	// Witness is the log of a witness, nil for other kinds.
-	Witness *WitnessLog
+	Witness WitnessLog
 	// Ready is how long it took from the start to the first checked answer.
 	Ready time.Duration
 	// Log returns the end of what the server wrote to its log so far; nil where it has none of its own.

@@ -21,7 +21,7 @@ type Seen struct {
 	Proto  string      `json:"proto"`
 	Host   string      `json:"host"`
 	Header http.Header `json:"header"`
-	// Remote is the other end of the TCP connection, host:port.
+	// Remote is the other end of the TCP connection, host:port: the router on 127.0.0.1, or what an engine has before its containers.
 	Remote string `json:"remote"`
 }
 
@@ -31,7 +31,7 @@ const maxBody = 1 << 20
 func startHTTP(ctx context.Context, spec Spec, r *Running) error {
 	r.Info.Product, r.Info.Version = "tlsroute-bench http", "1"
 	r.Info.Note = "protocol server: answers every request with the request as it arrived, in JSON, over plaintext HTTP/1 and HTTP/2, but for /ws, /events, " +
-		"/bytes/N and /sum. It does not do: files, bodies beyond a mebibyte but to /sum, TLS of its own. There is no other driver for it"
+		"/bytes/N and /sum. It does not do: files, bodies beyond a mebibyte but to /sum, TLS of its own"
 	seen := http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { answerSeen(w, req, spec.Name) })
 	if err := serveHTTP(spec, r, httpPaths(seen), nil); err != nil {
 		return err

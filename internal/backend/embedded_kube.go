@@ -21,7 +21,7 @@ func init() { Register(Driver{Kind: Kube, Name: Embedded, Start: startKube}) }
 
 const kubeNote = "protocol server: stands for the API server of Kubernetes: TLS with client certificates, version and discovery, pods that are only names (get, list, watch, " +
 	"create, delete), their logs (the commands that were run in them), and exec of cat, sha256sum, true and echo over WebSocket (v4 and v5.channel.k8s.io) " +
-	"and SPDY/3.1. It does not do: containers, terminals, attach, port-forward, other resources, selectors, tables, patches, access rules. There is no other driver for it"
+	"and SPDY/3.1. It does not do: containers, terminals, attach, port-forward, other resources, selectors, tables, patches, access rules"
 
 func startKube(ctx context.Context, spec Spec, r *Running) error {
 	r.Info = result.Backend{Name: spec.Name, Kind: Kube, Driver: Embedded, Product: "tlsroute-bench kube", Version: "1", Note: kubeNote}

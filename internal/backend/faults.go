@@ -27,7 +27,7 @@ type Faults interface {
 // Fails tells whether what a driver starts of a kind has Faults.
 func Fails(driver, kind string) bool {
 	d, err := choose(kind, driver)
-	return err == nil && d.Name == Local
+	return err == nil && d.Name != Embedded
 }
 
 // ErrDown is what a server that has been killed answers to all but Restart.
@@ -131,8 +131,8 @@ func (s *localServer) close(ctx context.Context) error {
 	return s.stop(ctx)
 }
 
-// flushing says how much a database's confirmation is worth, for its note.
-func flushing(spec Spec) string {
+// Flushing says how much a database's confirmation is worth, for its note.
+func Flushing(spec Spec) string {
 	if spec.Durable {
 		return "flushing at commit"
 	}

@@ -85,7 +85,7 @@ func startLocalMySQL(ctx context.Context, spec Spec, r *Running) error {
 	if number, rest, ok := strings.Cut(version, "-MariaDB"); ok {
 		r.Info.Product, r.Info.Version = "MariaDB", number+rest
 	}
-	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without a binary log, " + flushing(spec)
+	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, without a binary log, " + Flushing(spec)
 	if r.Access.CA != "" {
 		r.Info.Note += ", with TLS of its own for who wants it"
 	}

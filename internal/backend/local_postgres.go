@@ -100,6 +100,6 @@ func (r *Running) openPostgres(ctx context.Context, super string, acct process.A
 	product, rest, _ := strings.Cut(version, " ")
 	number, _, _ := strings.Cut(rest, " on ")
 	r.Info.Product, r.Info.Version = product, number
-	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, " + flushing(spec)
+	r.Info.Note = "the real server of this machine, run as " + acct.Name + " in a directory of its own, " + Flushing(spec)
 	return nil
 }

@@ -33,7 +33,7 @@ func startWitness(_ context.Context, spec Spec, r *Running) error {
 	w.handle = w.serve
 	r.Info.Product, r.Info.Version = "tlsroute-bench witness", "1"
 	r.Info.Note = "protocol server: says what it saw of each connection, and does what it is ordered to. It does not do: anything that is not in the orders of this toolkit's own " +
-		"protocol. There is no other driver for it"
+		"protocol"
 	r.Witness = w.records
 	if err := serve(spec, r, &w.server); err != nil {
 		return err
@@ -46,7 +46,7 @@ type witnessServer struct {
 	name    string
 	cert    tls.Certificate
 	keyLog  io.Writer
-	records *WitnessLog
+	records *witnessLog
 }
 
 // session is one connection to the witness.

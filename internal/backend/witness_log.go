@@ -13,8 +13,19 @@ import (
 // maxRecords bounds the log of one witness; the oldest records go first.
 const maxRecords = 16384
 
-// WitnessLog holds what a witness saw. It is safe for concurrent use.
-type WitnessLog struct {
+// WitnessLog is what a witness saw. It is safe for concurrent use.
+type WitnessLog interface {
+	// Accepted is the number of TCP connections accepted so far, whatever became of them.
+	Accepted() int64
+	// Find returns the records of a nonce, oldest first; "" finds the connections that gave none. Counts are of this moment.
+	Find(nonce string) []witness.Record
+	// Wait returns the newest record of a nonce, and with finished the newest that is over, as soon as there is one. ctx
+	// bounds the wait; the error then says how far the connection came.
+	Wait(ctx context.Context, nonce string, finished bool) (witness.Record, error)
+}
+
+// witnessLog is that of a witness in this process.
+type witnessLog struct {
 	accepted atomic.Int64
 
 	mu      sync.Mutex // guards what follows
@@ -30,13 +41,11 @@ type entry struct {
 	added   bool
 }
 
-func newWitnessLog() *WitnessLog { return &WitnessLog{byNonce: make(map[string][]*entry)} }
+func newWitnessLog() *witnessLog { return &witnessLog{byNonce: make(map[string][]*entry)} }
 
-// Accepted is the number of TCP connections accepted so far, whatever became of them.
-func (l *WitnessLog) Accepted() int64 { return l.accepted.Load() }
+func (l *witnessLog) Accepted() int64 { return l.accepted.Load() }
 
-// Find returns the records of a nonce, oldest first; "" finds the connections that gave none. Counts are of this moment.
-func (l *WitnessLog) Find(nonce string) []witness.Record {
+func (l *witnessLog) Find(nonce string) []witness.Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var recs []witness.Record
@@ -46,9 +55,7 @@ func (l *WitnessLog) Find(nonce string) []witness.Record {
 	return recs
 }
 
-// Wait returns the newest record of a nonce, and with finished the newest that is over, as soon as there is one. ctx
-// bounds the wait; the error then says how far the connection came.
-func (l *WitnessLog) Wait(ctx context.Context, nonce string, finished bool) (witness.Record, error) {
+func (l *witnessLog) Wait(ctx context.Context, nonce string, finished bool) (witness.Record, error) {
 	for {
 		l.mu.Lock()
 		entries := l.byNonce[nonce]
@@ -67,12 +74,17 @@ func (l *WitnessLog) Wait(ctx context.Context, nonce string, finished bool) (wit
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			if seen > 0 {
-				return witness.Record{}, fmt.Errorf("wait for the witness: nonce %q has come, its connection is not over: %w", nonce, context.Cause(ctx))
-			}
-			return witness.Record{}, fmt.Errorf("wait for the witness: nonce %q has not come: %w", nonce, context.Cause(ctx))
+			return witness.Record{}, notYet(nonce, seen, context.Cause(ctx))
 		}
 	}
+}
+
+// notYet is why a wait ended, with what was seen of the nonce by then.
+func notYet(nonce string, seen int, err error) error {
+	if seen > 0 {
+		return fmt.Errorf("wait for the witness: nonce %q has come, its connection is not over: %w", nonce, err)
+	}
+	return fmt.Errorf("wait for the witness: nonce %q has not come: %w", nonce, err)
 }
 
 func (e *entry) snapshot() witness.Record {
@@ -83,7 +95,7 @@ func (e *entry) snapshot() witness.Record {
 
 // update changes a record under the lock, adds it to the log at the first time, and wakes those who wait. The nonce must
 // be set by the first update.
-func (l *WitnessLog) update(e *entry, change func(*witness.Record)) witness.Record {
+func (l *witnessLog) update(e *entry, change func(*witness.Record)) witness.Record {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change(&e.rec)
@@ -103,7 +115,7 @@ func (l *WitnessLog) update(e *entry, change func(*witness.Record)) witness.Reco
 }
 
 // evict forgets the oldest record, which is also the oldest of its nonce.
-func (l *WitnessLog) evict() {
+func (l *witnessLog) evict() {
 	nonce := l.order[0].rec.Nonce
 	l.order[0] = nil // or the array would keep it
 	l.order = l.order[1:]

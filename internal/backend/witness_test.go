@@ -143,13 +143,13 @@ func TestWitnessFollowsOrders(t *testing.T) {
 					t.Error("the stall was too short")
 				}
 			})
-			r.Witness.forget(c.name)
+			r.Witness.(*witnessLog).forget(c.name)
 		}
 	}
 }
 
 // forget lets a nonce be used again.
-func (l *WitnessLog) forget(nonce string) {
+func (l *witnessLog) forget(nonce string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, e := range l.byNonce[nonce] {

@@ -86,7 +86,7 @@ func newApp(env Env) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // Main decides
 		OnUsageError:              usageError,
 		Commands: []*cli.Command{
-			runCommand(env), agentCommand(env), serveCommand(env), routerCommand(env), albCommand(env), probeCommand(env), proxyCommand(env), adapterCommand(env),
+			runCommand(env), agentCommand(env), serveCommand(env), routerCommand(env), albCommand(env), probeCommand(env), proxyCommand(env), adapterCommand(env), backendCommand(env),
 			checksCommand(env), reportCommand(env), completionCommand(env), versionCommand(env),
 		},
 		Action: func(c *cli.Context) error {

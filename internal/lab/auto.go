@@ -46,8 +46,8 @@ func mostReal(ctx context.Context, b scenario.Backend, drivers []string, availab
 		switch {
 		case driver == backend.Container && b.Version != "" && b.Image == "":
 			return fmt.Errorf("version %s is asked of the servers of this machine: for a container say image", b.Version)
-		case driver == backend.Container && b.Kind == backend.Witness:
-			return errors.New("a witness of this very program is as real in this process")
+		case driver == backend.Container && !slices.Contains(drivers, backend.Local): // one of our own kinds
+			return errors.New("what this very program serves is as real in this process")
 		}
 		ctx, cancel := context.WithTimeout(ctx, lookTimeout)
 		defer cancel()

@@ -40,7 +40,7 @@ func TestAutoTakesTheMostRealDriverThatWorksAndSaysWhy(t *testing.T) {
 			"a witness that could be a container",
 			scenario.Backend{Kind: "witness"},
 			all[:2], nil, "embedded",
-			"no container (a witness of this very program is as real in this process); embedded works here",
+			"no container (what this very program serves is as real in this process); embedded works here",
 		},
 		{
 			"a version",
@@ -130,7 +130,7 @@ routes: [{name: db, sni: [db.example.test], mode: terminate, backend: db}]
 		if b.Kind == backend.MySQL && !strings.Contains(b.Note, "for a container say image); no local (mariadbd not found: install the Debian package mariadb-server, or use --backends embedded); embedded works here. protocol server: ") {
 			t.Errorf("the note does not say what is missing: %s", b.Note)
 		}
-		if b.Kind == backend.HTTP && !strings.HasPrefix(b.Note, "chosen by auto: embedded is the one driver of kind http. protocol server: ") {
+		if b.Kind == backend.HTTP && !strings.HasPrefix(b.Note, "chosen by auto: no container (what this very program serves is as real in this process); embedded works here. protocol server: ") {
 			t.Errorf("the note says %s", b.Note)
 		}
 	}

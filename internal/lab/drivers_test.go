@@ -2,7 +2,12 @@ package lab
 
 import (
 	"cmp"
+	"context"
+	"flag"
+	"fmt"
 	"os"
+	"os/signal"
+	"syscall"
 	"testing"
 
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
@@ -17,4 +22,22 @@ func startReal(t *testing.T, text string) *Lab {
 		t.Logf("%s: %s %s by driver %s", b.Name, b.Product, b.Version, b.Driver)
 	}
 	return l
+}
+
+// backendMain is "tlsroute-bench backend".
+func backendMain() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	var own OwnBackend
+	flags := flag.NewFlagSet("backend", flag.ExitOnError)
+	for name, value := range map[string]*string{
+		"kind": &own.Kind, "name": &own.Name, "listen": &own.Listen, "admin": &own.Admin, "cert": &own.Cert, "key": &own.Key, "client-ca": &own.ClientCA,
+	} {
+		flags.StringVar(value, name, "", "")
+	}
+	_ = flags.Parse(os.Args[2:]) // it ends the program
+	if err := own.Serve(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 }

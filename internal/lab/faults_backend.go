@@ -56,20 +56,30 @@ func checkBackendFaults(sc *scenario.Scenario, driver string) []scenario.Problem
 			continue
 		}
 		message := fmt.Sprintf("no driver of kind %s can be killed or paused", b.Kind)
-		if backend.Fails(backend.Local, b.Kind) {
-			message = fmt.Sprintf("backend %q has driver %s, which cannot be killed or paused: give it driver: local, or --backends local", b.Name, chosen)
+		if fails := canFail(b.Kind); fails != "" {
+			message = fmt.Sprintf("backend %q has driver %s, which cannot be killed or paused: give it driver: %s, or --backends %s", b.Name, chosen, fails, fails)
 		}
 		problems = append(problems, scenario.Problem{At: []string{"topology", "faults", strconv.Itoa(n), "backend"}, Message: message})
 	}
 	return problems
 }
 
+// canFail is the driver by which a backend of a kind can fail, the quicker one where there are two; empty for none.
+func canFail(kind string) string {
+	for _, driver := range []string{backend.Local, backend.Container} {
+		if backend.Fails(driver, kind) {
+			return driver
+		}
+	}
+	return ""
+}
+
 // readyToFail refuses a topology in which auto has chosen a driver that cannot do what the timeline asks for.
 func (l *Lab) readyToFail() error {
 	for _, f := range l.scenario.Topology.Faults {
 		if b := l.backend(f.Backend); b != nil && b.Faults == nil {
-			return fmt.Errorf("lab: topology.faults wants %s of backend %s, and driver %s cannot (%s): give it driver: local",
-				f.Kind, b.Info.Name, b.Info.Driver, cmp.Or(l.drivers[b.Info.Name], "as was asked for"))
+			return fmt.Errorf("lab: topology.faults wants %s of backend %s, and driver %s cannot (%s): give it driver: %s",
+				f.Kind, b.Info.Name, b.Info.Driver, cmp.Or(l.drivers[b.Info.Name], "as was asked for"), canFail(b.Info.Kind))
 		}
 	}
 	return nil

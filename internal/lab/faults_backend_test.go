@@ -26,8 +26,8 @@ topology:
     short: {attributes: {idle_timeout.timeout_seconds: 1}}
     hole: {}
 backends:
-  - {name: pg, kind: postgres, driver: local, durable: true}
-  - {name: my, kind: mysql, driver: local, durable: true}
+  - {name: pg, kind: postgres, durable: true}
+  - {name: my, kind: mysql, durable: true}
 routes:
   - {name: pg, sni: [pg.example.test], alpn: [teleport-postgres], mode: terminate, backend: pg}
   - {name: my, sni: [my.example.test], alpn: [teleport-mysql], mode: terminate, backend: my}
@@ -48,7 +48,7 @@ func simulator(t *testing.T, l *Lab, path string) *cluster {
 
 // TestRealDatabasesWhileThingsBreak is what clients of PostgreSQL and MariaDB notice when a backend, a load balancer or a tunnel fails.
 func TestRealDatabasesWhileThingsBreak(t *testing.T) {
-	l := startText(t, breaking, Options{})
+	l := startReal(t, breaking)
 	for i, d := range databases {
 		other := databases[1-i]
 		t.Run(d.name, func(t *testing.T) {

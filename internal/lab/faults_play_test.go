@@ -81,7 +81,9 @@ func TestFaultsOfBackendsAreChecked(t *testing.T) {
 		{"backend: third, kind: pause", "kind: stall", "", `9:7: a fault needs hop or backend`},
 		{"kind: ssh, driver: local", "kind: ssh, driver: embedded", "local", `7:25: backend "shell" has driver embedded, which cannot be killed or paused: give it driver: local, or --backends local`},
 		{"kind: ssh, driver: local", "kind: ssh", "embedded", `7:25: backend "shell" has driver embedded`},
-		{"kind: ssh, driver: local", "kind: witness", "local", `7:25: no driver of kind witness can be killed or paused`},
+		{"kind: ssh, driver: local", "kind: witness", "local", `7:25: backend "shell" has driver local, which cannot be killed or paused: give it driver: container, or --backends container`},
+		{"kind: ssh, driver: local", "kind: witness, driver: container", "", ""},
+		{"kind: ssh, driver: local", "kind: ssh, driver: container", "", ""},
 		{"kind: ssh, driver: local", "kind: ssh", "local", ""},
 		{"kind: ssh, driver: local", "kind: ssh", "auto", ""},
 		{"load_balancer: {}", "load_balancer: {}\n  processes: separate", "", ""},
@@ -97,6 +99,7 @@ func TestFaultsOfBackendsAreChecked(t *testing.T) {
 // TestAutoThatIsEmbeddedCannotFail wants the run to end before it has begun, and to say why.
 func TestAutoThatIsEmbeddedCannotFail(t *testing.T) {
 	t.Setenv("TLSROUTE_BACKEND_PATH", t.TempDir()) // no program is found
+	t.Setenv("DOCKER_HOST", "unix://"+t.TempDir()+"/none")
 	sc, err := scenario.Parse("failing.yaml", []byte(strings.ReplaceAll(failingBackends, ", driver: local", "")), scenario.Vocabulary{Topology: CheckOn("auto")})
 	if err != nil {
 		t.Fatal(err)

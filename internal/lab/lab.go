@@ -52,7 +52,7 @@ type Options struct {
 	Record bool
 	// Step is told what is being done, one line a step; nil is silent.
 	Step func(string)
-	// Program is the tlsroute-bench that components in processes of their own are; this very program when empty.
+	// Program is the tlsroute-bench that components in processes of their own are, and our own backends in containers; this very program when empty.
 	Program string
 	// Failed is told when a component ends by itself; nil drops it.
 	Failed func(error)
@@ -206,7 +206,7 @@ func (l *Lab) startBackends(ctx context.Context) (err error) {
 		}
 		spec := backend.Spec{
 			Name: b.Name, Kind: b.Kind, Dir: l.dir, Logger: l.log.With("backend", b.Name), Certificate: l.pki.service,
-			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Config: b.Config, Durable: b.Durable,
+			CA: l.pki.inner.PEM(), ClientCA: l.pki.clients.PEM(), Version: b.Version, Image: b.Image, Config: b.Config, Durable: b.Durable, Program: l.opt.Program,
 		}
 		driver, why, err := l.driver(ctx, b, spec)
 		if err != nil {

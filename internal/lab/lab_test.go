@@ -24,8 +24,12 @@ import (
 	"github.com/tlsroute/tlsroute-bench/refimpl/upgrade"
 )
 
-// TestMain is the program too that components in processes of their own are.
+// TestMain is the program too that components in processes of their own are, and our own backends in containers.
 func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == "backend" {
+		backendMain()
+		return
+	}
 	if len(os.Args) == 6 && (os.Args[1] == "router" || os.Args[1] == "alb") {
 		daemonMain()
 		return

@@ -237,7 +237,7 @@ func breakages(l *Lab, alb *cluster) []breakage {
 // compares at the end what they were told with what is there: what was confirmed is there, once; what failed before COMMIT was sent is
 // not; and where they were told nothing certain they were told an error.
 func TestCommittedMeansCommitted(t *testing.T) {
-	l := startText(t, breaking, Options{})
+	l := startReal(t, breaking)
 	alb := simulator(t, l, "alb-https")
 	ctx, stop := context.WithCancel(t.Context())
 	defer stop()

@@ -4,18 +4,23 @@
 // A kind is one file: the images that will do, and how one of them is run. The images are taken as their makers document them:
 //
 //   - postgres: POSTGRES_PASSWORD and POSTGRES_INITDB_ARGS; arguments "postgres -c name=value" to the entry point;
+//
 //   - mysql: MYSQL_ROOT_PASSWORD, MYSQL_DATABASE, MYSQL_USER and MYSQL_PASSWORD, and the same as MARIADB_…; arguments "--name=value",
 //     before which the entry point puts the server;
+//
 //   - ssh: there is no image that all agree on. Ours, and any other that is named, listens on port 22, makes the account SSHD_USER and lets
 //     it in by the keys of SSHD_AUTHORIZED_KEYS (lines of authorized_keys), runs its commands in a shell, and shows the host key that was
 //     put at /etc/ssh/keys/host_key before the start (OpenSSH's format, root's, mode 0600), and no other. Arguments go on to sshd.
+//
+//   - witness, http and kube are our own: this very program, put into an image with nothing in it, or into any other that is named (own).
 //
 // The image that a scenario names is taken as it is, and pulled when the engine has none of that name. Else the first that the engine has
 // of a list (images of each kind), of the version where a scenario asks for one: the official ones, then ours, which "make images" builds
 // where no registry can be reached. When it has none of them the official one is pulled.
 //
-// Only 127.0.0.1 of this machine leads to a container, on a port that the engine chooses. A backend is ready when a login and a query, or a
-// command, have succeeded through that port. Its container is removed by Close, and when a start fails or is cancelled. What a killed process
+// Only 127.0.0.1 of this machine leads to a container, on a port that is kept for it until its end. A backend is ready when a login and a
+// query, or a command, have succeeded through that port. It can be killed, restarted and frozen (server). Its container is removed by Close,
+// and when a start fails or is cancelled. What a killed process
 // has left is removed by the next one that starts a container (see sweep); nobody else's containers are touched.
 package container
 
@@ -28,6 +33,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/moby/moby/api/types/container"
 	"github.com/testcontainers/testcontainers-go"
 
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
@@ -42,7 +48,7 @@ const (
 	// createTimeout bounds what the engine does without being interrupted, removeTimeout how long the end may take whatever the caller's patience.
 	createTimeout = time.Minute
 	removeTimeout = 20 * time.Second
-	// portTries is how often the engine may choose a port that somebody else took meanwhile.
+	// portTries is how often a port may be chosen that the engine does not get.
 	portTries = 4
 )
 
@@ -54,10 +60,12 @@ const (
 
 // kind is one kind of backend as a container.
 type kind struct {
-	name string
-	port string // that the server listens on in the container, such as 5432/tcp
+	name  string
+	ports []string // that the server listens on in the container, such as 5432/tcp; the first is where clients go
 	// images are looked for in this order; the first of all is pulled when the engine has none.
 	images []string
+	// own says that it is this program that is run, which a version does not choose an image of.
+	own bool
 	// plan fills in r.Access and says how a container is run. dir is on this machine, the backend's own.
 	plan func(spec backend.Spec, r *backend.Running, dir string) (plan, error)
 	// config says that plan takes spec.Config.
@@ -71,11 +79,16 @@ type plan struct {
 	// account is whose the files are in the container; root's when empty.
 	account string
 	args    []string
-	// unflushed says that a database confirms what a crash may undo: nothing here outlives the run.
-	unflushed bool
-	// probe asks the server through its port, and says in r.Info what answered.
-	probe func(ctx context.Context, address string) error
+	// entrypoint and user are in the place of the image's own, when set.
+	entrypoint []string
+	user       string
+	// open is told the addresses of the kind's ports; nil for who need not know.
+	open func(at []string)
+	// probe asks the server there.
+	probe func(ctx context.Context, at []string) (about, error)
 }
+
+const realServer = "the real server, in a container"
 
 func register(k kind) {
 	backend.Register(backend.Driver{Kind: k.name, Name: backend.Container, Start: k.start, Available: k.available, Config: k.config})
@@ -87,7 +100,13 @@ func (k kind) available(ctx context.Context, spec backend.Spec) error {
 	if err != nil {
 		return err
 	}
-	_, err = e.find(ctx, k.of(spec))
+	k = k.of(spec)
+	if k.own {
+		err = e.fits(ctx, spec.Program)
+	}
+	if _, lacks := e.find(ctx, k); lacks != nil && k.images[0] != emptyImage {
+		err = errors.Join(err, lacks)
+	}
 	return errors.Join(err, e.close())
 }
 
@@ -99,11 +118,14 @@ func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) 
 	r.OnClose(func(context.Context) error { return e.close() })
 	sweepOnce(ctx, e, spec.Logger)
 	k = k.of(spec)
-	img, err := e.find(ctx, k)
-	if err != nil {
-		if img, err = e.pull(ctx, k, spec.Logger); err != nil {
+	if k.own {
+		if err := e.fits(ctx, spec.Program); err != nil {
 			return err
 		}
+	}
+	img, err := e.get(ctx, k, spec.Logger)
+	if err != nil {
+		return err
 	}
 	r.Info.Image, r.Info.ImageDigest = img.name, img.digest()
 	dir, err := os.MkdirTemp(spec.Dir, "tlsroute-bench-"+k.name+"-")
@@ -115,35 +137,54 @@ func (k kind) start(ctx context.Context, spec backend.Spec, r *backend.Running) 
 	if err != nil {
 		return err
 	}
-	name := "tlsroute-bench-" + k.name + "-" + strings.ToLower(rand.Text()[:12])
-	r.OnClose(func(ctx context.Context) error { return e.remove(ctx, name) })
-	r.Log = func(ctx context.Context) ([]byte, error) { return e.log(ctx, name) }
-	r.Info.Note = "the real server, in a container"
-	if p.unflushed {
-		r.Info.Note += ", without flushing at commit"
+	s := &server{
+		engine: e, backend: spec.Name, name: "tlsroute-bench-" + k.name + "-" + strings.ToLower(rand.Text()[:12]), image: img, logger: spec.Logger, probe: p.probe,
 	}
-	if err := e.run(ctx, name, k, img, p, spec); err != nil {
+	r.OnClose(s.close)
+	r.Log = func(ctx context.Context) ([]byte, error) { return e.log(ctx, s.name) }
+	if err := s.run(ctx, k, p, spec); err != nil {
 		return e.explain(ctx, err, img, nil)
 	}
-	if r.Address, err = e.address(ctx, name, k.port); err != nil {
-		return e.explain(ctx, err, img, e.tail(ctx, name))
+	r.Address, r.Faults = s.at[0], s
+	if p.open != nil {
+		p.open(s.at)
 	}
-	return e.await(ctx, name, img, func(ctx context.Context) error { return p.probe(ctx, r.Address) })
+	says, err := s.await(ctx)
+	r.Info.Product, r.Info.Version, r.Info.Note = says.product, says.version, says.note
+	return err
+}
+
+// run makes a container and starts it, on ports that the engine gets.
+func (s *server) run(ctx context.Context, k kind, p plan, spec backend.Spec) error {
+	for try := 1; ; try++ {
+		err := s.choose(len(k.ports))
+		if err != nil {
+			return err
+		}
+		err = s.engine.run(ctx, s.name, s.at, k, s.image, p, spec)
+		if err == nil || try == portTries || !portTaken(err) || ctx.Err() != nil {
+			return err
+		}
+		s.logger.Debug("a port was taken meanwhile, others are chosen", "container", s.name)
+		if err := s.close(ctx); err != nil {
+			return err
+		}
+	}
 }
 
 // run makes a container and starts it. The caller removes it by its name, whatever came of this.
-func (e *engine) run(ctx context.Context, name string, k kind, img image, p plan, spec backend.Spec) error {
+func (e *engine) run(ctx context.Context, name string, at []string, k kind, img image, p plan, spec backend.Spec) error {
 	if err := ctx.Err(); err != nil {
 		return context.Cause(ctx)
 	}
 	request := testcontainers.GenericContainerRequest{
 		Logger: quiet{spec.Logger},
 		ContainerRequest: testcontainers.ContainerRequest{
-			Image: img.name, Name: name, Env: p.env, Cmd: p.args, Labels: labels(spec.Name), ExposedPorts: []string{k.port},
-			HostConfigModifier: onLoopback(k.port),
+			Image: img.name, Name: name, Env: p.env, Cmd: p.args, Labels: labels(spec.Name), ExposedPorts: k.ports,
+			Entrypoint: p.entrypoint, HostConfigModifier: onLoopback(k.ports, at),
+			ConfigModifier: func(c *container.Config) { c.User = p.user },
 		},
 	}
-	request.Files = inContainer(p.files)
 	if p.account != "" && len(p.files) > 0 {
 		request.Entrypoint = append([]string{"sh", "-c", own(p.account), "sh"}, img.Config.Entrypoint...)
 	}
@@ -154,28 +195,27 @@ func (e *engine) run(ctx context.Context, name string, k kind, img image, p plan
 	if err != nil {
 		return fmt.Errorf("make a container of %s: %w", img.name, err)
 	}
-	for try := 1; ; try++ {
-		if err := c.Start(ctx); err == nil || try == portTries || !portTaken(err) || ctx.Err() != nil {
-			return err
-		}
-		spec.Logger.Debug("port was taken meanwhile, the engine chooses another", "container", name)
+	if err := e.put(making, name, p.files); err != nil {
+		return err
 	}
+	return c.Start(ctx)
 }
 
 // await asks until the server answers. It gives up when the container ends, when ctx does, or after readyTimeout.
-func (e *engine) await(ctx context.Context, name string, img image, probe func(context.Context) error) error {
+func (s *server) await(ctx context.Context) (says about, err error) {
+	e, name, img := s.engine, s.name, s.image
 	all, cancel := context.WithTimeoutCause(ctx, readyTimeout, fmt.Errorf("not ready after %v", readyTimeout))
 	defer cancel()
 	for {
 		once, cancel := context.WithTimeout(all, probeTimeout)
-		err := probe(once)
+		says, err = s.probe(once, s.at)
 		cancel()
 		if err == nil {
-			return nil
+			return says, nil
 		}
 		if all.Err() == nil {
 			if ended := e.ended(all, name); ended != nil {
-				return e.explain(ctx, fmt.Errorf("%s: %w", img.name, ended), img, e.tail(ctx, name))
+				return about{}, e.explain(ctx, fmt.Errorf("%s: %w", img.name, ended), img, e.tail(ctx, name))
 			}
 		}
 		pause := time.NewTimer(probePause)
@@ -183,7 +223,7 @@ func (e *engine) await(ctx context.Context, name string, img image, probe func(c
 		case <-pause.C:
 		case <-all.Done():
 			pause.Stop()
-			return e.explain(ctx, fmt.Errorf("%s: %w; the last try: %w", img.name, context.Cause(all), err), img, e.tail(ctx, name))
+			return about{}, e.explain(ctx, fmt.Errorf("%s: %w; the last try: %w", img.name, context.Cause(all), err), img, e.tail(ctx, name))
 		}
 	}
 }

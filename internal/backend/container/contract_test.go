@@ -14,7 +14,11 @@ import (
 func TestContract(t *testing.T) {
 	for _, kind := range backend.Kinds() {
 		if slices.Contains(backend.Drivers(kind), backend.Container) {
-			t.Run(kind, func(t *testing.T) { backendtest.Run(t, backend.Container, backendtest.Spec(t, kind)) })
+			t.Run(kind, func(t *testing.T) {
+				spec := backendtest.Spec(t, kind)
+				spec.Program = program(t)
+				backendtest.Run(t, backend.Container, spec)
+			})
 		}
 	}
 }

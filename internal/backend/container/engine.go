@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -104,26 +105,15 @@ func onThisMachine(host string) bool {
 
 func (e *engine) close() error { return e.client.Close() }
 
-// onLoopback has the engine choose a port of 127.0.0.1.
-func onLoopback(port string) func(*container.HostConfig) {
+// onLoopback maps addresses of 127.0.0.1 to the ports of a container.
+func onLoopback(ports, at []string) func(*container.HostConfig) {
 	return func(h *container.HostConfig) {
-		h.PortBindings = network.PortMap{network.MustParsePort(port): {{HostIP: netip.AddrFrom4([4]byte{127, 0, 0, 1})}}}
-	}
-}
-
-// address is where a container's port is reached.
-func (e *engine) address(ctx context.Context, name, port string) (string, error) {
-	i, err := e.client.ContainerInspect(ctx, name, client.ContainerInspectOptions{})
-	if err != nil {
-		return "", fmt.Errorf("look for the port of container %s: %w", name, err)
-	}
-	for _, b := range i.Container.NetworkSettings.Ports[network.MustParsePort(port)] {
-		if b.HostIP.IsLoopback() && b.HostPort != "" {
-			return net.JoinHostPort(b.HostIP.String(), b.HostPort), nil
+		h.PortBindings = network.PortMap{}
+		for i, port := range ports {
+			on := netip.MustParseAddrPort(at[i])
+			h.PortBindings[network.MustParsePort(port)] = []network.PortBinding{{HostIP: on.Addr(), HostPort: strconv.Itoa(int(on.Port()))}}
 		}
 	}
-	// One that ended at once has no ports any more.
-	return "", errors.Join(fmt.Errorf("container %s has no port of 127.0.0.1", name), how(i.Container.State))
 }
 
 // ended is nil while a container runs, else how it ended.

@@ -16,7 +16,7 @@ func (e *engine) explain(ctx context.Context, err error, img image, log []byte) 
 	}
 	what := diskFull(said)
 	if what == "" && portTaken(err) {
-		what = "the ports that the engine chose were taken by others each time: look at net.ipv4.ip_local_port_range and at what listens (ss -ltn), and try again"
+		what = "the ports that were chosen for the container were taken by others each time: look at net.ipv4.ip_local_port_range and at what listens (ss -ltn), and try again"
 	}
 	if what == "" && strings.Contains(said, "exec format error") {
 		what = fmt.Sprintf("image %s is for %s/%s, which this engine (%s) cannot run: pull or build it for that", img.name, img.Os, img.Architecture, e.platform(ctx))

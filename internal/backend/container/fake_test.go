@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -28,10 +29,15 @@ type fakeEngine struct {
 	arch  string
 	// others are containers of before.
 	others []map[string]any
+	// runs, when set, is called at the start of a container, with its command and where its ports are; what it returns is called at the end.
+	runs func(command []string, at map[string]string) (end func())
 
 	mu       sync.Mutex
 	requests []string
 	left     map[string]bool // containers that were made and not removed
+	command  []string        // of the last that was made
+	at       map[string]string
+	end      func()
 }
 
 type answer struct {
@@ -84,6 +90,7 @@ func (f *fakeEngine) leftovers() []string {
 }
 
 func (f *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(io.LimitReader(r.Body, 1<<20)) // what is made; an archive is longer
 	_, _ = io.Copy(io.Discard, r.Body)
 	parts := strings.Split(strings.Trim(r.URL.Path, "/"), "/")
 	if strings.HasPrefix(parts[0], "v1.") {
@@ -109,10 +116,40 @@ func (f *fakeEngine) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, a.body)
 		return
 	}
-	f.succeed(w, r, request, name)
+	f.succeed(w, r, request, name, body)
 }
 
-func (f *fakeEngine) succeed(w http.ResponseWriter, r *http.Request, request, name string) {
+// made notes what a container is to run, and where. f.mu is held.
+func (f *fakeEngine) made(body []byte) {
+	var made struct {
+		Cmd        []string
+		HostConfig struct {
+			PortBindings map[string][]struct{ HostIP, HostPort string }
+		}
+	}
+	if json.Unmarshal(body, &made) != nil {
+		return
+	}
+	f.command, f.at = made.Cmd, map[string]string{}
+	for port, on := range made.HostConfig.PortBindings {
+		for _, b := range on {
+			f.at[port] = net.JoinHostPort(b.HostIP, b.HostPort)
+		}
+	}
+}
+
+// stop ends what a container runs.
+func (f *fakeEngine) stop() {
+	f.mu.Lock()
+	end := f.end
+	f.end = nil
+	f.mu.Unlock()
+	if end != nil {
+		end()
+	}
+}
+
+func (f *fakeEngine) succeed(w http.ResponseWriter, r *http.Request, request, name string, body []byte) {
 	reply := func(v any) { _ = json.NewEncoder(w).Encode(v) }
 	switch request {
 	case "HEAD /_ping", "GET /_ping":
@@ -120,7 +157,7 @@ func (f *fakeEngine) succeed(w http.ResponseWriter, r *http.Request, request, na
 	case "GET /info":
 		reply(map[string]any{"ServerVersion": "20.10", "OperatingSystem": "fake", "OSType": "linux"})
 	case "GET /version":
-		reply(map[string]any{"Version": "20.10", "ApiVersion": "1.41", "Os": "linux", "Arch": "amd64"})
+		reply(map[string]any{"Version": "20.10", "ApiVersion": "1.41", "Os": "linux", "Arch": runtime.GOARCH})
 	case "GET /networks":
 		reply([]map[string]any{{"Name": "bridge", "Id": "b"}})
 	case "GET /images/*/json":
@@ -130,6 +167,7 @@ func (f *fakeEngine) succeed(w http.ResponseWriter, r *http.Request, request, na
 	case "POST /containers/create":
 		f.mu.Lock()
 		f.left[r.URL.Query().Get("name")] = true
+		f.made(body)
 		f.mu.Unlock()
 		if f.creating != nil {
 			f.creating()
@@ -137,6 +175,12 @@ func (f *fakeEngine) succeed(w http.ResponseWriter, r *http.Request, request, na
 		w.WriteHeader(http.StatusCreated)
 		reply(map[string]any{"Id": strings.Repeat("c", 64)})
 	case "POST /containers/*/start":
+		if f.runs != nil {
+			f.stop()
+			f.mu.Lock()
+			f.end = f.runs(f.command, f.at)
+			f.mu.Unlock()
+		}
 		w.WriteHeader(http.StatusNoContent)
 	case "GET /containers/*/json":
 		state := map[string]any{"Running": true}
@@ -144,14 +188,21 @@ func (f *fakeEngine) succeed(w http.ResponseWriter, r *http.Request, request, na
 			state = f.ended
 		}
 		reply(map[string]any{"Id": strings.Repeat("c", 64), "State": state, "Config": map[string]any{}, "HostConfig": map[string]any{}, "NetworkSettings": map[string]any{
-			"Ports": map[string]any{"22/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": "1"}}},
+			"Ports": map[string]any{
+				"22/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": "1"}}, "8000/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": "1"}},
+				"8001/tcp": []map[string]string{{"HostIp": "127.0.0.1", "HostPort": "2"}},
+			},
 		}})
 	case "GET /containers/*/logs":
 		w.Header().Set("Content-Type", "application/vnd.docker.raw-stream")
 		_, _ = w.Write(append([]byte{2, 0, 0, 0, 0, 0, byte(len(f.log) >> 8), byte(len(f.log))}, f.log...)) // a frame of stderr
 	case "GET /containers/json":
 		reply(f.others)
+	case "POST /containers/*/kill", "POST /containers/*/stop":
+		f.stop()
+		w.WriteHeader(http.StatusNoContent)
 	case "DELETE /containers/*":
+		f.stop()
 		f.mu.Lock()
 		delete(f.left, name)
 		f.mu.Unlock()

@@ -8,6 +8,8 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -19,13 +21,25 @@ import (
 )
 
 // startVariable has this test program start one container, since testcontainers looks for an engine once in a process: of the image that
-// it names, or of the default when it is "-". A line on standard input cancels the start.
-const startVariable = "TLSROUTE_TEST_START_CONTAINER"
+// it names, or of the default, of our own with the program that it names behind that. Then the faults that faultsVariable lists are done to it. A
+// line on standard input cancels the start.
+const (
+	startVariable  = "TLSROUTE_TEST_START_CONTAINER"
+	faultsVariable = "TLSROUTE_TEST_CONTAINER_FAULTS"
+)
+
+// cleanup comes behind all tests.
+var cleanup []func()
 
 func TestMain(m *testing.M) {
 	image := os.Getenv(startVariable)
 	if image == "" {
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+			for _, f := range cleanup {
+				f()
+			}
+			os.Exit(code)
+		}))
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -34,27 +48,37 @@ func TestMain(m *testing.M) {
 			cancel()
 		}
 	}()
-	kind, image, _ := strings.Cut(image, " ")
-	r, err := backend.Start(ctx, backend.Container, backend.Spec{Name: "it", Kind: kind, Image: image, Dir: os.Getenv("TMPDIR")})
+	what := append(strings.Split(image, " "), "", "")
+	r, err := backend.Start(ctx, backend.Container, backend.Spec{Name: "it", Kind: what[0], Image: what[1], Program: what[2], Dir: os.Getenv("TMPDIR")})
 	if err != nil {
 		fmt.Print(err)
 		os.Exit(1)
 	}
-	fmt.Print("started")
-	if err := r.Close(ctx); err != nil {
-		fmt.Print(err)
+	status := 0
+	say := func(err error) {
+		if err != nil {
+			fmt.Println(err)
+			status = 1
+		}
 	}
+	for fault := range strings.FieldsSeq(os.Getenv(faultsVariable)) {
+		say(map[string]func(context.Context) error{
+			"kill": r.Faults.Kill, "restart": r.Faults.Restart, "pause": r.Faults.Pause, "resume": r.Faults.Resume,
+		}[fault](ctx))
+	}
+	say(r.Close(ctx))
+	os.Exit(status)
 }
 
 // startElsewhere starts a container of a kind in a process of its own and returns what came of it.
-func startElsewhere(t *testing.T, host, what string, stdin io.Reader) string {
+func startElsewhere(t *testing.T, host, what string, stdin io.Reader, env ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	dir := t.TempDir()
 	// Of the user's own settings nothing counts.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "TMPDIR=" + dir, "DOCKER_HOST=" + host, startVariable + "=" + what}
+	cmd.Env = append(env, "PATH="+os.Getenv("PATH"), "HOME="+dir, "TMPDIR="+dir, "DOCKER_HOST="+host, startVariable+"="+what)
 	cmd.Stdin = stdin
 	out, err := cmd.Output()
 	if ctx.Err() != nil {
@@ -73,6 +97,14 @@ func startElsewhere(t *testing.T, host, what string, stdin io.Reader) string {
 // Whatever goes wrong is said with the next step, and leaves no container.
 func TestEveryFailureNamesTheNextStep(t *testing.T) {
 	none := refuse(404, "No such image")
+	text, err := filepath.Abs("own.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	linked, err := exec.LookPath("cp") // of the C library
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct {
 		name, what string
 		engine     *fakeEngine
@@ -118,12 +150,43 @@ func TestEveryFailureNamesTheNextStep(t *testing.T) {
 		{
 			name: "ports taken each time", what: "ssh",
 			engine: &fakeEngine{answers: map[string]answer{"POST /containers/*/start": refuse(500, "driver failed: Bind for 127.0.0.1:49153 failed: port is already allocated")}},
-			want:   []string{"ports that the engine chose were taken", "ss -ltn", "49153"}, starts: 4,
+			want:   []string{"ports that were chosen for the container were taken", "ss -ltn", "49153"}, starts: 4,
 		},
 		{
 			name: "another architecture", what: "ssh",
 			engine: &fakeEngine{arch: "arm64", ended: map[string]any{"ExitCode": 1}, log: "standard_init_linux.go:228: exec user process caused: exec format error"},
 			want:   []string{"tlsroute-bench/sshd:9.2 is for linux/arm64", "linux/amd64", "pull or build it"}, starts: 1,
+		},
+		{
+			name: "another architecture than our own program's", what: "http",
+			engine: &fakeEngine{answers: map[string]answer{"GET /version": {200, `{"Version": "20.10", "ApiVersion": "1.41", "Os": "linux", "Arch": "vax"}`}}},
+			want:   []string{"is for linux/" + runtime.GOARCH, "this engine (linux/vax) cannot run", "--backends embedded"},
+		},
+		{
+			name: "a program that is none for Linux", what: "witness  " + text, engine: &fakeEngine{},
+			want: []string{text + " is no program for Linux", "--backends embedded"},
+		},
+		{
+			name: "no such program", what: "kube  /nowhere", engine: &fakeEngine{},
+			want: []string{"open /nowhere: no such file"},
+		},
+		{
+			name: "a program with libraries that are not at hand", what: "http  " + linked, engine: &fakeEngine{},
+			want: []string{linked + " is linked to libraries", "CGO_ENABLED=0"},
+		},
+		{
+			name: "no place for the image with nothing in it", what: "http",
+			engine: &fakeEngine{answers: map[string]answer{"GET /images/*/json": none, "POST /images/create": refuse(500, "no space left on device")}},
+			want:   []string{"make image tlsroute-bench/empty:1", "disk of the Docker engine is full", "--backends embedded"},
+		},
+		{
+			name: "our own program does not run", what: "witness", engine: &fakeEngine{ended: map[string]any{"ExitCode": 1}, log: "exec /tlsroute/tlsroute-bench: no such file"},
+			want: []string{"ended with status 1", "exec /tlsroute/tlsroute-bench: no such file"}, starts: 1,
+		},
+		{
+			name: "disk full while files are put into it", what: "ssh",
+			engine: &fakeEngine{answers: map[string]answer{"PUT /containers/*/archive": refuse(500, "no space left on device")}},
+			want:   []string{"put files into container", "disk of the Docker engine is full", "docker system df"},
 		},
 		{
 			name: "it ends at once", what: "ssh", engine: &fakeEngine{ended: map[string]any{"ExitCode": 3}, log: "no such option"},
@@ -171,5 +234,60 @@ func TestAStartThatIsCancelledLeavesNoContainer(t *testing.T) {
 	}
 	if left := e.leftovers(); len(left) > 0 || e.count("POST /containers/create") != 1 || e.count("DELETE /containers/*") == 0 {
 		t.Errorf("containers are left: %v of %d, %d were removed", left, e.count("POST /containers/create"), e.count("DELETE /containers/*"))
+	}
+}
+
+// own runs what a container of ours is told to, in this process.
+func own(t *testing.T) func(command []string, at map[string]string) func() {
+	return func(command []string, at map[string]string) func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		served := make(chan error, 1)
+		go func() {
+			if len(command) < 5 || command[0] != "backend" || command[1] != "--kind" || command[3] != "--name" {
+				served <- fmt.Errorf("the command is %q", command)
+				return
+			}
+			served <- backend.Own{Kind: command[2], Name: command[4], Listen: at["8000/tcp"], Admin: at["8001/tcp"]}.Serve(ctx)
+		}()
+		return func() {
+			cancel()
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+func TestAFaultThatTheEngineRefusesIsSaid(t *testing.T) {
+	for _, c := range []struct {
+		name, faults string
+		answers      map[string]answer
+		want         []string
+	}{
+		{"frozen", "pause restart", map[string]answer{"POST /containers/*/pause": refuse(500, "cgroups: not allowed")}, []string{
+			"pause it: this engine does not freeze the container", "cgroup v2", "driver: local", "cgroups: not allowed",
+		}},
+		{"down", "kill kill pause restart restart kill resume", nil, []string{"kill it: " + backend.ErrDown.Error(), "pause it: " + backend.ErrDown.Error(), "resume it: " + backend.ErrDown.Error()}},
+		{"not killed", "kill", map[string]answer{"POST /containers/*/kill": refuse(500, "tried to kill container, but did not receive an exit event")}, []string{
+			"kill it: ", "did not receive an exit event",
+		}},
+		{"not stopped", "restart", map[string]answer{"POST /containers/*/stop": refuse(500, "cannot stop")}, []string{"restart it: ", "cannot stop"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			e := startFake(t, &fakeEngine{runs: own(t), answers: c.answers})
+			said := startElsewhere(t, e.host(), "witness", nil, faultsVariable+"="+c.faults)
+			for _, want := range c.want {
+				if !strings.Contains(said, want) {
+					t.Errorf("it does not say %q:\n%s", want, said)
+				}
+			}
+			if lines := strings.Count(said, "\n"); c.answers == nil && lines != len(c.want) {
+				t.Errorf("%d faults are refused, want %d:\n%s", lines, len(c.want), said)
+			}
+			if left := e.leftovers(); len(left) > 0 {
+				t.Errorf("containers are left: %v", left)
+			}
+		})
 	}
 }

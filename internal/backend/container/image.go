@@ -50,7 +50,7 @@ func (k kind) of(spec backend.Spec) kind {
 	switch {
 	case spec.Image != "":
 		k.images = []string{spec.Image}
-	case spec.Version != "":
+	case spec.Version != "" && !k.own:
 		var images []string
 		for _, name := range k.images {
 			repository, _, _ := strings.Cut(name, ":")
@@ -75,6 +75,18 @@ func (e *engine) find(ctx context.Context, k kind) (image, error) {
 		}
 	}
 	return image{}, fmt.Errorf("the Docker engine has no image of %s (looked for %s): %s", k.name, strings.Join(k.images, ", "), getIt(k.images))
+}
+
+// get finds one of a kind's images, makes it, or pulls it.
+func (e *engine) get(ctx context.Context, k kind, log *slog.Logger) (image, error) {
+	img, err := e.find(ctx, k)
+	switch {
+	case err == nil:
+		return img, nil
+	case k.images[0] == emptyImage:
+		return e.makeEmpty(ctx, k)
+	}
+	return e.pull(ctx, k, log)
 }
 
 // getIt is the next step of who has none of these images.

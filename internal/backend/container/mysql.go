@@ -9,7 +9,7 @@ import (
 )
 
 func init() {
-	register(kind{name: backend.MySQL, port: "3306/tcp", plan: mysqlPlan, images: []string{
+	register(kind{name: backend.MySQL, ports: []string{"3306/tcp"}, plan: mysqlPlan, images: []string{
 		"mysql:8.4", "mysql:8", "mysql:8.0", "mysql:9", "mysql:latest", "mariadb:11", "mariadb:11.4", "mariadb:lts", "mariadb:10.11", "mariadb:latest",
 		"tlsroute-bench/mariadb:10.11",
 	}})
@@ -27,6 +27,9 @@ func mysqlPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) 
 		"--innodb-flush-log-at-trx-commit=0", "--max-connections=200", "--max-connect-errors=1000000",
 		"--loose-mysqlx=OFF", "--loose-mysql-native-password=ON",
 	}
+	if spec.Durable { // the last one counts
+		args = append(args, "--innodb-flush-log-at-trx-commit=1")
+	}
 	for _, f := range files {
 		option := map[string]string{certFile: "--ssl-cert=", keyFile: "--ssl-key=", clientCAFile: "--ssl-ca="}[f.name]
 		args = append(args, option+f.ownPath())
@@ -37,16 +40,16 @@ func mysqlPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) 
 	} {
 		env["MYSQL_"+name], env["MARIADB_"+name] = value, value
 	}
+	access := r.Access
 	return plan{
-		unflushed: true,
-		files:     files, account: "mysql", args: args, env: env,
-		probe: func(ctx context.Context, address string) error {
-			version, err := backend.AskMySQL(ctx, address, r.Access, "SELECT VERSION()")
-			r.Info.Product, r.Info.Version = "MySQL", version
+		files: files, account: "mysql", args: args, env: env,
+		probe: func(ctx context.Context, at []string) (about, error) {
+			version, err := backend.AskMySQL(ctx, at[0], access, "SELECT VERSION()")
+			says := about{"MySQL", version, realServer + ", " + backend.Flushing(spec)}
 			if number, rest, ok := strings.Cut(version, "-MariaDB"); ok {
-				r.Info.Product, r.Info.Version = "MariaDB", number+rest
+				says.product, says.version = "MariaDB", number+rest
 			}
-			return err
+			return says, err
 		},
 	}, nil
 }

@@ -10,7 +10,7 @@ import (
 )
 
 func init() {
-	register(kind{name: backend.Postgres, port: "5432/tcp", plan: postgresPlan, images: []string{
+	register(kind{name: backend.Postgres, ports: []string{"5432/tcp"}, plan: postgresPlan, images: []string{
 		"postgres:17", "postgres:18", "postgres:16", "postgres:15", "postgres:latest", "postgres:17-alpine", "postgres:alpine",
 		"tlsroute-bench/postgres:17", "tlsroute-bench/postgres:15",
 	}})
@@ -33,9 +33,12 @@ func postgresPlan(spec backend.Spec, r *backend.Running, dir string) (plan, erro
 	}
 	// The entry point makes databases over the local socket, without a password.
 	hba, ident := backend.PostgresDoors("trust", r.Access.CertUser != "")
-	files = append(files, file{hbaFile, []byte(hba), 0o644}, file{identFile, []byte(ident), 0o644})
+	files = append(files, file{name: hbaFile, data: []byte(hba), mode: 0o644}, file{name: identFile, data: []byte(ident), mode: 0o644})
 	// Nothing here outlives the run: no fsync.
 	settings := []string{"fsync=off", "full_page_writes=off", "synchronous_commit=off", "shared_buffers=16MB", "max_connections=200", "jit=off"}
+	if spec.Durable { // the last one counts
+		settings = append(settings, "fsync=on", "full_page_writes=on", "synchronous_commit=on")
+	}
 	names := map[string]string{certFile: "ssl_cert_file", keyFile: "ssl_key_file", clientCAFile: "ssl_ca_file", hbaFile: "hba_file", identFile: "ident_file"}
 	for _, f := range files {
 		settings = append(settings, names[f.name]+"="+f.ownPath())
@@ -55,28 +58,27 @@ func postgresPlan(spec backend.Spec, r *backend.Running, dir string) (plan, erro
 	if r.Access.CertUser != "" { // no password: its certificate is all it has
 		statements = append(statements, fmt.Sprintf("CREATE ROLE %s LOGIN IN ROLE %s", r.Access.CertUser, r.Access.User))
 	}
+	access := r.Access
 	return plan{
-		unflushed: true,
-		files:     files, account: "postgres", args: args,
+		files: files, account: "postgres", args: args,
 		env: map[string]string{
 			"POSTGRES_PASSWORD": super, "POSTGRES_HOST_AUTH_METHOD": "scram-sha-256",
 			"POSTGRES_INITDB_ARGS": "--encoding=UTF8 --locale=C --no-sync --auth-host=scram-sha-256",
 		},
 		// The superuser's password is thrown away with this function.
-		probe: func(ctx context.Context, address string) error {
+		probe: func(ctx context.Context, at []string) (about, error) {
 			for _, sql := range statements {
-				_, err := backend.AskPostgres(ctx, address, "postgres", super, "postgres", sql)
+				_, err := backend.AskPostgres(ctx, at[0], "postgres", super, "postgres", sql)
 				if err != nil && !strings.Contains(err.Error(), "already exists") { // it was done, and the answer was lost
-					return err
+					return about{}, err
 				}
 			}
 			statements = nil
-			version, err := backend.AskPostgres(ctx, address, r.Access.User, r.Access.Password, r.Access.Database, "SELECT version()")
+			all, err := backend.AskPostgres(ctx, at[0], access.User, access.Password, access.Database, "SELECT version()")
 			// PostgreSQL 17.6 (Debian 17.6-1.pgdg13+1) on x86_64-pc-linux-gnu, compiled by …
-			product, rest, _ := strings.Cut(version, " ")
-			number, _, _ := strings.Cut(rest, " on ")
-			r.Info.Product, r.Info.Version = product, number
-			return err
+			product, rest, _ := strings.Cut(all, " ")
+			version, _, _ := strings.Cut(rest, " on ")
+			return about{product, version, realServer + ", " + backend.Flushing(spec)}, err
 		},
 	}, nil
 }

@@ -14,7 +14,7 @@ import (
 )
 
 func init() {
-	register(kind{name: backend.SSH, port: "22/tcp", plan: sshPlan, images: []string{"tlsroute-bench/sshd:9.2"}, config: true})
+	register(kind{name: backend.SSH, ports: []string{"22/tcp"}, plan: sshPlan, images: []string{"tlsroute-bench/sshd:9.2"}, config: true})
 }
 
 const (
@@ -32,6 +32,7 @@ func sshPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) {
 		return plan{}, fmt.Errorf("write the client's key: %w", err)
 	}
 	r.Access = backend.Access{User: userName, HostKey: keys.Host.PublicKey(), HostCA: keys.CA, ClientKey: keys.Client, IdentityFile: identity, Folder: "/home/" + userName}
+	access := r.Access
 	var args []string
 	for _, line := range append(slices.Clone(spec.Config), "HostCertificate "+hostCertificateFile) {
 		args = append(args, "-o", line)
@@ -39,15 +40,15 @@ func sshPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) {
 	return plan{
 		env: map[string]string{"SSHD_USER": r.Access.User, "SSHD_AUTHORIZED_KEYS": string(ssh.MarshalAuthorizedKey(keys.Client.PublicKey()))},
 		files: []file{
-			{hostKeyFile, keys.HostPEM, 0o600},
-			{hostCertificateFile, ssh.MarshalAuthorizedKey(keys.Certificate), 0o644},
+			{name: hostKeyFile, data: keys.HostPEM, mode: 0o600},
+			{name: hostCertificateFile, data: ssh.MarshalAuthorizedKey(keys.Certificate), mode: 0o644},
 		},
 		args: args,
-		probe: func(ctx context.Context, address string) error {
-			banner, err := backend.ProbeSSH(ctx, address, r.Access)
+		probe: func(ctx context.Context, at []string) (about, error) {
+			banner, err := backend.ProbeSSH(ctx, at[0], access)
 			// SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u7
-			r.Info.Product, r.Info.Version, _ = strings.Cut(strings.TrimPrefix(banner, "SSH-2.0-"), "_")
-			return err
+			product, version, _ := strings.Cut(strings.TrimPrefix(banner, "SSH-2.0-"), "_")
+			return about{product, version, realServer}, err
 		},
 	}, nil
 }

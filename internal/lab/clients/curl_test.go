@@ -8,7 +8,7 @@ import (
 )
 
 // fromPort is the client's end of a connection, in what the server saw.
-var fromPort = regexp.MustCompile(`"remote":"127\.0\.0\.1:\d+"|(?m)^[Dd]ate: .*$`)
+var fromPort = regexp.MustCompile(`"remote":"[0-9.]+:\d+"|(?m)^[Dd]ate: .*$`)
 
 func curlSteps(s *session) {
 	url := "http://127.0.0.1:" + s.port("http", "web", "web")
