@@ -223,7 +223,7 @@ func Run(ctx context.Context, plan Plan, opt Options) (*result.Bench, error) {
 		out.Shards = []result.Shard{{Index: plan.Shard, Excluded: spoiled}}
 	}
 	for _, l := range limits {
-		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
+		out.Limits = append(out.Limits, l.evaluate(out))
 	}
 	out.Validity = result.Validity{OK: len(why) == 0, Reasons: append([]string{}, why...), Gates: gates}
 	return out, errors.Join(errs...)

@@ -54,6 +54,9 @@ func TestCostsAreThoseOfTheArmsOwnWindows(t *testing.T) {
 	if done == 0 {
 		t.Fatalf("nothing was answered: %v", w.Arms[0].ErrorSamples)
 	}
+	if w.Label != "echo" {
+		t.Errorf("label %q, by which the costs are found", w.Label)
+	}
 	want := []result.Cost{{
 		Component: "router", Product: "p", Workload: "echo", Path: "direct", Process: true,
 		CPUNS: cpu, SystemNS: cpu / 3, CPUPerRequestNS: float64(cpu) / float64(done),

@@ -17,10 +17,12 @@ import (
 //	direct.connect.p50 < 50ms
 //	alb-https.steady_rtt.p99 / direct.steady_rtt.p99 < 1.5
 //
-// Terms are ARM.PHASE.QUANTILE (a time), ARM.throughput and ARM.bytes_per_s (numbers, each a second), errors and requests (totals of
-// the run), numbers, and durations as Go writes them
-// (a time); operators + - * / and parentheses; comparisons < <= > >= == !=. Times and plain numbers do not mix: "< 50" against
-// a time is a fault and not 50 ns. A minus needs a space before it, for names may have hyphens.
+//	alb-https.router.cpu_per_connect / direct.router.cpu_per_connect < 2
+//
+// Terms are ARM.PHASE.QUANTILE (a time), ARM.throughput and ARM.bytes_per_s (numbers, each a second), what a component of the path used
+// for the arm (see limitCosts), errors and requests (totals of the run), numbers, and durations as Go writes them (a time); operators
+// + - * / and parentheses; comparisons < <= > >= == !=. Times and plain numbers do not mix: "< 50" against a time is a fault and not
+// 50 ns. A minus needs a space before it, for names may have hyphens.
 //
 // A side that is one percentile, or the ratio of the same one of two arms, is judged at the end of its 95 per cent interval that is the
 // harder to pass with. Anything else is judged by its value.
@@ -56,8 +58,9 @@ type term struct {
 	op          byte // + - * /, 'm' metric, 't' total, 'l' literal
 	left, right *term
 	value       float64 // literal
-	arm, phase  string  // metric; a rate has no phase
-	name        string  // quantile of a metric, name of a total
+	arm, phase  string  // metric; a rate and a cost have no phase
+	component   string  // of a cost
+	name        string  // quantile of a metric, name of a total, a rate or a cost
 	time        int     // dimension: 1 a time, 0 a number, -1 a rate
 }
 
@@ -273,6 +276,20 @@ var limitQuantiles = []string{"p50", "p90", "p99", "p999", "p9999", "max"}
 // limitRates are what a limit may name of an arm: right answers a second of the measured windows, and bytes of payload a second.
 var limitRates = []string{"throughput", "bytes_per_s"}
 
+// limitCosts are what a limit may name of an arm's component, as ARM.COMPONENT.NAME: processor time (a time) for each new tunnel, request
+// and GiB of payload, and what one more open tunnel holds (numbers). They are known of components that are processes of their own.
+var limitCosts = []struct {
+	name string
+	time int
+	of   func(result.Cost) float64
+}{
+	{"cpu_per_connect", 1, func(c result.Cost) float64 { return c.CPUPerConnectNS }},
+	{"cpu_per_request", 1, func(c result.Cost) float64 { return c.CPUPerRequestNS }},
+	{"cpu_per_gib", 1, func(c result.Cost) float64 { return c.CPUPerGiBNS }},
+	{"bytes_per_tunnel", 0, func(c result.Cost) float64 { return c.BytesPerTunnel }},
+	{"descriptors_per_tunnel", 0, func(c result.Cost) float64 { return c.DescriptorsPerTunnel }},
+}
+
 func (p *limitParser) metric(t *term) error {
 	parts := strings.Split(p.token, ".")
 	switch {
@@ -280,7 +297,13 @@ func (p *limitParser) metric(t *term) error {
 		t.op, t.arm, t.name = 'm', parts[0], parts[1]
 		return p.knowsArm(t.arm)
 	case len(parts) != 3:
-		return p.fail("%q is none of ARM.PHASE.QUANTILE, ARM.throughput, ARM.bytes_per_s, errors, requests", p.token)
+		return p.fail("%q is none of ARM.PHASE.QUANTILE, ARM.throughput, ARM.bytes_per_s, ARM.COMPONENT.COST, errors, requests", p.token)
+	}
+	for _, c := range limitCosts {
+		if c.name == parts[2] {
+			t.op, t.arm, t.component, t.name, t.time = 'm', parts[0], parts[1], c.name, c.time
+			return p.knowsArm(t.arm)
+		}
 	}
 	t.op, t.arm, t.phase, t.name, t.time = 'm', parts[0], parts[1], parts[2], 1
 	if err := p.knowsArm(t.arm); err != nil {

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -20,15 +21,18 @@ type judged struct {
 }
 
 // evaluate judges the limit on each workload that it is about and reports the worst. A limit that cannot be judged is missed.
-func (l *limit) evaluate(workloads []result.Workload) result.Limit {
+func (l *limit) evaluate(all *result.Bench) result.Limit {
 	out := result.Limit{Expr: l.text, Detail: "no workload measured what it names"}
+	if l.left.costs() || l.right.costs() {
+		out.Detail += "; a component's own use is known with processes: separate in the topology, or of a peer"
+	}
 	var worst *judged
-	for i := range workloads {
-		w := &workloads[i]
-		if !l.left.applies(w) || !l.right.applies(w) {
+	for i := range all.Workloads {
+		w := &all.Workloads[i]
+		if !l.left.applies(w, all) || !l.right.applies(w, all) {
 			continue
 		}
-		j := l.judge(w, workloads)
+		j := l.judge(w, all)
 		if worst == nil || (worst.ok && !j.ok) || (worst.ok == j.ok && j.margin > worst.margin) {
 			worst, out.Workload = &j, w.Name
 		}
@@ -43,7 +47,7 @@ func (l *limit) evaluate(workloads []result.Workload) result.Limit {
 	return out
 }
 
-func (l *limit) judge(w *result.Workload, all []result.Workload) judged {
+func (l *limit) judge(w *result.Workload, all *result.Bench) judged {
 	left, leftDetail, leftErr := side(l.left, w, all, wantsUpper(l.op))
 	right, rightDetail, rightErr := side(l.right, w, all, wantsUpper(mirrored(l.op)))
 	for _, err := range []error{leftErr, rightErr, finite(left), finite(right)} {
@@ -103,7 +107,7 @@ func mirrored(op string) string {
 
 // side is the value of one side. A ratio of two arms that were compared is taken at the end of its interval that is the harder
 // to pass with: a limit is then met only when the measurement can tell, not when the noise was kind.
-func side(t *term, w *result.Workload, all []result.Workload, bound int) (float64, string, error) {
+func side(t *term, w *result.Workload, all *result.Bench, bound int) (float64, string, error) {
 	switch {
 	case t.op == 'm' && t.phase != "":
 		return t.bounded(w, all, bound)
@@ -142,7 +146,7 @@ func side(t *term, w *result.Workload, all []result.Workload, bound int) (float6
 }
 
 // bounded is a percentile alone, taken at the end of its interval that is the harder to pass with, where it has one.
-func (t *term) bounded(w *result.Workload, all []result.Workload, bound int) (float64, string, error) {
+func (t *term) bounded(w *result.Workload, all *result.Bench, bound int) (float64, string, error) {
 	v, err := t.eval(w, all)
 	if err != nil || bound == 0 {
 		return v, "", err
@@ -169,13 +173,13 @@ func (t *term) isRatio() bool {
 }
 
 // eval is the value on one workload: times in nanoseconds.
-func (t *term) eval(w *result.Workload, all []result.Workload) (float64, error) {
+func (t *term) eval(w *result.Workload, all *result.Bench) (float64, error) {
 	switch t.op {
 	case 'l':
 		return t.value, nil
 	case 't':
 		var sum int64
-		for _, w := range all {
+		for _, w := range all.Workloads {
 			for _, a := range w.Arms {
 				if t.name == "errors" {
 					sum += a.Errors
@@ -186,6 +190,9 @@ func (t *term) eval(w *result.Workload, all []result.Workload) (float64, error) 
 		}
 		return float64(sum), nil
 	case 'm':
+		if t.component != "" {
+			return t.cost(w, all), nil
+		}
 		i := slices.IndexFunc(w.Arms, func(a result.Arm) bool { return a.Path == t.arm })
 		switch t.name { // applies has seen the arm
 		case "throughput":
@@ -229,7 +236,7 @@ func (t *term) eval(w *result.Workload, all []result.Workload) (float64, error) 
 
 // applies says whether a workload has the arm, and was asked to send what the phase is about: a workload without new tunnels
 // has nothing to say on connect.
-func (t *term) applies(w *result.Workload) bool {
+func (t *term) applies(w *result.Workload, all *result.Bench) bool {
 	switch t.op {
 	case 'l', 't':
 		return true
@@ -239,6 +246,9 @@ func (t *term) applies(w *result.Workload) bool {
 		}
 		switch t.phase {
 		case "":
+			if t.component != "" {
+				return t.cost(w, all) != 0
+			}
 			return t.name == "throughput" || slices.ContainsFunc(w.Arms, func(a result.Arm) bool { return a.BytesPerS > 0 })
 		case result.PhaseLag:
 			return true
@@ -247,7 +257,27 @@ func (t *term) applies(w *result.Workload) bool {
 		}
 		return w.ConnectRatePerS > 0
 	}
-	return t.left.applies(w) && t.right.applies(w)
+	return t.left.applies(w, all) && t.right.applies(w, all)
+}
+
+// cost is what the component used for the arm in a workload; 0 where that is not known.
+func (t *term) cost(w *result.Workload, all *result.Bench) float64 {
+	for _, c := range all.Costs {
+		if c.Workload != cmp.Or(w.Label, w.Name) || c.Path != t.arm || c.Component != t.component {
+			continue
+		}
+		for _, known := range limitCosts {
+			if known.name == t.name {
+				return known.of(c)
+			}
+		}
+	}
+	return 0
+}
+
+// costs says whether a cost is among the terms.
+func (t *term) costs() bool {
+	return t.component != "" || t.left != nil && (t.left.costs() || t.right.costs())
 }
 
 // perWorkload says whether the value differs from workload to workload.

@@ -71,7 +71,7 @@ func TestLimits(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := ls[0].evaluate(measured())
+			got := ls[0].evaluate(&result.Bench{Workloads: measured()})
 			if got.Expr != c.expr || got.OK != c.ok || got.Value != c.value || got.Workload != c.workload || !strings.Contains(got.Detail, c.detail) {
 				t.Errorf("got %+v, want ok %v, value %v of %q, detail with %q", got, c.ok, c.value, c.workload, c.detail)
 			}
@@ -113,7 +113,7 @@ func TestLimitsOnIntervalsRatesAndTheFarTail(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := ls[0].evaluate(w); got.OK != want.ok || got.Value != want.value || !strings.Contains(got.Detail, want.detail) {
+		if got := ls[0].evaluate(&result.Bench{Workloads: w}); got.OK != want.ok || got.Value != want.value || !strings.Contains(got.Detail, want.detail) {
 			t.Errorf("%s: got %+v, want ok %v, value %v, detail with %q", expr, got, want.ok, want.value, want.detail)
 		}
 	}
@@ -124,12 +124,46 @@ func TestLimitsOnIntervalsRatesAndTheFarTail(t *testing.T) {
 	}
 }
 
+func TestLimitsOnWhatComponentsUse(t *testing.T) {
+	b := &result.Bench{Workloads: measured()[:2]}
+	b.Workloads[1].Label = "postgres-2"
+	for _, w := range []string{"echo", "postgres-2", "postgres"} { // no workload has the last label: it must not be taken for its name
+		factor := map[string]float64{"echo": 1, "postgres-2": 2, "postgres": 100}[w]
+		for path, ns := range map[string]float64{"direct": 100e3, "alb-https": 250e3 * factor} {
+			b.Costs = append(b.Costs, result.Cost{Component: "router", Workload: w, Path: path, Process: true, CPUPerConnectNS: ns, BytesPerTunnel: 2000, DescriptorsPerTunnel: 2})
+		}
+	}
+	for expr, want := range map[string]struct {
+		ok       bool
+		value    float64
+		workload string
+		detail   string
+	}{
+		"alb-https.router.cpu_per_connect / direct.router.cpu_per_connect < 4": {false, 5, "postgres", ""},
+		"alb-https.router.cpu_per_connect < 500us":                             {false, 500e3, "postgres", "500µs"},
+		"alb-https.router.cpu_per_connect <= 500us":                            {true, 500e3, "postgres", ""},
+		"direct.router.bytes_per_tunnel < 8192":                                {true, 2000, "echo", ""},
+		"direct.router.descriptors_per_tunnel == 2":                            {true, 2, "echo", ""},
+		"direct.router.cpu_per_request < 1s":                                   {false, 0, "", "processes: separate"},
+		"direct.alb.cpu_per_connect < 1s":                                      {false, 0, "", "processes: separate"},
+	} {
+		ls, err := parseLimits([]string{expr}, []string{"direct", "alb-https"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ls[0].evaluate(b)
+		if got.OK != want.ok || got.Value != want.value || got.Workload != want.workload || !strings.Contains(got.Detail, want.detail) {
+			t.Errorf("%s: %+v, want %+v", expr, got, want)
+		}
+	}
+}
+
 func TestLimitOnWhatNoWorkloadMeasuredIsMissed(t *testing.T) {
 	ls, err := parseLimits([]string{"direct.connect.p50 < 1s"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := ls[0].evaluate(measured()[2:]); got.OK || got.Detail == "" {
+	if got := ls[0].evaluate(&result.Bench{Workloads: measured()[2:]}); got.OK || got.Detail == "" {
 		t.Errorf("got %+v", got)
 	}
 }
@@ -150,6 +184,8 @@ func TestLimitFaultsHaveAColumnAndSayWhatThereIs(t *testing.T) {
 		"direct.connect.p95 < 1s":            {1, `no quantile "p95"; there are p50, p90, p99`},
 		"direct.connect.p50-1ms < 1s":        {1, "a minus needs a space"},
 		"1s > direct.connect":                {6, `"direct.connect" is none of`},
+		"direct.router.cpu_per_request < 5":  {31, "a time needs a unit"},
+		"up.router.cpu_per_request < 5ms":    {1, `no arm "up"`},
 		"direct.connect.p50 < 50":            {20, "a time needs a unit"},
 		"errors < 5ms":                       {8, "compares a plain number with a time"},
 		"direct.connect.p50 + 1 < 1s":        {20, "+ between a time and a plain number"},
@@ -189,7 +225,7 @@ func FuzzCheckLimits(f *testing.F) {
 			t.Fatalf("%q: %v", s, err)
 		}
 		for _, l := range ls {
-			l.evaluate(measured()) // must not panic
+			l.evaluate(&result.Bench{Workloads: measured()}) // must not panic
 		}
 	})
 }

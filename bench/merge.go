@@ -84,7 +84,7 @@ func Merge(parts []Part, opt MergeOptions) (*result.Bench, error) {
 		return nil, fmt.Errorf("merge: %w", err)
 	}
 	for _, l := range limits {
-		out.Limits = append(out.Limits, l.evaluate(out.Workloads))
+		out.Limits = append(out.Limits, l.evaluate(out))
 	}
 	out.Validity = result.Validity{OK: len(why) == 0, Reasons: append([]string{}, why...), Gates: gates}
 	return out, nil
@@ -153,7 +153,7 @@ func (m *merging) workload() (_ result.Workload, gates []result.Gate, err error)
 	for _, a := range first.Arms {
 		w.Arms = append(w.Arms, Arm{Path: a.Path})
 	}
-	m.run = newRunOf(plan, w, strings.TrimSuffix(first.Log, ".hlog"), Options{})
+	m.run = newRunOf(plan, w, cmp.Or(first.Label, strings.TrimSuffix(first.Log, ".hlog")), Options{})
 	m.run.load, m.run.logName = first.Load, first.Log
 	m.run.warmupWindows, m.run.warmupSteady, m.run.stoppedBy = first.WarmupWindows, first.WarmupSteady, first.StoppedBy
 	m.series()

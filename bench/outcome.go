@@ -9,7 +9,7 @@ import (
 // result is what the report keeps of the workload.
 func (r *run) result() result.Workload {
 	out := result.Workload{
-		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(), Steps: r.steps(),
+		Name: r.w.Name, Label: r.label, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: r.compare(), Steps: r.steps(),
 		Windows: r.windows, WindowNS: int64(r.plan.Window),
 		RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival, Log: r.logName,
 		Load: r.load, WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, StoppedBy: r.stoppedBy,

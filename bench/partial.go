@@ -22,7 +22,7 @@ func (r *run) partial() {
 // soFar is the result without what takes long to make or needs the end: comparisons, and intervals over windows.
 func (r *run) soFar() result.Workload {
 	out := result.Workload{
-		Name: r.w.Name, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: []result.Comparison{},
+		Name: r.w.Name, Label: r.label, Backend: r.w.Backend, Arms: []result.Arm{}, Comparisons: []result.Comparison{},
 		Windows: r.windows, WindowNS: int64(r.plan.Window), RatePerS: r.w.Rate, ConnectRatePerS: r.w.ConnectRate, Arrival: r.w.Arrival,
 		Load: r.load, WarmupWindows: r.warmupWindows, WarmupSteady: r.warmupSteady, Shape: r.w.shape(),
 	}

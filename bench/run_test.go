@@ -154,11 +154,11 @@ func TestRatioLimitIsJudgedAtTheHarderEndOfItsInterval(t *testing.T) {
 	plan := echoPlan(Arm{Path: "direct", Dial: s.dial}, Arm{Path: "detour", Dial: s.dial})
 	plan.maxLag = time.Second // no pair is to be left out here
 	plan.Limits = []string{
-		"detour.steady_rtt.p50 / direct.steady_rtt.p50 < 20",
-		"20 > detour.steady_rtt.p50 / direct.steady_rtt.p50",
-		"detour.steady_rtt.p50 / direct.steady_rtt.p50 > 0.01",
-		"direct.steady_rtt.p50 / detour.steady_rtt.p50 < 20",
-		"direct.steady_rtt.p50 / detour.steady_rtt.p50 >= 0.01",
+		"detour.steady_rtt.p50 / direct.steady_rtt.p50 < 1e6",
+		"1e6 > detour.steady_rtt.p50 / direct.steady_rtt.p50",
+		"detour.steady_rtt.p50 / direct.steady_rtt.p50 > 1e-6",
+		"direct.steady_rtt.p50 / detour.steady_rtt.p50 < 1e6",
+		"direct.steady_rtt.p50 / detour.steady_rtt.p50 >= 1e-6",
 	}
 	b, err := Run(t.Context(), plan, Options{})
 	if err != nil {

@@ -150,7 +150,9 @@ func labelled(run *result.Run) *result.Run {
 	for i := range b.Workloads {
 		w := &b.Workloads[i]
 		seen[w.Name]++
-		if name := strings.TrimSuffix(path.Base(w.Log), ".hlog"); total[w.Name] > 1 && w.Log != "" {
+		if w.Label != "" {
+			w.Name = w.Label
+		} else if name := strings.TrimSuffix(path.Base(w.Log), ".hlog"); total[w.Name] > 1 && w.Log != "" {
 			w.Name = name
 		} else if n := seen[w.Name]; n > 1 {
 			w.Name = fmt.Sprintf("%s-%d", w.Name, n)

@@ -55,8 +55,9 @@ var rules = map[string]rule{
 	"internal/procstat":   {ours: []string{"internal/process"}, foreign: []string{"golang.org/x/sys"}},
 	"internal/shard":      {ours: []string{"internal/result"}},
 	"internal/nodes":      {foreign: []string{"golang.org/x/net"}},
-	"internal/realproxy":  {ours: []string{"internal/certs", "internal/process"}},
-	"internal/peerrouter": {ours: []string{"internal/certs", "internal/process"}},
+	"internal/product":    {ours: []string{"internal/certs", "internal/process"}},
+	"internal/realproxy":  {ours: []string{"internal/certs", "internal/process", "internal/product"}},
+	"internal/peerrouter": {ours: []string{"internal/certs", "internal/process", "internal/product"}},
 	"internal/arrows":     {},
 	"internal/progress":   {foreign: []string{"github.com/vbauerster/mpb"}},
 	"internal/document":   {ours: []string{"internal/near"}, foreign: []string{"go.yaml.in/yaml", "github.com/santhosh-tekuri/jsonschema", "golang.org/x/text"}},
@@ -113,7 +114,7 @@ var rules = map[string]rule{
 		tests: []string{"github.com/jackc/pgx", "github.com/go-sql-driver/mysql", "golang.org/x/crypto", "github.com/pkg/sftp", "github.com/moby/spdystream"},
 	},
 	// Tests alone, of the program as a whole.
-	"internal/lab/clients": {tests: []string{"internal/cli", "internal/process"}},
+	"internal/lab/clients": {tests: []string{"internal/backend/container", "internal/cli", "internal/process"}},
 	"internal/cli": {
 		ours:    []string{"internal", "conformance", "bench", "reports", "scenarios"},
 		foreign: []string{"github.com/urfave/cli"},

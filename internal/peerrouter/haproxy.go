@@ -4,14 +4,19 @@ import (
 	"regexp"
 	"syscall"
 	"text/template"
+
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
-	register(product{
-		name: "haproxy", pkg: "haproxy", binaries: []string{"haproxy"}, passes: true, terminates: true, tunes: true, alpn: true,
-		config: template.Must(template.New("haproxy").Parse(haproxyConfig)),
-		argv:   func(program, _, config string) []string { return []string{program, "-db", "-f", config} },
-		death:  syscall.SIGKILL, versionArg: "-v", version: regexp.MustCompile(`HAProxy version (\S+)`),
+	kinds.Register(kind{
+		Product: product.Product{
+			Name: "haproxy", Package: "haproxy", Binaries: []string{"haproxy"},
+			Config: template.Must(template.New("haproxy").Parse(haproxyConfig)),
+			Argv:   func(program, _, config string) []string { return []string{program, "-db", "-f", config} },
+			Death:  syscall.SIGKILL, VersionArg: "-v", Version: regexp.MustCompile(`HAProxy version (\S+)`),
+		},
+		passes: true, terminates: true, tunes: true, alpn: true,
 	})
 }
 

@@ -8,27 +8,17 @@
 package peerrouter
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
-	"text/template"
-	"time"
 
-	"github.com/tlsroute/tlsroute-bench/internal/certs"
 	"github.com/tlsroute/tlsroute-bench/internal/process"
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 // Route leads names to a backend.
@@ -55,58 +45,28 @@ type Spec struct {
 
 // Running is a product that takes connections.
 type Running struct {
-	Product, Version string
-	Tuned            bool
+	*product.Running
+	Tuned bool
 	// Pass and Terminate are host:port, empty where there is no such route.
 	Pass, Terminate string
-
-	child *process.Child
-	dir   string
 }
 
-type product struct {
-	name, pkg string
-	binaries  []string // the first that is installed
+// kind is one program and its configuration.
+type kind struct {
+	product.Product
 	// What it can play.
 	passes, terminates, tunes, alpn bool
-	config                          *template.Template
-	argv                            func(program, dir, config string) []string
-	death                           syscall.Signal // when this process dies
-	versionArg                      string
-	version                         *regexp.Regexp
 	needs                           []process.MissingError // other files, with their packages
 }
 
-var products []product
-
-func register(p product) {
-	if _, ok := find(p.name); ok {
-		panic("peerrouter: product " + p.name + " registered twice")
-	}
-	products = append(products, p)
-}
-
-func find(name string) (product, bool) {
-	i := slices.IndexFunc(products, func(p product) bool { return p.name == name })
-	if i < 0 {
-		return product{}, false
-	}
-	return products[i], true
-}
+var kinds product.Set[kind]
 
 // Products lists the products, sorted.
-func Products() []string {
-	var names []string
-	for _, p := range products {
-		names = append(names, p.name)
-	}
-	slices.Sort(names)
-	return names
-}
+func Products() []string { return kinds.Names() }
 
 // Check says why there is no such peer, without looking at this machine; nil when there is.
 func Check(name string, tuned bool) error {
-	p, ok := find(name)
+	p, ok := kinds.Find(name)
 	switch {
 	case !ok:
 		return fmt.Errorf("no peer product %q: there are %s", name, strings.Join(Products(), ", "))
@@ -118,7 +78,7 @@ func Check(name string, tuned bool) error {
 
 // CheckRoute says why a product cannot play a route; nil when it can.
 func CheckRoute(name string, r Route) error {
-	p, _ := find(name)
+	p, _ := kinds.Find(name)
 	switch {
 	case len(r.SNI) == 0:
 		return fmt.Errorf("%s routes by SNI here, and route %s has none", name, r.Name)
@@ -135,7 +95,7 @@ func CheckRoute(name string, r Route) error {
 }
 
 // Start runs a product and returns when it takes connections. ctx bounds the start only. On an error nothing is left behind.
-func Start(ctx context.Context, name string, s Spec) (_ *Running, err error) {
+func Start(ctx context.Context, name string, s Spec) (*Running, error) {
 	if err := Check(name, s.Tuned); err != nil {
 		return nil, err
 	}
@@ -144,64 +104,24 @@ func Start(ctx context.Context, name string, s Spec) (_ *Running, err error) {
 			return nil, err
 		}
 	}
-	p, _ := find(name)
-	if s.Logger == nil {
-		s.Logger = slog.New(slog.DiscardHandler)
-	}
-	program, err := process.Find(p.pkg, process.SystemFolders, p.binaries...)
-	if err != nil {
-		return nil, err
-	}
-	for _, need := range p.needs {
-		if _, err := os.Stat(need.Program); err != nil {
-			return nil, &need
-		}
-	}
-	r := &Running{Product: p.name, Tuned: s.Tuned}
-	if r.Version, err = version(ctx, p, program); err != nil {
-		return nil, err
-	}
-	account, err := process.Unprivileged("www-data")
-	if err != nil {
-		return nil, err
-	}
-	if r.dir, err = account.PrivateDir(s.Dir, "tlsroute-bench-peer-"+p.name+"-", s.Logger); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, process.RemoveAll(r.dir))
-		}
-	}()
-	v := view{Spec: s, Dir: r.dir}
-	if err := v.writeCertificate(account); err != nil {
-		return nil, err
-	}
-	config := filepath.Join(r.dir, "config")
-	var broken error
-	at := func(port int) process.Command {
-		first := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
-		second, err := process.FreeAddress()
-		if broken = err; err != nil {
-			second = &net.TCPAddr{}
-		}
-		r.Pass, r.Terminate = "", ""
+	k, _ := kinds.Find(name)
+	r := &Running{Tuned: s.Tuned}
+	launch := product.Launch{Needs: k.needs, Certificate: s.Certificate, Dir: s.Dir, Prefix: "tlsroute-bench-peer-" + name + "-", Logger: s.Logger}
+	launch.At = func(f product.Files, free [2]string) (any, []string) {
+		v := view{Spec: s, Files: f}
 		if len(v.Passed()) > 0 {
-			r.Pass, first = first, second.String()
+			v.Pass = free[0]
 		}
 		if len(v.Terminated()) > 0 {
-			r.Terminate = first
+			v.Terminate = free[1]
 		}
-		v.Pass, v.Terminate = r.Pass, r.Terminate
-		var text bytes.Buffer
-		broken = cmp.Or(broken, p.config.Execute(&text, v), account.WriteFile(config, text.Bytes()))
-		return process.Command{Account: account, Dir: r.dir, Log: "log", Argv: p.argv(program, r.dir, config), Death: p.death}
+		r.Pass, r.Terminate = v.Pass, v.Terminate
+		return v, []string{r.Pass, r.Terminate}
 	}
-	ready := func(ctx context.Context, _ string) error {
-		return cmp.Or(process.Accepts(ctx, r.Pass, r.Terminate), broken)
-	}
-	if r.child, _, err = process.Listen(ctx, s.Logger, at, ready); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.name, err)
+	var err error
+	r.Running, err = k.Start(ctx, launch)
+	if err != nil {
+		return nil, err
 	}
 	return r, nil
 }
@@ -215,26 +135,11 @@ func (r *Running) String() string {
 	return fmt.Sprintf("%s %s, %s", r.Product, r.Version, how)
 }
 
-// PID is that of the first process; it may have children.
-func (r *Running) PID() int { return r.child.PID() }
-
-// Done is closed when the product has ended, by itself or by Close.
-func (r *Running) Done() <-chan struct{} { return r.child.Done() }
-
-// Close stops the product, kills it when ctx ends, and removes its directory.
-func (r *Running) Close(ctx context.Context) error {
-	err := r.child.Stop(ctx, syscall.SIGTERM)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", r.Product, err)
-	}
-	return errors.Join(err, process.RemoveAll(r.dir))
-}
-
 // view is what a template sees.
 type view struct {
 	Spec
-	Dir, Pass, Terminate string
-	Cert, Key, Both      string // both parts apart, and in one file
+	product.Files
+	Pass, Terminate string
 }
 
 // Passed and Terminated are the routes by mode.
@@ -271,29 +176,4 @@ func (v view) targets(terminate bool) []target {
 		}
 	}
 	return list
-}
-
-func (v *view) writeCertificate(account process.Account) (err error) {
-	if len(v.Certificate.Certificate) == 0 {
-		return nil
-	}
-	if v.Cert, v.Key, err = certs.WritePEM(v.Dir, "router", v.Certificate); err != nil {
-		return err
-	}
-	cert, err1 := os.ReadFile(v.Cert)
-	key, err2 := os.ReadFile(v.Key)
-	v.Both = filepath.Join(v.Dir, "both.pem")
-	return errors.Join(err1, err2, account.Own(v.Cert), account.Own(v.Key), account.WriteFile(v.Both, slices.Concat(cert, key)))
-}
-
-// version asks a program; some end with an error all the same, so what counts is that they tell.
-func version(ctx context.Context, p product, program string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	out, err := exec.CommandContext(ctx, program, p.versionArg).CombinedOutput()
-	found := p.version.FindSubmatch(out)
-	if found == nil {
-		return "", errors.Join(fmt.Errorf("%s %s does not tell a version", program, p.versionArg), err)
-	}
-	return string(found[1]), nil
 }

@@ -4,14 +4,19 @@ import (
 	"regexp"
 	"syscall"
 	"text/template"
+
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
-	register(product{
-		name: "sslh", pkg: "sslh", binaries: []string{"sslh-ev", "sslh-select"}, passes: true,
-		config: template.Must(template.New("sslh").Parse(sslhConfig)),
-		argv:   func(program, _, config string) []string { return []string{program, "-F" + config} },
-		death:  syscall.SIGKILL, versionArg: "-V", version: regexp.MustCompile(`sslh\S* v?(\d\S*)`),
+	kinds.Register(kind{
+		Product: product.Product{
+			Name: "sslh", Package: "sslh", Binaries: []string{"sslh-ev", "sslh-select"},
+			Config: template.Must(template.New("sslh").Parse(sslhConfig)),
+			Argv:   func(program, _, config string) []string { return []string{program, "-F" + config} },
+			Death:  syscall.SIGKILL, VersionArg: "-V", Version: regexp.MustCompile(`sslh\S* v?(\d\S*)`),
+		},
+		passes: true,
 	})
 }
 

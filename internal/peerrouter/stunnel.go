@@ -5,14 +5,19 @@ import (
 	"regexp"
 	"syscall"
 	"text/template"
+
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
-	register(product{
-		name: "stunnel", pkg: "stunnel4", binaries: []string{"stunnel4", "stunnel"}, terminates: true, tunes: true,
-		config: template.Must(template.New("stunnel").Parse(stunnelConfig)),
-		argv:   func(program, _, config string) []string { return []string{program, config} },
-		death:  syscall.SIGKILL, versionArg: "-version", version: regexp.MustCompile(`stunnel (\d\S*)`),
+	kinds.Register(kind{
+		Product: product.Product{
+			Name: "stunnel", Package: "stunnel4", Binaries: []string{"stunnel4", "stunnel"},
+			Config: template.Must(template.New("stunnel").Parse(stunnelConfig)),
+			Argv:   func(program, _, config string) []string { return []string{program, config} },
+			Death:  syscall.SIGKILL, VersionArg: "-version", Version: regexp.MustCompile(`stunnel (\d\S*)`),
+		},
+		terminates: true, tunes: true,
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -241,38 +242,52 @@ func (ch *Child) tail() string {
 	return "; the end of its log:\n\t" + strings.ReplaceAll(string(bytes.TrimSpace(text)), "\n", "\n\t")
 }
 
-// Listen starts a server on a free port of 127.0.0.1 and waits until probe succeeds at its address. A port is free only until
-// somebody takes it: another one is tried then. The caller stops the child.
+// Listen starts a server on a free port of 127.0.0.1 and waits until probe succeeds at its address. The caller stops the child.
 func Listen(ctx context.Context, logger *slog.Logger, at func(port int) Command, probe func(ctx context.Context, address string) error) (*Child, string, error) {
+	first := func(addresses []*net.TCPAddr) Command { return at(addresses[0].Port) }
+	var address string
+	ch, err := ListenAt(ctx, logger, 1, first, func(ctx context.Context, addresses []*net.TCPAddr) error {
+		address = addresses[0].String()
+		return probe(ctx, address)
+	})
+	return ch, address, err
+}
+
+// ListenAt is Listen for a server with several ports. A port is free only until somebody takes it: others are tried then.
+func ListenAt(ctx context.Context, logger *slog.Logger, ports int, at func([]*net.TCPAddr) Command, probe func(context.Context, []*net.TCPAddr) error) (*Child, error) {
 	for try := 1; ; try++ {
-		address, err := FreeAddress()
+		addresses, err := freeAddresses(ports)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		ch, err := at(address.Port).Start(logger)
+		ch, err := at(addresses).Start(logger)
 		if err != nil {
-			return nil, "", err
+			return nil, err
 		}
-		err = ch.Await(ctx, func(ctx context.Context) error { return probe(ctx, address.String()) })
+		err = ch.Await(ctx, func(ctx context.Context) error { return probe(ctx, addresses) })
 		if err == nil {
-			return ch, address.String(), nil
+			return ch, nil
 		}
 		ch.Kill()
-		if try == portTries || ctx.Err() != nil || !taken(address) {
-			return nil, "", err
+		if try == portTries || ctx.Err() != nil || !slices.ContainsFunc(addresses, taken) {
+			return nil, err
 		}
-		logger.Debug("port was taken meanwhile, trying another", "address", address)
+		logger.Debug("a port was taken meanwhile, trying others", "addresses", addresses)
 	}
 }
 
-// FreeAddress is a port of 127.0.0.1 that is free until somebody takes it.
-func FreeAddress() (*net.TCPAddr, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return nil, fmt.Errorf("find a free port: %w", err)
+// freeAddresses are ports of 127.0.0.1, no two the same, that are free until somebody takes them.
+func freeAddresses(n int) ([]*net.TCPAddr, error) {
+	free := make([]*net.TCPAddr, n)
+	for i := range free {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, fmt.Errorf("find a free port: %w", err)
+		}
+		defer l.Close()
+		free[i] = l.Addr().(*net.TCPAddr)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr), nil
+	return free, nil
 }
 
 func taken(address *net.TCPAddr) bool {

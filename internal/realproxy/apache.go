@@ -4,27 +4,31 @@ import (
 	"regexp"
 	"syscall"
 	"text/template"
+
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
-	register(product{
-		name: "apache", pkg: "apache2", binary: "apache2", protocols: []string{"HTTPS"}, acceptsProxy: true,
-		config: template.Must(template.New("apache").Parse(apacheConfig)),
-		argv: func(program, dir, config string) []string {
-			return []string{program, "-d", dir, "-f", config, "-DFOREGROUND"}
+	kinds.Register(kind{
+		Product: product.Product{
+			Name: "apache", Package: "apache2", Binaries: []string{"apache2"},
+			Config: template.Must(template.New("apache").Parse(apacheConfig)),
+			Argv: func(program, dir, config string) []string {
+				return []string{program, "-d", dir, "-f", config, "-DFOREGROUND"}
+			},
+			// By SIGTERM the parent ends its children too, at once.
+			Death: syscall.SIGTERM, VersionArg: "-v", Version: regexp.MustCompile(`Apache/(\S+)`),
 		},
-		// By SIGTERM the parent ends its children too, at once.
-		death: syscall.SIGTERM, polite: syscall.SIGTERM,
-		versionArg: "-v", version: regexp.MustCompile(`Apache/(\S+)`),
+		protocols: []string{"HTTPS"}, acceptsProxy: true,
 	})
 }
 
 // mod_proxy_http lets upgrades through since 2.4.47, where the worker says upgrade=ANY. The name of the TLS extension is the Host field
 // with ProxyPreserveHost and else the worker's, which is an address here: the next hop gets none.
 const apacheConfig = `ServerName {{.Name}}
-DefaultRuntimeDir {{.Dir}}
-PidFile {{.Dir}}/pid
-ErrorLog {{.Dir}}/error.log
+DefaultRuntimeDir {{.Home}}
+PidFile {{.Home}}/pid
+ErrorLog {{.Home}}/error.log
 LogLevel warn
 LoadModule mpm_event_module /usr/lib/apache2/modules/mod_mpm_event.so
 LoadModule authz_core_module /usr/lib/apache2/modules/mod_authz_core.so

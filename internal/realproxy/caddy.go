@@ -4,15 +4,19 @@ import (
 	"regexp"
 	"syscall"
 	"text/template"
+
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
-	register(product{
-		name: "caddy", pkg: "caddy", binary: "caddy", protocols: []string{"HTTPS"}, sendsSNI: true,
-		config: template.Must(template.New("caddy").Parse(caddyConfig)),
-		argv:   func(program, _, config string) []string { return []string{program, "run", "--config", config} },
-		death:  syscall.SIGKILL, polite: syscall.SIGTERM,
-		versionArg: "version", version: regexp.MustCompile(`v?([0-9]+\.[0-9]+\.\S+)`),
+	kinds.Register(kind{
+		Product: product.Product{
+			Name: "caddy", Package: "caddy", Binaries: []string{"caddy"},
+			Config: template.Must(template.New("caddy").Parse(caddyConfig)),
+			Argv:   func(program, _, config string) []string { return []string{program, "run", "--config", config} },
+			Death:  syscall.SIGKILL, VersionArg: "version", Version: regexp.MustCompile(`v?([0-9]+\.[0-9]+\.\S+)`),
+		},
+		protocols: []string{"HTTPS"}, sendsSNI: true,
 	})
 }
 
@@ -21,7 +25,7 @@ func init() {
 const caddyConfig = `{
   "admin": {"disabled": true, "config": {"persist": false}},
   "logging": {"logs": {"default": {"level": "WARN"}}},
-  "storage": {"module": "file_system", "root": "{{.Dir}}/data"},
+  "storage": {"module": "file_system", "root": "{{.Home}}/data"},
   "apps": {
     "tls": {"certificates": {"load_files": [{"certificate": "{{.Cert}}", "key": "{{.Key}}"}]}},
     "http": {"grace_period": "100ms", "servers": {

@@ -4,16 +4,19 @@ import (
 	"regexp"
 	"syscall"
 	"text/template"
+
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
-	register(product{
-		name: "haproxy", pkg: "haproxy", binary: "haproxy", protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1", "v2"}, resolves: true,
-		config: template.Must(template.New("haproxy").Parse(haproxyConfig)),
-		argv:   func(program, _, config string) []string { return []string{program, "-db", "-f", config} },
-		// SIGUSR1 would wait for the tunnels.
-		death: syscall.SIGKILL, polite: syscall.SIGTERM,
-		versionArg: "-v", version: regexp.MustCompile(`HAProxy version (\S+)`),
+	kinds.Register(kind{
+		Product: product.Product{
+			Name: "haproxy", Package: "haproxy", Binaries: []string{"haproxy"},
+			Config: template.Must(template.New("haproxy").Parse(haproxyConfig)),
+			Argv:   func(program, _, config string) []string { return []string{program, "-db", "-f", config} },
+			Death:  syscall.SIGKILL, VersionArg: "-v", Version: regexp.MustCompile(`HAProxy version (\S+)`),
+		},
+		protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1", "v2"}, resolves: true,
 	})
 }
 

@@ -4,26 +4,31 @@ import (
 	"regexp"
 	"syscall"
 	"text/template"
+
+	"github.com/tlsroute/tlsroute-bench/internal/process"
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 // nginxStream is where Debian puts the module for TCP and TLS.
 const nginxStream = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 func init() {
-	register(product{
-		name: "nginx", pkg: "nginx", binary: "nginx", protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1"}, preserves: true,
-		config: template.Must(template.New("nginx").Parse(nginxConfig)),
-		argv: func(program, dir, config string) []string {
-			return []string{program, "-p", dir, "-c", config, "-e", "stderr"}
+	kinds.Register(kind{
+		Product: product.Product{
+			Name: "nginx", Package: "nginx", Binaries: []string{"nginx"},
+			Config: template.Must(template.New("nginx").Parse(nginxConfig)),
+			Argv: func(program, dir, config string) []string {
+				return []string{program, "-p", dir, "-c", config, "-e", "stderr"}
+			},
+			// By SIGTERM the master ends its workers too, at once.
+			Death: syscall.SIGTERM, VersionArg: "-v", Version: regexp.MustCompile(`nginx/(\S+)`),
 		},
-		// By SIGTERM the master ends its workers too, at once.
-		death: syscall.SIGTERM, polite: syscall.SIGTERM,
-		versionArg: "-v", version: regexp.MustCompile(`nginx/(\S+)`),
-		needs: func(protocol string) (file, pkg string) {
+		protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1"}, preserves: true,
+		needs: func(protocol string) []process.MissingError {
 			if protocol == "HTTPS" {
-				return "", ""
+				return nil
 			}
-			return nginxStream, "libnginx-mod-stream"
+			return []process.MissingError{{Program: nginxStream, Package: "libnginx-mod-stream"}}
 		},
 	})
 }
@@ -33,18 +38,18 @@ func init() {
 // 127.0.0.0/8.
 const nginxConfig = `{{if ne .Protocol "HTTPS"}}load_module ` + nginxStream + `;
 {{end}}daemon off;
-pid {{.Dir}}/pid;
+pid {{.Home}}/pid;
 worker_processes 2;
 error_log stderr warn;
 events { worker_connections 8000; }
 {{- if eq .Protocol "HTTPS"}}
 http {
     access_log off;
-    client_body_temp_path {{.Dir}}/body;
-    proxy_temp_path {{.Dir}}/proxy;
-    fastcgi_temp_path {{.Dir}}/fastcgi;
-    uwsgi_temp_path {{.Dir}}/uwsgi;
-    scgi_temp_path {{.Dir}}/scgi;
+    client_body_temp_path {{.Home}}/body;
+    proxy_temp_path {{.Home}}/proxy;
+    fastcgi_temp_path {{.Home}}/fastcgi;
+    uwsgi_temp_path {{.Home}}/uwsgi;
+    scgi_temp_path {{.Home}}/scgi;
     map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
     server {
         listen {{.Address}} ssl http2{{if .AcceptProxy}} proxy_protocol{{end}};

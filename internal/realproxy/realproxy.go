@@ -8,28 +8,18 @@
 package realproxy
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
-	"syscall"
-	"text/template"
 	"time"
 
-	"github.com/tlsroute/tlsroute-bench/internal/certs"
 	"github.com/tlsroute/tlsroute-bench/internal/process"
+	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 // Spec says what a load balancer listens on and where it leads.
@@ -78,62 +68,30 @@ type App struct{ Prefix, Address string }
 
 // Running is a product that takes connections.
 type Running struct {
+	*product.Running
 	// Address and Redirect are host:port; Redirect is empty without Spec.RedirectHTTP.
 	Address, Redirect string
-	Product, Version  string
-
-	child  *process.Child
-	dir    string
-	polite syscall.Signal
 }
 
-// product is one program and its configuration.
-type product struct {
-	name, pkg, binary string
+// kind is one program and its configuration.
+type kind struct {
+	product.Product
 	// protocols that its template has, and what else it can do.
 	protocols                                   []string
 	sendProxy                                   []string
 	preserves, resolves, acceptsProxy, sendsSNI bool
-	config                                      *template.Template
-	argv                                        func(program, dir, config string) []string
-	death                                       syscall.Signal // when this process dies
-	polite                                      syscall.Signal // when it is stopped
-	versionArg                                  string
-	version                                     *regexp.Regexp
 	// needs says what else must be installed for a protocol; nil for nothing.
-	needs func(protocol string) (file, pkg string)
+	needs func(protocol string) []process.MissingError
 }
 
-var products []product
-
-func register(p product) {
-	if _, ok := find(p.name); ok {
-		panic("realproxy: product " + p.name + " registered twice")
-	}
-	products = append(products, p)
-}
-
-func find(name string) (product, bool) {
-	i := slices.IndexFunc(products, func(p product) bool { return p.name == name })
-	if i < 0 {
-		return product{}, false
-	}
-	return products[i], true
-}
+var kinds product.Set[kind]
 
 // Products lists the products, sorted.
-func Products() []string {
-	var names []string
-	for _, p := range products {
-		names = append(names, p.name)
-	}
-	slices.Sort(names)
-	return names
-}
+func Products() []string { return kinds.Names() }
 
 // Check says what a product cannot do, without looking at this machine; nil when it can.
 func Check(name string, s Spec) error {
-	p, ok := find(name)
+	p, ok := kinds.Find(name)
 	switch {
 	case !ok:
 		return fmt.Errorf("no real product %q: there are %s", name, strings.Join(Products(), ", "))
@@ -152,95 +110,37 @@ func Check(name string, s Spec) error {
 }
 
 // Start runs a product and returns when it takes connections. ctx bounds the start only. On an error nothing is left behind.
-func Start(ctx context.Context, name string, s Spec) (_ *Running, err error) {
+func Start(ctx context.Context, name string, s Spec) (*Running, error) {
 	if err := Check(name, s); err != nil {
 		return nil, err
 	}
-	p, _ := find(name)
-	if s.Logger == nil {
-		s.Logger = slog.New(slog.DiscardHandler)
+	k, _ := kinds.Find(name)
+	launch := product.Launch{Certificate: s.Certificate, Dir: s.Dir, Prefix: "tlsroute-bench-" + name + "-", Logger: s.Logger}
+	if k.needs != nil {
+		launch.Needs = k.needs(s.Protocol)
 	}
-	program, err := process.Find(p.pkg, process.SystemFolders, p.binary)
-	if err != nil {
-		return nil, err
-	}
-	if p.needs != nil {
-		if file, pkg := p.needs(s.Protocol); file != "" {
-			if _, err := os.Stat(file); err != nil {
-				return nil, &process.MissingError{Program: file, Package: pkg}
-			}
-		}
-	}
-	r := &Running{Product: p.name, polite: p.polite}
-	if r.Version, err = version(ctx, p, program); err != nil {
-		return nil, err
-	}
-	account, err := process.Unprivileged("www-data")
-	if err != nil {
-		return nil, err
-	}
-	if r.dir, err = account.PrivateDir(s.Dir, "tlsroute-bench-"+p.name+"-", s.Logger); err != nil {
-		return nil, err
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, process.RemoveAll(r.dir))
-		}
-	}()
-	files, err := writeCertificate(account, r.dir, s)
-	if err != nil {
-		return nil, err
-	}
-	config := filepath.Join(r.dir, "config")
-	var broken error
-	at := func(port int) process.Command {
-		view := view{Spec: s, files: files, Dir: r.dir, Address: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), User: account.Name}
-		if s.Listen != "" {
-			view.Address = s.Listen
-		}
+	r := new(Running)
+	launch.At = func(f product.Files, free [2]string) (any, []string) {
+		r.Address, r.Redirect = cmp.Or(s.Listen, free[0]), ""
 		if s.RedirectHTTP {
-			free, err := process.FreeAddress()
-			broken = cmp.Or(broken, err)
-			view.Redirect = free.String()
+			r.Redirect = free[1]
 		}
-		var text bytes.Buffer
-		broken = cmp.Or(broken, p.config.Execute(&text, view), account.WriteFile(config, text.Bytes()))
-		r.Address, r.Redirect = view.Address, view.Redirect
-		return process.Command{Account: account, Dir: r.dir, Log: "log", Argv: p.argv(program, r.dir, config), Death: p.death}
+		return view{s, f, r.Address, r.Redirect}, []string{r.Address, r.Redirect}
 	}
-	ready := func(ctx context.Context, _ string) error {
-		return cmp.Or(process.Accepts(ctx, r.Address, r.Redirect), broken)
-	}
-	if r.child, _, err = process.Listen(ctx, s.Logger, at, ready); err != nil {
-		return nil, fmt.Errorf("%s: %w", p.name, err)
+	var err error
+	r.Running, err = k.Start(ctx, launch)
+	if err != nil {
+		return nil, err
 	}
 	return r, nil
 }
 
-// Close stops the product, kills it when ctx ends, and removes its directory.
-func (r *Running) Close(ctx context.Context) error {
-	err := r.child.Stop(ctx, r.polite)
-	if err != nil {
-		err = fmt.Errorf("%s: %w", r.Product, err)
-	}
-	return errors.Join(err, process.RemoveAll(r.dir))
-}
-
-// PID is that of the first process; it may have children.
-func (r *Running) PID() int { return r.child.PID() }
-
-// Done is closed when the product has ended, by itself or by Close.
-func (r *Running) Done() <-chan struct{} { return r.child.Done() }
-
 // view is what a template sees.
 type view struct {
 	Spec
-	files
-	Dir, Address, Redirect, User string
+	product.Files
+	Address, Redirect string
 }
-
-// files are the certificate in the forms that products want: both parts apart, and in one file.
-type files struct{ Cert, Key, Both string }
 
 // Seconds is Idle in whole seconds, at least one.
 func (v view) Seconds() int { return max(1, int(v.Idle/time.Second)) }
@@ -248,35 +148,3 @@ func (v view) Seconds() int { return max(1, int(v.Idle/time.Second)) }
 // NextHost and NextPort are the parts of the next hop's address.
 func (v view) NextHost() string { host, _, _ := net.SplitHostPort(v.Next.Address); return host }
 func (v view) NextPort() string { _, port, _ := net.SplitHostPort(v.Next.Address); return port }
-
-func writeCertificate(account process.Account, dir string, s Spec) (f files, err error) {
-	if len(s.Certificate.Certificate) == 0 {
-		return f, nil
-	}
-	if f.Cert, f.Key, err = certs.WritePEM(dir, "front", s.Certificate); err != nil {
-		return f, err
-	}
-	cert, err1 := os.ReadFile(f.Cert)
-	key, err2 := os.ReadFile(f.Key)
-	f.Both = filepath.Join(dir, "both.pem")
-	return f, errors.Join(err1, err2, account.Own(f.Cert), account.Own(f.Key), account.WriteFile(f.Both, slices.Concat(cert, key)))
-}
-
-// maxVersion bounds what a program may print about itself.
-const maxVersion = 8 << 10
-
-func version(ctx context.Context, p product, program string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, program, p.versionArg)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s %s: %w", program, p.versionArg, err)
-	}
-	text, _ := io.ReadAll(io.LimitReader(bytes.NewReader(out), maxVersion))
-	found := p.version.FindSubmatch(text)
-	if found == nil {
-		return "", fmt.Errorf("%s %s does not tell a version", program, p.versionArg)
-	}
-	return string(found[1]), nil
-}

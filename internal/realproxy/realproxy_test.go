@@ -192,7 +192,7 @@ func TestUpgradesCrossEveryProduct(t *testing.T) {
 			name        string
 			tls, accept bool
 		}{{"https target", true, false}, {"http target", false, false}, {"proxy header before", true, true}} {
-			p, _ := find(product)
+			p, _ := kinds.Find(product)
 			if c.accept && !p.acceptsProxy {
 				continue // TestWhatAProductCannotDoIsSaid
 			}
@@ -282,10 +282,10 @@ func TestBytesPassUnread(t *testing.T) {
 func TestMissingProductNamesTheDebianPackage(t *testing.T) {
 	t.Setenv(process.SearchVariable, t.TempDir())
 	for _, product := range Products() {
-		p, _ := find(product)
+		p, _ := kinds.Find(product)
 		_, err := Start(t.Context(), product, Spec{Protocol: "HTTPS", Dir: testDir(t)})
 		missing, ok := errors.AsType[*process.MissingError](err)
-		if !ok || missing.Error() != p.binary+" not found: install the Debian package "+p.pkg {
+		if !ok || missing.Error() != p.Binaries[0]+" not found: install the Debian package "+p.Package {
 			t.Errorf("%s: %v", product, err)
 		}
 	}

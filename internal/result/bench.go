@@ -17,7 +17,10 @@ type Bench struct {
 
 // Workload is one kind of load on one backend, over every arm with the same schedule.
 type Workload struct {
-	Name        string       `json:"name"`
+	Name string `json:"name"`
+	// Label tells workloads of one name apart; what is said of a workload elsewhere in the report, as its costs are, goes by it. It is
+	// absent from reports that are older.
+	Label       string       `json:"label,omitempty"`
 	Backend     string       `json:"backend"`
 	Arms        []Arm        `json:"arms"`
 	Comparisons []Comparison `json:"comparisons"`

@@ -20,7 +20,9 @@ type Scenario struct {
 	Matrix      *Matrix     `json:"matrix,omitempty"`
 	Bench       Bench       `json:"bench,omitzero"`
 	// Limits are conditions on the measurement; one that is missed ends the run with status 1.
-	// Terms are ARM.PHASE.p50|p90|p99|max (durations such as 5ms may stand against them), errors and requests.
+	// Terms are ARM.PHASE.p50|p90|p99|p999|p9999|max (durations such as 5ms stand against them), ARM.throughput, ARM.bytes_per_s, errors and
+	// requests, and with processes: separate what a component used for an arm: ARM.COMPONENT.cpu_per_connect, cpu_per_request or cpu_per_gib
+	// (durations), bytes_per_tunnel or descriptors_per_tunnel.
 	Limits []string `json:"limits,omitempty"`
 
 	// File and SHA256 identify the document; they are set by Load.

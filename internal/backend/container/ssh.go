@@ -31,7 +31,7 @@ func sshPlan(spec backend.Spec, r *backend.Running, dir string) (plan, error) {
 	if err := os.WriteFile(identity, keys.ClientPEM, 0o600); err != nil {
 		return plan{}, fmt.Errorf("write the client's key: %w", err)
 	}
-	r.Access = backend.Access{User: userName, HostKey: keys.Host.PublicKey(), HostCA: keys.CA, ClientKey: keys.Client, IdentityFile: identity}
+	r.Access = backend.Access{User: userName, HostKey: keys.Host.PublicKey(), HostCA: keys.CA, ClientKey: keys.Client, IdentityFile: identity, Folder: "/home/" + userName}
 	var args []string
 	for _, line := range append(slices.Clone(spec.Config), "HostCertificate "+hostCertificateFile) {
 		args = append(args, "-o", line)

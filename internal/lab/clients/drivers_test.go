@@ -1,0 +1,3 @@
+package clients
+
+import _ "github.com/tlsroute/tlsroute-bench/internal/backend/container" // a driver that backendsVariable may name
