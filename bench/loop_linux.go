@@ -11,9 +11,11 @@ import (
 )
 
 // loop sends the requests of some tunnels and takes their answers on the one thread that paces them: while nothing is due it waits
-// for the next instant and for the answers at once, by epoll. A worker for each request costs two wake-ups of a thread, for its
-// arrival and for its answer, and so twice the processor time; and the pacing thread loses its turn of the scheduler to the workers,
-// which made it late by most of a millisecond. A tunnel that the loop cannot read by itself, or that broke in this window, is the workers'.
+// for the next instant and for the answers at once, by epoll. A worker for each request costs a thread's wake-up for its arrival and one
+// for its answer, and leaves the runtime's scheduler to look for work after each. A tunnel that the loop cannot read by itself, or that
+// broke in this window, is the workers'.
+//
+// The thread has no higher priority than others: on a machine that is full it would be late less often, and what it measures starved.
 type loop struct {
 	w       *window
 	slots   []slot

@@ -12,7 +12,7 @@ type NetDial func(ctx context.Context, network, addr string) (net.Conn, error)
 // (loop_linux.go). It is for the bottom of what an arm's Dial returns: the layers above show the way down to it by NetConn or Unwrap,
 // and go on reading behind a deadline that has passed, as crypto/tls does.
 //
-// Without it, and on other systems than Linux, requests go through the runtime's poller, at twice the generator's processor time.
+// Without it, and on other systems than Linux, requests go through workers and the runtime's poller, at two thirds more processor time.
 func Pollable(dial NetDial) NetDial {
 	if dial == nil {
 		dial = new(net.Dialer).DialContext
