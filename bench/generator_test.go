@@ -56,6 +56,26 @@ func serveFarEnd() {
 // far starts it and returns how to dial it.
 func far(b *testing.B) Dial {
 	b.Helper()
+	address := startFar(b)
+	// With a name, for without one the dialer makes a copy of the configuration for each.
+	config := &tls.Config{InsecureSkipVerify: true, ServerName: "far.example.test"} //nolint:gosec // it is made up a moment ago
+	dial := Pollable(nil)
+	return func(ctx context.Context, _ func(string, time.Duration)) (net.Conn, error) {
+		raw, err := dial(ctx, "tcp", address)
+		if err != nil {
+			return nil, err
+		}
+		conn := tls.Client(raw, config)
+		if err := conn.HandshakeContext(ctx); err != nil {
+			raw.Close()
+			return nil, err
+		}
+		return conn, nil
+	}
+}
+
+func startFar(b *testing.B) (address string) {
+	b.Helper()
 	cmd := exec.CommandContext(b.Context(), os.Args[0])
 	cmd.Env = append(os.Environ(), farEnd+"=1")
 	in, err := cmd.StdinPipe()
@@ -74,12 +94,7 @@ func far(b *testing.B) Dial {
 	if err != nil {
 		b.Fatal(err)
 	}
-	address := strings.TrimSpace(line)
-	// With a name, for without one the dialer makes a copy of the configuration for each.
-	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true, ServerName: "far.example.test"}} //nolint:gosec // it is made up a moment ago
-	return func(ctx context.Context, _ func(string, time.Duration)) (net.Conn, error) {
-		return d.DialContext(ctx, "tcp", address)
-	}
+	return strings.TrimSpace(line)
 }
 
 func ownTime(b *testing.B) time.Duration {
@@ -96,26 +111,38 @@ const (
 	generatorTime    = 3 * time.Second
 )
 
-// bare is a loop over the same tunnels that records nothing: the processor time of a round trip, and how many there are a second.
-func bare(b *testing.B, dial Dial) (each time.Duration, rate float64) {
+// generatorSessions are the tunnels of a bare loop.
+func generatorSessions(b *testing.B, dial Dial) []*echoSession {
 	b.Helper()
-	list := make([]session, generatorTunnels)
+	list := make([]*echoSession, generatorTunnels)
 	for i := range list {
 		conn, err := dial(b.Context(), nil)
 		if err != nil {
 			b.Fatal(err)
 		}
-		if list[i], err = (echoWorkload{size: echoSize}).Open(b.Context(), conn, Access{}); err != nil {
+		s, err := (echoWorkload{size: echoSize}).Open(b.Context(), conn, Access{})
+		if err != nil {
 			b.Fatal(err)
 		}
-		defer func() { _ = list[i].Close() }()
+		b.Cleanup(func() { _ = s.Close() })
+		list[i] = s.(*echoSession)
 	}
+	return list
+}
+
+// bareOpen is an open loop over the same tunnels, at the same instants, that records nothing: the processor time of a round trip. It is
+// nil where there is no loop but the workers.
+var bareOpen func(b *testing.B, dial Dial, rate float64) (each time.Duration)
+
+// bare is a loop over the same tunnels that records nothing: the processor time of a round trip, and how many there are a second.
+func bare(b *testing.B, dial Dial) (each time.Duration, rate float64) {
+	b.Helper()
+	list := generatorSessions(b, dial)
 	var wg sync.WaitGroup
 	trips := make([]int, len(list))
 	began, used := time.Now(), ownTime(b)
-	for i, s := range list {
+	for i, echo := range list {
 		wg.Go(func() {
-			echo := s.(*echoSession)
 			for time.Since(began) < generatorTime {
 				for range 50 { // the clock is not read each time
 					if _, err := echo.conn.Write(echo.out()); err != nil {
@@ -141,7 +168,8 @@ func bare(b *testing.B, dial Dial) (each time.Duration, rate float64) {
 }
 
 // BenchmarkGenerator is what the generator itself costs: processor time of a 64-byte round trip, closed and open loop, over that of a
-// bare loop on as many tunnels of TLS 1.3 in the same minute; and how late it is at half of the bare loop's rate.
+// bare loop on as many tunnels of TLS 1.3 in the same minute; and how late it is at half of the bare loop's rate. A bare loop is always at
+// work: at half of its rate a request also has to wake who is to answer, which bare-open/bare shows.
 //
 //	go test -run '^$' -bench 'Generator$' -benchtime 3x ./bench
 func BenchmarkGenerator(b *testing.B) {
@@ -154,7 +182,7 @@ func BenchmarkGenerator(b *testing.B) {
 			}},
 		}
 	}
-	var closed, open, lag, share float64
+	var closed, open, lag, share, alone float64
 	for range b.N {
 		each, rate := bare(b, dial)
 		for _, mode := range []string{ModeClosed, ModeOpen} {
@@ -182,11 +210,17 @@ func BenchmarkGenerator(b *testing.B) {
 				share += half
 			}
 		}
+		if bareOpen != nil {
+			alone += float64(bareOpen(b, dial, rate/2)) / float64(each)
+		}
 		b.ReportMetric(float64(each), "bare-ns/trip")
 	}
 	n := float64(b.N)
 	b.ReportMetric(closed/n, "closed/bare")
 	b.ReportMetric(open/n, "open/bare")
+	if bareOpen != nil {
+		b.ReportMetric(alone/n, "bare-open/bare")
+	}
 	b.ReportMetric(lag/n/1e3, "lag-p99-µs")
 	b.ReportMetric(share/n, "open-trips/s")
 	b.ReportMetric(0, "ns/op")

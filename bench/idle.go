@@ -17,10 +17,13 @@ func (w *WorkloadPlan) active() int {
 	return min(w.Tunnels, max(1, int(math.Round(float64(w.Tunnels)*w.Shape.Active/100))))
 }
 
+// active are the lasting tunnels of an arm that carry requests.
+func (r *run) active(a *armState) []slot { return a.tunnels[:min(r.w.active(), len(a.tunnels))] }
+
 // askIdle makes one request on each tunnel that carried none, at the end. One that does not answer is an error of its arm.
 func (r *run) askIdle(ctx context.Context) error {
 	for _, a := range r.arms {
-		idle := a.tunnels[min(r.w.active(), len(a.tunnels)):]
+		idle := a.tunnels[len(r.active(a)):]
 		if len(idle) == 0 {
 			continue
 		}

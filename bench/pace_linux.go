@@ -7,12 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// sleeper sleeps to absolute instants of CLOCK_MONOTONIC, which is also the clock behind time.Since. It belongs to the
-// thread that made it.
+// sleeper sleeps to absolute instants of CLOCK_MONOTONIC, which is also the clock behind time.Since.
 type sleeper struct {
 	base  int64 // CLOCK_MONOTONIC at start, ns
 	start time.Time
-	slack bool
 }
 
 func newSleeper(start time.Time) *sleeper {
@@ -21,8 +19,6 @@ func newSleeper(start time.Time) *sleeper {
 	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err == nil {
 		s.base = ts.Nano() - int64(time.Since(start))
 	}
-	// The default slack of 50 µs is by how much the kernel may delay a wake-up to save power. It is the thread's own.
-	s.slack = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) == nil
 	return s
 }
 
@@ -40,8 +36,11 @@ func (s *sleeper) until(offset time.Duration) {
 	}
 }
 
-func (s *sleeper) close() {
-	if s.slack {
-		_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // 0 is back to the default; the thread returns to the pool
+// wakeInTime has the kernel wake this thread on time: by default it may be 50 µs late, to save power. The function returned undoes it,
+// for the thread returns to the pool.
+func wakeInTime() (undo func()) {
+	if unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) != nil {
+		return func() {}
 	}
+	return func() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) } // 0 is back to the default
 }

@@ -257,12 +257,14 @@ func (r *run) one(ctx context.Context, a *armState, pair int) (*window, error) {
 		return nil, err
 	}
 	a.beforeWindow()
+	loops := r.newLoops(a) // before there is a start: with thousands of tunnels it takes longer than startDelay
+	defer endLoops(loops, a.tunnels)
 	runtime.GC() // between windows, so that all begin with the same heap
 	start, _, err := r.meet(ctx, fmt.Sprintf("%s %d", a.Path, pair))
 	if err != nil {
 		return nil, err
 	}
-	w := r.runWindow(ctx, a, pair, start)
+	w := r.runWindow(ctx, a, pair, start, loops)
 	r.opt.Logger.Debug("window", slog.String("workload", r.label), slog.String("path", a.Path), slog.Int("pair", pair),
 		slog.Int64("requests", w.tally.planned), slog.Int64("errors", w.tally.errors))
 	return w, ctx.Err()

@@ -116,30 +116,59 @@ func (s *schedule) next() (arrival, bool) {
 	return arrival{}, false
 }
 
+// part is what one of several loops has of a schedule: the requests of its tunnels; the first has the new tunnels too.
+type part struct {
+	*schedule
+	index, of, tunnels int
+}
+
+func (p part) next() (arrival, bool) {
+	for {
+		a, ok := p.schedule.next()
+		if !ok || a.connect && p.index == 0 || !a.connect && a.seq%p.tunnels%p.of == p.index {
+			return a, ok
+		}
+	}
+}
+
 // pace calls fire for each arrival at start plus its offset, from a thread of its own, until the schedule or ctx ends. fire
 // must not block. An arrival that is already due goes at once and keeps its intended time: lateness shows, rate does not sink.
+func pace(ctx context.Context, start time.Time, s *schedule, fire func(a arrival, now time.Duration)) {
+	paceBy(ctx, start, s, newSleeper(start).until, fire)
+}
+
+// paceBy is pace with another way to wait until an instant, which may come back early. It is called from time to time when arrivals
+// are late, too.
 //
 // A thread of its own: the runtime's timers round waits under a millisecond up to one (a median overshoot of 0.88 ms
 // against 62 µs by nanosleep; facts/performance.md finding 8). Never spinning: on two cores the spin would be the load.
-func pace(ctx context.Context, start time.Time, s *schedule, fire func(a arrival, now time.Duration)) {
-	const slice = 20 * time.Millisecond // how late a cancellation may be noticed
+func paceBy(ctx context.Context, start time.Time, s interface{ next() (arrival, bool) }, until func(time.Duration), fire func(a arrival, now time.Duration)) {
+	const (
+		slice  = 20 * time.Millisecond // how late a cancellation may be noticed
+		atOnce = 8                     // late arrivals, before what came meanwhile is looked at
+	)
 	runtime.LockOSThread()
 	// Unlocked rather than left to die with the goroutine: a thread that ends takes with it, by SIGKILL, every child
 	// process that was forked on it with Pdeathsig.
 	defer runtime.UnlockOSThread()
-	sl := newSleeper(start)
-	defer sl.close()
-	for {
+	defer wakeInTime()()
+	for late := 0; ; late++ {
 		a, ok := s.next()
 		if !ok {
 			return
 		}
 		now := time.Since(start)
+		if late == atOnce {
+			late = 0
+			until(now)
+			now = time.Since(start)
+		}
 		for now < a.at {
 			if ctx.Err() != nil {
 				return
 			}
-			sl.until(min(a.at, now+slice))
+			late = 0
+			until(min(a.at, now+slice))
 			now = time.Since(start)
 		}
 		if ctx.Err() != nil {

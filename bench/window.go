@@ -88,7 +88,7 @@ type window struct {
 }
 
 // runWindow sends the schedule of pair index to one arm from start on, drains, and returns the counts. Everything it started is over then.
-func (r *run) runWindow(ctx context.Context, arm *armState, index int, start time.Time) *window {
+func (r *run) runWindow(ctx context.Context, arm *armState, index int, start time.Time, loops []*loop) *window {
 	length := r.plan.Guard + r.plan.Window
 	w := &window{
 		arm: arm, run: r, index: index, guard: r.plan.Guard, length: length, start: start,
@@ -106,12 +106,12 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 	}
 
 	// Round robin is fixed by the schedule, so a tunnel that is stuck keeps its own arrivals waiting, as a client would.
-	active := min(r.w.active(), len(arm.tunnels)) // the others are idle
-	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), active+1)+16)
+	tunnels := r.active(arm)
+	depth := min(queueDepth, ceilDiv(2*r.w.peak()*length.Seconds(), len(tunnels)+1)+16)
 	workers := newCrew(func(t *slot) { w.serve(t, t.waiting()); t.settle() })
 	var connects sync.WaitGroup
 	slots := make(chan struct{}, maxConnects)
-	fire := func(a arrival, now time.Duration) {
+	fire := func(a arrival, now time.Duration, send func(*slot)) {
 		w.wentOff(a, now)
 		if a.connect {
 			select {
@@ -122,20 +122,31 @@ func (r *run) runWindow(ctx context.Context, arm *armState, index int, start tim
 			}
 			return
 		}
-		t := &arm.tunnels[a.seq%len(arm.tunnels)]
+		t := &tunnels[a.seq%len(tunnels)]
 		switch idle, full := t.push(a, depth); {
 		case full:
 			w.drop(a)
 		case idle:
-			workers.send(t)
+			send(t)
 		}
 	}
-	paced := make(chan struct{})
-	go func() {
-		defer close(paced)
-		pace(ctx, w.start, newScheduleAt(r.plan.Seed+int64(r.plan.Shard), r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length), fire)
-	}()
-	<-paced
+	arrivals := func() *schedule {
+		return newScheduleAt(r.plan.Seed+int64(r.plan.Shard), r.label, r.w, index, r.w.profile(r.place, r.plan.Guard, r.plan.Window), length)
+	}
+	var paced sync.WaitGroup
+	for i, l := range loops {
+		l.w, l.workers = w, workers
+		paced.Go(func() {
+			paceBy(ctx, w.start, part{arrivals(), i, len(loops), len(tunnels)}, l.until, func(a arrival, now time.Duration) { fire(a, now, l.send) })
+			l.drain(i, len(loops))
+		})
+	}
+	if len(loops) == 0 {
+		paced.Go(func() {
+			pace(ctx, w.start, arrivals(), func(a arrival, now time.Duration) { fire(a, now, workers.send) })
+		})
+	}
+	paced.Wait()
 	workers.end()
 	connects.Wait()
 	return w
@@ -232,11 +243,16 @@ func (w *window) finish(a arrival, sent time.Duration, err error, sess session, 
 	}
 }
 
+// neverSent is the outcome of an arrival that waited behind others until the window was over.
+func (w *window) neverSent(a arrival, err error) {
+	w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), nil, w.steady, w.service)
+}
+
 // serve works off the arrivals of one tunnel in order.
 func (w *window) serve(t *slot, queue iter.Seq[arrival]) {
 	for a := range queue {
 		if err := w.ctx.Err(); err != nil {
-			w.finish(a, -1, fmt.Errorf("never sent, the tunnel was busy: %w", err), nil, w.steady, w.service)
+			w.neverSent(a, err)
 			continue
 		}
 		if t.tunnel == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"sync"
+	"time"
 )
 
 // slot is the place of a lasting tunnel; the tunnel is nil while it is broken. While a window runs the arrivals of a tunnel wait here, and
@@ -16,6 +17,10 @@ type slot struct {
 	busy    bool // a worker is on it
 	spoiled bool // by a deadline in the past
 	route   int  // of the workload's mix
+	// What the loop has sent there (loop_linux.go).
+	inFlight bool
+	flying   arrival
+	sent     time.Duration
 }
 
 // push puts an arrival behind the others. idle says that a worker has to be sent, full that there are depth of them already.

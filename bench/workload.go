@@ -88,6 +88,9 @@ var past = time.Unix(1, 0)
 type tunnel struct {
 	conn net.Conn
 	sess session
+	// Where a loop has the tunnel (loop_linux.go): the bottom of conn, and sess.
+	polled *pollable
+	halves splitter
 }
 
 // openTunnel dials and logs in. ready is called between the two.

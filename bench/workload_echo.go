@@ -65,6 +65,7 @@ func newNonce() string {
 type echoSession struct {
 	conn net.Conn
 	seq  uint64
+	got  int    // of the answer
 	buf  []byte // what is sent, and what comes back
 }
 
@@ -72,12 +73,24 @@ func (s *echoSession) out() []byte { return s.buf[:len(s.buf)/2] }
 func (s *echoSession) in() []byte  { return s.buf[len(s.buf)/2:] }
 
 func (s *echoSession) Do(context.Context) error {
-	s.seq++
+	if err := s.Start(); err != nil {
+		return err
+	}
+	return s.Finish()
+}
+
+func (s *echoSession) Start() error {
+	s.seq, s.got = s.seq+1, 0
 	binary.BigEndian.PutUint64(s.out(), s.seq)
 	if _, err := s.conn.Write(s.out()); err != nil {
 		return fmt.Errorf("echo: send: %w", err)
 	}
-	if _, err := io.ReadFull(s.conn, s.in()); err != nil {
+	return nil
+}
+
+func (s *echoSession) Finish() error {
+	n, err := io.ReadFull(s.conn, s.in()[s.got:])
+	if s.got += n; err != nil {
 		return fmt.Errorf("echo: read: %w", err)
 	}
 	if out, in := s.out(), s.in(); !bytes.Equal(in, out) {

@@ -154,6 +154,7 @@ func arm(path string, d *client.Dialer, direct bool) bench.Arm {
 		Upgrade: func() string { return upgrade.Load().(string) },
 		Dial: func(ctx context.Context, observe func(string, time.Duration)) (net.Conn, error) {
 			once := *d // a copy: the trace belongs to this dial
+			once.NetDial = bench.Pollable(d.NetDial)
 			phase := func(name string) func(time.Duration) { return func(took time.Duration) { observe(name, took) } }
 			once.Trace = &client.Trace{
 				DNS: phase(result.PhaseDNS), TCP: phase(result.PhaseTCP), OuterTLS: phase(result.PhaseOuterTLS),
