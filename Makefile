@@ -1,6 +1,6 @@
 # Everything a developer does here; "make help" lists it.
 .DEFAULT_GOAL := help
-.PHONY: help build run test test-quick test-teleport test-transactions test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa bench-widths packages check clean
+.PHONY: help build run test compiled test-quick test-teleport test-transactions test-docker test-swarm test-gib test-kube test-h2spec images images-check mutants steady fuzz lint fmt gen bench bench-router bench-alb bench-aa bench-widths packages check clean
 
 GO      ?= go
 TOOL    := $(GO) tool -modfile=tools/go.mod
@@ -19,9 +19,14 @@ run: ## the main job on embedded backends: needs no root, no Docker, nothing ins
 	$(GO) run . run scenarios/alb.yaml
 
 # Packages are built side by side and then tested one at a time: some measure time, and would measure each other.
-test: packages images ## everything: installs and builds what it needs, then unit, race, script, real-backend, container and browser tests; prints how many ran
-	$(GO) test -race -tags browser,h2spec,docker -run '^$$' ./... >/dev/null
+# The race detector waits a second at the end of each program by default; there are hundreds.
+test: export GORACE := atexit_sleep_ms=50
+test: packages ## everything: installs and builds what it needs, then unit, race, script, real-backend, container and browser tests; prints how many ran
+	@$(MAKE) --no-print-directory -j 2 images compiled
 	$(TOOL) gotestsum --format pkgname -- -race -tags browser,h2spec,docker -p 1 -timeout 30m ./...
+
+compiled: # what the tests need, into the build cache
+	$(GO) test -race -tags browser,h2spec,docker -run '^$$' ./... >/dev/null
 
 test-quick: ## the same without the race detector, without the browser, without Docker and without installing anything
 	$(GO) test ./...
