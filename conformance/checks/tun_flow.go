@@ -96,7 +96,8 @@ func backpressure(ctx context.Context, t *conformance.T) (conformance.Observatio
 		}
 		return rec.Out
 	}
-	most, ok := settles(ctx, t, up.Load, downNow)
+	most, since, ok := settles(ctx, t, up.Load, downNow)
+	silent := time.Since(since)
 	detail := fmt.Sprintf("%.1f MiB from the client and %.1f MiB from the backend were taken in while nobody read", mib(most[0]), mib(most[1]))
 	switch {
 	case ctx.Err() != nil:
@@ -109,6 +110,9 @@ func backpressure(ctx context.Context, t *conformance.T) (conformance.Observatio
 		within(t, conn)
 		m, err := conn.Read(got[n:])
 		if n += m; err != nil {
+			if idle := t.Path.IdleTimeout; idle > 0 && silent > idle*3/4 {
+				return conformance.Observation{}, fmt.Errorf("%w (%v): %w", conformance.ErrStalled, silent, err)
+			}
 			return conformance.Observation{Outcome: t.Outcome(err), Detail: fmt.Sprintf("%s; then %d of %d bytes came: %v", detail, n, bulk, err)}, nil
 		}
 	}
@@ -121,14 +125,14 @@ func backpressure(ctx context.Context, t *conformance.T) (conformance.Observatio
 }
 
 // settles waits until none of the counts has moved for a while, or one is over the bound; ok is false then. A load balancer on the way
-// counts this as idle, so the while is no more than half of what that one allows.
-func settles(ctx context.Context, t *conformance.T, counts ...func() int64) (now []int64, ok bool) {
+// counts this as idle, so the while is no more than half of what that one allows; since is when it began.
+func settles(ctx context.Context, t *conformance.T, counts ...func() int64) (now []int64, since time.Time, ok bool) {
 	quiet := max(quietFor, t.Silence())
 	if idle := t.Path.IdleTimeout; idle > 0 {
 		quiet = min(quiet, idle/2)
 	}
 	now = make([]int64, len(counts))
-	since := time.Now()
+	since = time.Now()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -136,19 +140,19 @@ func settles(ctx context.Context, t *conformance.T, counts ...func() int64) (now
 			n := count()
 			if n > queueBound {
 				now[i] = n
-				return now, false
+				return now, since, false
 			}
 			if n != now[i] || n == 0 {
 				now[i], since = n, time.Now()
 			}
 		}
 		if time.Since(since) > quiet {
-			return now, true
+			return now, since, true
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return now, true
+			return now, since, true
 		}
 	}
 }

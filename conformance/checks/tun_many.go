@@ -171,7 +171,7 @@ func stall(ctx context.Context, t *conformance.T) (end func(), err error) {
 		_ = wire.Reset(conn)
 		wg.Wait()
 	}
-	_, full := settles(ctx, t, up.Load, func() int64 {
+	_, _, full := settles(ctx, t, up.Load, func() int64 {
 		rec, err := t.Record(ctx, witnessOf(t, "a"), nonce, false)
 		if err != nil {
 			return 0
