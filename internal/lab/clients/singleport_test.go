@@ -141,7 +141,8 @@ func reverseTunnel(s *session) {
 		served <- err
 	}()
 	config := s.sshConfig("reverse-tunnel", "tunnel")
-	const command = `read port && exec bash -c "exec 3<>/dev/tcp/127.0.0.1/$port; echo a call >&3; cat <&3"`
+	// localhost: sshd takes a port of ::1 or of 127.0.0.1, and the same of the other only where nobody else has it.
+	const command = `read port && exec bash -c "exec 3<>/dev/tcp/localhost/$port; echo a call >&3; cat <&3"`
 	cmd := exec.CommandContext(s.t.Context(), "ssh", append(config, "-R", "0:"+service.Addr().String(), "by-port", command)...)
 	cmd.Env = []string{"HOME=" + s.dir, "LC_ALL=C.UTF-8"}
 	var out strings.Builder
