@@ -158,7 +158,8 @@ func TestKillMatrix(t *testing.T) {
 			switch {
 			case r.Verdict == result.CheckInconclusive:
 				t.Errorf("%s: the mutant breaks more than the check is about: %s", r.Path, r.Detail)
-			case r.Verdict == result.CheckFail, j.Level == conformance.Info && forbidden: // level INFO never fails
+			// Level INFO never fails, and FLAKY is no pass: on a slow machine a timer may hide a mutant once in three runs.
+			case r.Verdict == result.CheckFail, r.Verdict == result.CheckFlaky && forbidden, j.Level == conformance.Info && forbidden:
 				how = append(how, r.Path+" "+r.Outcome)
 				if !forbidden && !common(r.Outcome) {
 					t.Errorf("%s: outcome %q is in no list of %s", r.Path, r.Outcome, j.ID)
