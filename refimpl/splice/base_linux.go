@@ -43,12 +43,22 @@ type base struct {
 // returns. Nothing else may use conn meanwhile. What no Loop takes is returned as it is.
 func Prepare(conn net.Conn) net.Conn {
 	switch watched := lowestWatched(conn); {
-	case watched == nil && bottom(conn) != nil:
+	case watched == nil && bottom(conn) != nil && !grounded(conn):
 		return ground(conn)
-	case watched != nil && bottom(watched.Conn) != nil:
+	case watched != nil && bottom(watched.Conn) != nil && !grounded(watched.Conn):
 		watched.Conn = ground(watched.Conn)
 	}
 	return conn
+}
+
+// grounded says whether a base is there already: somebody may be writing to it, and it is the one that the loop has to hold.
+func grounded(conn net.Conn) bool {
+	for c := conn; c != nil; c = below(c) {
+		if _, ok := c.(*base); ok {
+			return true
+		}
+	}
+	return false
 }
 
 // ground puts a base under the bytes that layers over TCP hold.

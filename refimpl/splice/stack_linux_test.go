@@ -61,6 +61,29 @@ func stackOver(t *testing.T, kind string, peer, ours net.Conn, opt upgrade.Serve
 	return peer, ours
 }
 
+// Each layer that writes on its own prepares what it stands on; there must be one base under them all.
+func TestPreparedTwiceHasOneBase(t *testing.T) {
+	for _, kind := range []string{"", "websocket", "tls websocket", "tls websocket tls"} {
+		raw, ours := tcpPair(t)
+		peer, top := stackOver(t, kind, raw, Prepare(ours), upgrade.ServerOptions{})
+		first := lowestBase(top)
+		if again := lowestBase(Prepare(top)); first == nil || again != first {
+			t.Errorf("%q: base %p, and then %p", kind, first, again)
+		}
+		_ = peer.Close()
+		_ = top.Close()
+	}
+}
+
+func lowestBase(conn net.Conn) (lowest *base) {
+	for c := conn; c != nil; c = below(c) {
+		if b, ok := c.(*base); ok {
+			lowest = b
+		}
+	}
+	return lowest
+}
+
 func startStack(t *testing.T, kind string, opt upgrade.ServerOptions) stacked {
 	t.Helper()
 	raw, ours := tcpPair(t)
