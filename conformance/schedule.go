@@ -30,7 +30,7 @@ const (
 func (e *engine) class(j job, left []job) int {
 	own := e.ownClass(j)
 	for _, l := range left {
-		if slices.Contains(j.check.Depends, l.check.ID) && !(before(l, j) && e.class(l, left) == own) {
+		if slices.Contains(j.check.Depends, l.check.ID) && (!before(l, j) || e.class(l, left) != own) {
 			return waits
 		}
 	}

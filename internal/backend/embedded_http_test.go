@@ -57,7 +57,7 @@ func TestHTTPBytesAndSums(t *testing.T) {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	var seen Seen
-	if err := json.NewDecoder(ask(t, r, http.MethodGet, "//a/../sum", nil).Body).Decode(&seen); err != nil || seen.Path != "//a/../sum" {
+	if err := json.NewDecoder(ask(t, r, http.MethodGet, "//a/../sum", nil).Body).Decode(&seen); err != nil || seen.Path != "//a/../sum" { //nolint:bodyclose // ask does
 		t.Errorf("a path that is not clean: %+v, %v", seen, err)
 	}
 }
@@ -65,10 +65,10 @@ func TestHTTPBytesAndSums(t *testing.T) {
 // TestHTTPEventsKeepPace: no event before it was asked for, and the stream ends with the last.
 func TestHTTPEventsKeepPace(t *testing.T) {
 	r := start(t, Embedded, HTTP)
-	if resp := ask(t, r, http.MethodPost, "/events?pace=p", nil); resp.StatusCode != http.StatusNotFound {
+	if resp := ask(t, r, http.MethodPost, "/events?pace=p", nil); resp.StatusCode != http.StatusNotFound { //nolint:bodyclose // ask does
 		t.Errorf("a pace that no stream has: %s", resp.Status)
 	}
-	resp := ask(t, r, http.MethodGet, "/events?n=2&pace=p", nil)
+	resp := ask(t, r, http.MethodGet, "/events?n=2&pace=p", nil) //nolint:bodyclose // ask does
 	if resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("%v", resp.Header)
 	}
