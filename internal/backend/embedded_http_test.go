@@ -1,3 +1,4 @@
+//nolint:bodyclose // ask closes them
 package backend
 
 import (
@@ -34,7 +35,7 @@ func ask(t *testing.T, r *Running, method, path string, body io.Reader) *http.Re
 
 func TestHTTPBytesAndSums(t *testing.T) {
 	r := start(t, Embedded, HTTP)
-	resp := ask(t, r, http.MethodGet, "/bytes/100001?seed=7", nil) //nolint:bodyclose // ask does
+	resp := ask(t, r, http.MethodGet, "/bytes/100001?seed=7", nil)
 	got, err := io.ReadAll(resp.Body)
 	sum := sha256.Sum256(got)
 	if err != nil || len(got) != 100001 || resp.Trailer.Get("Repr-Digest") != "sha-256=:"+base64.StdEncoding.EncodeToString(sum[:])+":" {
@@ -44,7 +45,7 @@ func TestHTTPBytesAndSums(t *testing.T) {
 	if _, err := io.ReadFull(SeededBytes(7), want); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("these are not the bytes of the seed, %v", err)
 	}
-	if resp := ask(t, r, http.MethodGet, "/bytes/many", nil); resp.StatusCode != http.StatusBadRequest { //nolint:bodyclose // ask does
+	if resp := ask(t, r, http.MethodGet, "/bytes/many", nil); resp.StatusCode != http.StatusBadRequest {
 		t.Errorf("/bytes/many: %s", resp.Status)
 	}
 
@@ -52,12 +53,12 @@ func TestHTTPBytesAndSums(t *testing.T) {
 	rand.Read(file)
 	sum = sha256.Sum256(file)
 	var answer HTTPSum
-	resp = ask(t, r, http.MethodPost, "/sum", bytes.NewReader(file)) //nolint:bodyclose // ask does
+	resp = ask(t, r, http.MethodPost, "/sum", bytes.NewReader(file))
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Bytes != int64(len(file)) || answer.SHA256 != hex.EncodeToString(sum[:]) {
 		t.Errorf("%+v, %v", answer, err)
 	}
 	var seen Seen
-	if err := json.NewDecoder(ask(t, r, http.MethodGet, "//a/../sum", nil).Body).Decode(&seen); err != nil || seen.Path != "//a/../sum" { //nolint:bodyclose // ask does
+	if err := json.NewDecoder(ask(t, r, http.MethodGet, "//a/../sum", nil).Body).Decode(&seen); err != nil || seen.Path != "//a/../sum" {
 		t.Errorf("a path that is not clean: %+v, %v", seen, err)
 	}
 }
@@ -65,10 +66,10 @@ func TestHTTPBytesAndSums(t *testing.T) {
 // TestHTTPEventsKeepPace: no event before it was asked for, and the stream ends with the last.
 func TestHTTPEventsKeepPace(t *testing.T) {
 	r := start(t, Embedded, HTTP)
-	if resp := ask(t, r, http.MethodPost, "/events?pace=p", nil); resp.StatusCode != http.StatusNotFound { //nolint:bodyclose // ask does
+	if resp := ask(t, r, http.MethodPost, "/events?pace=p", nil); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("a pace that no stream has: %s", resp.Status)
 	}
-	resp := ask(t, r, http.MethodGet, "/events?n=2&pace=p", nil) //nolint:bodyclose // ask does
+	resp := ask(t, r, http.MethodGet, "/events?n=2&pace=p", nil)
 	if resp.Header.Get("Content-Type") != "text/event-stream" {
 		t.Errorf("%v", resp.Header)
 	}
