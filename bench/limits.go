@@ -59,9 +59,10 @@ type term struct {
 	left, right *term
 	value       float64 // literal
 	arm, phase  string  // metric; a rate and a cost have no phase
-	component   string  // of a cost
-	name        string  // quantile of a metric, name of a total, a rate or a cost
-	time        int     // dimension: 1 a time, 0 a number, -1 a rate
+	component   string  // of a cost, and what it is of the component's
+	cost        func(result.Cost) float64
+	name        string // quantile of a metric, name of a total or a rate
+	time        int    // dimension: 1 a time, 0 a number, -1 a rate
 }
 
 func parseLimits(exprs, arms []string) ([]*limit, error) {
@@ -301,7 +302,7 @@ func (p *limitParser) metric(t *term) error {
 	}
 	for _, c := range limitCosts {
 		if c.name == parts[2] {
-			t.op, t.arm, t.component, t.name, t.time = 'm', parts[0], parts[1], c.name, c.time
+			t.op, t.arm, t.component, t.cost, t.time = 'm', parts[0], parts[1], c.of, c.time
 			return p.knowsArm(t.arm)
 		}
 	}

@@ -191,7 +191,7 @@ func (t *term) eval(w *result.Workload, all *result.Bench) (float64, error) {
 		return float64(sum), nil
 	case 'm':
 		if t.component != "" {
-			return t.cost(w, all), nil
+			return t.used(w, all), nil
 		}
 		i := slices.IndexFunc(w.Arms, func(a result.Arm) bool { return a.Path == t.arm })
 		switch t.name { // applies has seen the arm
@@ -247,7 +247,7 @@ func (t *term) applies(w *result.Workload, all *result.Bench) bool {
 		switch t.phase {
 		case "":
 			if t.component != "" {
-				return t.cost(w, all) != 0
+				return t.used(w, all) != 0
 			}
 			return t.name == "throughput" || slices.ContainsFunc(w.Arms, func(a result.Arm) bool { return a.BytesPerS > 0 })
 		case result.PhaseLag:
@@ -260,16 +260,11 @@ func (t *term) applies(w *result.Workload, all *result.Bench) bool {
 	return t.left.applies(w, all) && t.right.applies(w, all)
 }
 
-// cost is what the component used for the arm in a workload; 0 where that is not known.
-func (t *term) cost(w *result.Workload, all *result.Bench) float64 {
+// used is what the component used for the arm in a workload; 0 where that is not known.
+func (t *term) used(w *result.Workload, all *result.Bench) float64 {
 	for _, c := range all.Costs {
-		if c.Workload != cmp.Or(w.Label, w.Name) || c.Path != t.arm || c.Component != t.component {
-			continue
-		}
-		for _, known := range limitCosts {
-			if known.name == t.name {
-				return known.of(c)
-			}
+		if c.Workload == cmp.Or(w.Label, w.Name) && c.Path == t.arm && c.Component == t.component {
+			return t.cost(c)
 		}
 	}
 	return 0

@@ -1,22 +1,13 @@
 package peerrouter
 
 import (
-	"regexp"
-	"syscall"
-	"text/template"
-
 	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
 	kinds.Register(kind{
-		Product: product.Product{
-			Name: "haproxy", Package: "haproxy", Binaries: []string{"haproxy"},
-			Config: template.Must(template.New("haproxy").Parse(haproxyConfig)),
-			Argv:   func(program, _, config string) []string { return []string{program, "-db", "-f", config} },
-			Death:  syscall.SIGKILL, VersionArg: "-v", Version: regexp.MustCompile(`HAProxy version (\S+)`),
-		},
-		passes: true, terminates: true, tunes: true, alpn: true,
+		Product: product.HAProxy(haproxyConfig),
+		passes:  true, terminates: true, tunes: true, alpn: true,
 	})
 }
 

@@ -1,35 +1,20 @@
 package peerrouter
 
 import (
-	"regexp"
-	"syscall"
-	"text/template"
-
 	"github.com/tlsroute/tlsroute-bench/internal/process"
 	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
-// nginxStream is where Debian puts the module for TCP and TLS.
-const nginxStream = "/usr/lib/nginx/modules/ngx_stream_module.so"
-
 func init() {
 	kinds.Register(kind{
-		Product: product.Product{
-			Name: "nginx", Package: "nginx", Binaries: []string{"nginx"},
-			Config: template.Must(template.New("nginx").Parse(nginxConfig)),
-			Argv: func(program, dir, config string) []string {
-				return []string{program, "-p", dir, "-c", config, "-e", "stderr"}
-			},
-			// By SIGTERM the master ends its workers too, at once.
-			Death: syscall.SIGTERM, VersionArg: "-v", Version: regexp.MustCompile(`nginx/(\S+)`),
-		},
-		passes: true, terminates: true, tunes: true, alpn: true,
-		needs: []process.MissingError{{Program: nginxStream, Package: "libnginx-mod-stream"}},
+		Product: product.Nginx(nginxConfig),
+		passes:  true, terminates: true, tunes: true, alpn: true,
+		needs: []process.MissingError{product.NginxStream},
 	})
 }
 
 // Buffers of 256 KiB in the place of 16 save a third of the processor time of bulk (facts/performance.md section 4.1).
-const nginxConfig = `load_module ` + nginxStream + `;
+var nginxConfig = `load_module ` + product.NginxStream.Program + `;
 daemon off;
 pid {{.Home}}/pid;
 worker_processes auto;

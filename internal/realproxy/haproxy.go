@@ -1,21 +1,12 @@
 package realproxy
 
 import (
-	"regexp"
-	"syscall"
-	"text/template"
-
 	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
 func init() {
 	kinds.Register(kind{
-		Product: product.Product{
-			Name: "haproxy", Package: "haproxy", Binaries: []string{"haproxy"},
-			Config: template.Must(template.New("haproxy").Parse(haproxyConfig)),
-			Argv:   func(program, _, config string) []string { return []string{program, "-db", "-f", config} },
-			Death:  syscall.SIGKILL, VersionArg: "-v", Version: regexp.MustCompile(`HAProxy version (\S+)`),
-		},
+		Product:   product.HAProxy(haproxyConfig),
 		protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1", "v2"}, resolves: true,
 	})
 }

@@ -1,34 +1,19 @@
 package realproxy
 
 import (
-	"regexp"
-	"syscall"
-	"text/template"
-
 	"github.com/tlsroute/tlsroute-bench/internal/process"
 	"github.com/tlsroute/tlsroute-bench/internal/product"
 )
 
-// nginxStream is where Debian puts the module for TCP and TLS.
-const nginxStream = "/usr/lib/nginx/modules/ngx_stream_module.so"
-
 func init() {
 	kinds.Register(kind{
-		Product: product.Product{
-			Name: "nginx", Package: "nginx", Binaries: []string{"nginx"},
-			Config: template.Must(template.New("nginx").Parse(nginxConfig)),
-			Argv: func(program, dir, config string) []string {
-				return []string{program, "-p", dir, "-c", config, "-e", "stderr"}
-			},
-			// By SIGTERM the master ends its workers too, at once.
-			Death: syscall.SIGTERM, VersionArg: "-v", Version: regexp.MustCompile(`nginx/(\S+)`),
-		},
+		Product:   product.Nginx(nginxConfig),
 		protocols: []string{"HTTPS", "TLS", "TCP"}, acceptsProxy: true, sendsSNI: true, sendProxy: []string{"v1"}, preserves: true,
 		needs: func(protocol string) []process.MissingError {
 			if protocol == "HTTPS" {
 				return nil
 			}
-			return []process.MissingError{{Program: nginxStream, Package: "libnginx-mod-stream"}}
+			return []process.MissingError{product.NginxStream}
 		},
 	})
 }
@@ -36,7 +21,7 @@ func init() {
 // An upgrade crosses nginx only when both fields are handed on by name and the target is spoken to in HTTP/1.1 (facts/alb.md
 // section 13). proxy_bind without "transparent" takes an address of this machine, so the client's must be one: any of
 // 127.0.0.0/8.
-const nginxConfig = `{{if ne .Protocol "HTTPS"}}load_module ` + nginxStream + `;
+var nginxConfig = `{{if ne .Protocol "HTTPS"}}load_module ` + product.NginxStream.Program + `;
 {{end}}daemon off;
 pid {{.Home}}/pid;
 worker_processes 2;
