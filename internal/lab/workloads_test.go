@@ -9,7 +9,6 @@ import (
 
 	"github.com/tlsroute/tlsroute-bench/bench"
 	"github.com/tlsroute/tlsroute-bench/internal/backend"
-	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
 // Every workload in every variant, against every driver of its backend. Nothing is timed: whether the machine was busy is no matter here.
@@ -71,10 +70,7 @@ func TestWorkloadsAgainstEveryDriver(t *testing.T) {
 
 func tryWorkload(t *testing.T, r *backend.Running, name string, s bench.Shape) {
 	t.Helper()
-	b := workloadRun(t, r, name, s)
-	if b == nil {
-		return
-	}
+	b := runUntilAsked(t, workloadPlan(r, name, s))
 	a := b.Workloads[0].Arms[0]
 	if a.Errors > 0 || a.Requests == 0 {
 		t.Errorf("%s %+v: %d requests, %d errors: %q; %q", name, s, a.Requests, a.Errors, a.ErrorSamples, b.Validity.Reasons)
@@ -93,9 +89,9 @@ func tryWorkload(t *testing.T, r *backend.Running, name string, s bench.Shape) {
 // refuseWorkload wants one sentence in the place of a measurement.
 func refuseWorkload(t *testing.T, r *backend.Running, name string, s bench.Shape) {
 	t.Helper()
-	b := workloadRun(t, r, name, s)
-	if b == nil {
-		return
+	b, err := bench.Run(t.Context(), workloadPlan(r, name, s), bench.Options{})
+	if err != nil {
+		t.Fatalf("%s %+v: %v", name, s, err)
 	}
 	if a := b.Workloads[0].Arms[0]; a.Requests > 0 {
 		t.Errorf("%s %+v: %d requests", name, s, a.Requests)
@@ -105,8 +101,7 @@ func refuseWorkload(t *testing.T, r *backend.Running, name string, s bench.Shape
 	}
 }
 
-func workloadRun(t *testing.T, r *backend.Running, name string, s bench.Shape) *result.Bench {
-	t.Helper()
+func workloadPlan(r *backend.Running, name string, s bench.Shape) bench.Plan {
 	access := bench.Access{User: r.Access.User, Password: r.Access.Password, Database: r.Access.Database, SSHKey: r.Access.ClientKey, HostKey: r.Access.HostKey}
 	if r.Witness != nil {
 		access.Witness = r.Info.Name
@@ -118,11 +113,7 @@ func workloadRun(t *testing.T, r *backend.Running, name string, s bench.Shape) *
 	if _, err := bench.CheckShape(name, s, w.Rate, w.ConnectRate, true); err != nil {
 		w.Rate = 0 // a tunnel an exchange
 	}
-	b, err := bench.Run(t.Context(), bench.Plan{
+	return bench.Plan{
 		Workloads: []bench.WorkloadPlan{w}, Window: 200 * time.Millisecond, Guard: 20 * time.Millisecond, Drain: 20 * time.Second, Pairs: 2, Seed: 1,
-	}, bench.Options{})
-	if err != nil {
-		t.Errorf("%s %+v: %v", name, s, err)
 	}
-	return b
 }
