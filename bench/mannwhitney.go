@@ -48,7 +48,7 @@ func rankSum(x, y []float64) float64 {
 
 // shift is how far y lies above x: the median of all differences (Hodges and Lehmann), with its interval by resampling both.
 func shift(x, y []float64, b int, rng *rand.Rand) estimate {
-	x, y = fold(x, maxUnits), fold(y, maxUnits)
+	x, y = fold(x, maxBlocks), fold(y, maxBlocks)
 	diffs := make([]float64, 0, len(x)*len(y))
 	of := func(x, y []float64) float64 {
 		diffs = diffs[:0]

@@ -43,6 +43,7 @@ type run struct {
 	warmupWindows int
 	warmupSteady  bool
 	stoppedBy     string
+	nextLook      int // at how many good pairs precision is looked at (precision.go)
 	// excluded counts the pairs that were left out; worstLag is the lateness of the latest of their windows, by late.
 	excluded               int
 	spoiled                int // of them, by this process

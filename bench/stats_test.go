@@ -29,6 +29,30 @@ func TestHodgesLehmann(t *testing.T) {
 	}
 }
 
+func TestAResampleIsWeighedRight(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	for n := 2; n <= 40; n++ {
+		x := make([]float64, n)
+		for i := range x {
+			x[i] = float64(rng.IntN(50)) / 8 // ties, and exact sums
+		}
+		averages, times, sample := walshOf(x), make([]int, n), make([]float64, n)
+		for range 20 {
+			clear(times)
+			for k := range sample {
+				i := rng.IntN(n)
+				times[i]++
+				sample[k] = x[i]
+			}
+			if got, want := averages.median(times), first(hodgesLehmann(sample, nil)); got != want {
+				t.Fatalf("%v: got %v, want %v", sample, got, want)
+			}
+		}
+	}
+}
+
+func first[T, U any](a T, _ U) T { return a }
+
 func TestMedianAgreesWithSorting(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := 1; n <= 60; n++ {
@@ -155,9 +179,12 @@ func TestQuantileIsComparedOnlyWithEnoughSamples(t *testing.T) {
 	}
 }
 
-func BenchmarkBootstrap12(b *testing.B) {
+func BenchmarkBootstrap12(b *testing.B)  { benchmarkBootstrap(b, 12) }
+func BenchmarkBootstrap192(b *testing.B) { benchmarkBootstrap(b, 192) }
+
+func benchmarkBootstrap(b *testing.B, n int) {
 	rng := rand.New(rand.NewPCG(1, 1))
-	x := make([]float64, 12)
+	x := make([]float64, n)
 	for i := range x {
 		x[i] = noise(rng)
 	}

@@ -116,10 +116,10 @@ type block struct {
 }
 
 // topShare is the part of a block that is kept. The samples beyond a far percentile are at most one in a thousand of all, so one of
-// 2·maxUnits blocks of equal size could hold all of them within a seventh of itself.
+// 2·maxBlocks blocks of equal size could hold all of them within a seventh of itself.
 const topShare = 0.2
 
-// addBlock takes a window in. There are never more than 2·maxUnits blocks: then neighbours are put together, which keeps what they
+// addBlock takes a window in. There are never more than 2·maxBlocks blocks: then neighbours are put together, which keeps what they
 // have in common inside a block.
 func addBlock(blocks []block, window *hdr.Histogram) []block {
 	all, n := barsOf(window), window.TotalCount()
@@ -129,17 +129,17 @@ func addBlock(blocks []block, window *hdr.Histogram) []block {
 		kept += all[i-1].count
 	}
 	blocks = append(blocks, block{n, slices.Clone(all[i:])})
-	if len(blocks) < 2*maxUnits {
+	if len(blocks) < 2*maxBlocks {
 		return blocks
 	}
-	for i := range maxUnits {
+	for i := range maxBlocks {
 		a, b := blocks[2*i], blocks[2*i+1]
 		top := slices.Concat(a.top, b.top)
 		slices.SortFunc(top, func(a, b bar) int { return cmp.Compare(a.value, b.value) })
 		blocks[i] = block{a.n + b.n, top}
 	}
-	clear(blocks[maxUnits:])
-	return blocks[:maxUnits]
+	clear(blocks[maxBlocks:])
+	return blocks[:maxBlocks]
 }
 
 // blockInterval is the interval of a far quantile over resamples of the blocks; false when there are too few of them.

@@ -133,14 +133,14 @@ func TestBlocksStayFewAndKeepTheTop(t *testing.T) {
 	var blocks []block
 	rng := rand.New(rand.NewPCG(2, 1))
 	var all []int64
-	for range 5 * maxUnits {
+	for range 5 * maxBlocks {
 		w := newHistogram()
 		for range 50 {
 			v := 1 + rng.Int64N(2000) // exact in the histogram
 			all = append(all, v)
 			_ = w.RecordValue(v)
 		}
-		if blocks = addBlock(blocks, w); len(blocks) >= 2*maxUnits {
+		if blocks = addBlock(blocks, w); len(blocks) >= 2*maxBlocks {
 			t.Fatalf("%d blocks", len(blocks))
 		}
 	}
