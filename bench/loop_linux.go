@@ -50,7 +50,7 @@ func (r *run) newLoops(a *armState) (loops []*loop) {
 	for i := range slots {
 		if t := slots[i].tunnel; len(loops) > 0 && t != nil && t.poll() {
 			event := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET, Fd: int32(i)}
-			t.polled.eager.Store(unix.EpollCtl(loops[i%len(loops)].fd, unix.EPOLL_CTL_ADD, int(t.polled.fd.Load()), &event) == nil)
+			t.polled.setEager(unix.EpollCtl(loops[i%len(loops)].fd, unix.EPOLL_CTL_ADD, int(t.polled.fd.Load()), &event) == nil)
 		}
 	}
 	return loops
@@ -156,7 +156,7 @@ func endLoops(loops []*loop, slots []slot) {
 	}
 	for i := range slots {
 		if t := slots[i].tunnel; t != nil && t.polled != nil {
-			t.polled.eager.Store(false)
+			t.polled.setEager(false)
 		}
 	}
 }

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/tlsroute/tlsroute-bench/internal/result"
 )
 
@@ -250,7 +248,7 @@ func TestPollableKeepsWhatItCannotSend(t *testing.T) {
 			t.Fatal(err)
 		}
 		if !done {
-			if err := c.wait(unix.POLLOUT, &c.writeBy); err != nil {
+			if err := c.waitWrite(); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -306,6 +304,51 @@ func TestPollableWaitsWhereItIsAskedTo(t *testing.T) {
 		if !errors.Is(err, net.ErrClosed) {
 			t.Errorf("%s after that: %v", what, err)
 		}
+	}
+}
+
+// Whatever ends a wait ends it at once: many waits of a slice of poll(2) would each have a processor of the runtime's.
+func TestPollableIsWoken(t *testing.T) {
+	for name, c := range map[string]struct {
+		wake func(*pollable, net.Conn)
+		want error // of both Reads; nil for one that has the byte, and another that waits on
+	}{
+		"a byte":     {func(_ *pollable, far net.Conn) { _, _ = far.Write([]byte{1}) }, nil},
+		"a deadline": {func(c *pollable, _ net.Conn) { _ = c.SetReadDeadline(past) }, os.ErrDeadlineExceeded},
+		"eagerness":  {func(c *pollable, _ net.Conn) { c.setEager(true) }, os.ErrDeadlineExceeded},
+		"the end":    {func(_ *pollable, far net.Conn) { _ = far.Close() }, io.EOF},
+		"Close":      {func(c *pollable, _ net.Conn) { _ = c.Close() }, net.ErrClosed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			near, far := pollablePair(t)
+			if err := near.detach(); err != nil {
+				t.Fatal(err)
+			}
+			results := make(chan error, 2)
+			for range 2 {
+				go func() { _, err := near.Read(make([]byte, 1)); results <- err }()
+			}
+			for waiting := 0; waiting < 2; time.Sleep(time.Millisecond) {
+				near.mu.Lock()
+				waiting = near.reads
+				near.mu.Unlock()
+			}
+			c.wake(near, far)
+			if err := <-results; !errors.Is(err, c.want) {
+				t.Errorf("the first: %v, want %v", err, c.want)
+			}
+			if c.want == nil {
+				_, _ = far.Write([]byte{2})
+			}
+			if err := <-results; !errors.Is(err, c.want) {
+				t.Errorf("the second: %v, want %v", err, c.want)
+			}
+			readable.mu.Lock()
+			defer readable.mu.Unlock()
+			if readable.epoll != nil || len(readable.waiting) > 0 {
+				t.Errorf("%d are waited for when nobody waits", len(readable.waiting))
+			}
+		})
 	}
 }
 

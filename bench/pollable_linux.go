@@ -14,8 +14,8 @@ import (
 )
 
 // pollable is a TCP connection that can be taken out of the runtime's poller, which wakes a thread of its own for each answer. From
-// then on it reads and writes its descriptor itself. It still waits where it is asked to, by poll(2); while it is eager it never does: a
-// Read that would is one whose deadline has passed, and what a Write cannot send is kept for flush.
+// then on it reads and writes its descriptor itself. It still waits where it is asked to (readiness_linux.go); while
+// it is eager it never does: a Read that would is one whose deadline has passed, and what a Write cannot send is kept for flush.
 type pollable struct {
 	net.Conn // until detach; its addresses after that too
 	fd       atomic.Int64
@@ -23,8 +23,10 @@ type pollable struct {
 
 	readBy, writeBy atomic.Int64 // the deadlines in Unix nanoseconds, 0 for none
 
-	mu  sync.Mutex // guards out, and fd while it is in use: a number is soon another file's
-	out []byte     // not sent yet
+	mu    sync.Mutex    // guards what follows, and fd while it is in use: a number is soon another file's
+	out   []byte        // not sent yet
+	woken chan struct{} // for a Read that waits; nil before there was one
+	reads int           // that wait
 }
 
 // What fd is when it is no descriptor.
@@ -34,7 +36,7 @@ const (
 )
 
 const (
-	// pollSlice is how late a deadline or a Close may be noticed by one that waits.
+	// pollSlice is how late a deadline or a Close may be noticed by a Write that waits.
 	pollSlice = 20 * time.Millisecond
 	// maxOut bounds what waits to be sent: some requests of the largest size.
 	maxOut = 4 * maxEcho
@@ -93,7 +95,7 @@ func (c *pollable) Read(p []byte) (int, error) {
 		case c.eager.Load():
 			return 0, os.ErrDeadlineExceeded
 		}
-		if err := c.wait(unix.POLLIN, &c.readBy); err != nil {
+		if err := c.waitRead(); err != nil {
 			return 0, c.fault("read", err)
 		}
 	}
@@ -108,7 +110,7 @@ func (c *pollable) Write(p []byte) (int, error) {
 			break
 		}
 		if err == nil {
-			err = c.wait(unix.POLLOUT, &c.writeBy)
+			err = c.waitWrite()
 		}
 		if err != nil {
 			return 0, c.fault("write", err)
@@ -173,11 +175,74 @@ func (c *pollable) tryLocked(call func(int, []byte) (int, error), p []byte) (int
 	}
 }
 
-// wait is for the connection to become ready, until the deadline.
-func (c *pollable) wait(events int16, by *atomic.Int64) error {
+// waitRead comes back when there is something to read, or something else has changed: one has to look again. The error is that of a
+// deadline that has passed, or of a connection that is closed.
+func (c *pollable) waitRead() error {
+	c.mu.Lock()
+	fd := c.fd.Load()
+	if fd < 0 {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	if c.woken == nil {
+		c.woken = make(chan struct{}, 1)
+	}
+	woken := c.woken
+	c.reads++
+	err := readable.add(int(fd), woken)
+	c.mu.Unlock()
+	defer c.forget(fd)
+	if err != nil || c.eager.Load() { // eager and the deadline are looked at once the channel is there, or a change would wake nobody
+		return err
+	}
+	var over <-chan time.Time
+	if at := c.readBy.Load(); at != 0 {
+		left := time.Until(time.Unix(0, at))
+		if left <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		timer := time.NewTimer(left)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-woken:
+	case <-over:
+	}
+	return nil
+}
+
+// forget takes the descriptor back, unless Close has, or has the next one look that waits.
+func (c *pollable) forget(fd int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch c.reads--; {
+	case c.reads > 0:
+		signal(c.woken)
+	case c.fd.Load() == fd:
+		readable.remove(int(fd))
+	}
+}
+
+// setEager wakes who waits when nobody is to wait any more.
+func (c *pollable) setEager(eager bool) {
+	c.eager.Store(eager)
+	c.wake()
+}
+
+func (c *pollable) wake() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.woken != nil {
+		signal(c.woken)
+	}
+}
+
+// waitWrite waits by poll(2), for as long as a peer does not read.
+func (c *pollable) waitWrite() error {
 	for {
 		slice := pollSlice
-		if at := by.Load(); at != 0 {
+		if at := c.writeBy.Load(); at != 0 {
 			left := time.Until(time.Unix(0, at))
 			if left <= 0 {
 				return os.ErrDeadlineExceeded
@@ -188,7 +253,7 @@ func (c *pollable) wait(events int16, by *atomic.Int64) error {
 		if fd < 0 {
 			return net.ErrClosed
 		}
-		ready := []unix.PollFd{{Fd: int32(fd), Events: events}}
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
 		n, err := unix.Poll(ready, int(slice/time.Millisecond)+1)
 		if err != nil && !errors.Is(err, unix.EINTR) {
 			return os.NewSyscallError("poll", err)
@@ -210,6 +275,10 @@ func (c *pollable) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if fd := c.fd.Swap(closed); fd >= 0 {
+		readable.remove(int(fd))
+		if c.woken != nil {
+			signal(c.woken)
+		}
 		return os.NewSyscallError("close", unix.Close(int(fd)))
 	}
 	return net.ErrClosed
@@ -233,6 +302,7 @@ func (c *pollable) SetDeadline(t time.Time) error {
 }
 
 func (c *pollable) SetReadDeadline(t time.Time) error {
+	defer c.wake()
 	return c.setDeadline(&c.readBy, t, c.Conn.SetReadDeadline)
 }
 
