@@ -99,7 +99,7 @@ bench-alb: build ## the load balancer simulator against HAProxy and nginx as loa
 bench-aa: ## the bench on the same path as both arms, 20 times, and with 200 µs added to one (eight minutes; AA takes flags, such as AA='-runs 5')
 	$(GO) run ./internal/aa $(AA)
 
-bench-widths: build ## how narrow the intervals of scenario latency are when both arms are one path (eight minutes)
+bench-widths: build ## how narrow the intervals of scenario latency are when both arms are one path (five minutes)
 	PATH=$(CURDIR)/bin:$$PATH ./tools/widths.sh bin/widths
 
 lint: ## the pinned linters (the first run builds them)
