@@ -29,18 +29,18 @@ func lastOnes(ctx context.Context, t *conformance.T) (conformance.Observation, e
 	if err := <-sent; err != nil && o.Outcome == conformance.Intact {
 		o = conformance.Observation{Outcome: t.Outcome(err), Detail: "sending what is pending: " + err.Error()}
 	}
-	if o.Outcome == conformance.Intact {
+	o = alsoArrived(o, func() conformance.Observation {
 		if err := wire.CloseWrite(conn); err != nil {
-			return conformance.Observation{Outcome: t.Outcome(err), Detail: "ending: " + err.Error()}, nil
+			return conformance.Observation{Outcome: t.Outcome(err), Detail: "ending: " + err.Error()}
 		}
-		o = arrived(ctx, t, "a", nonce, pending)
-	}
-	if o.Outcome != conformance.Intact {
-		o.Detail = "from the backend: " + o.Detail
-		return o, nil
-	}
-	o, err = lastOfClient(ctx, t)
-	o.Detail = "from the client: " + o.Detail
+		return arrived(ctx, t, "a", nonce, pending)
+	})
+	o.Detail = "from the backend: " + o.Detail
+	o = alsoArrived(o, func() (there conformance.Observation) {
+		there, err = lastOfClient(ctx, t)
+		there.Detail = "from the client: " + there.Detail
+		return there
+	})
 	return o, err
 }
 

@@ -155,6 +155,7 @@ func verdictOf(b *result.Bench, path string) string {
 // server is an echo witness over TLS that answers late.
 type server struct {
 	ln     net.Listener
+	tcp    bench.NetDial
 	roots  *tls.Config
 	delay  time.Duration
 	mu     sync.Mutex // guards conns and spent
@@ -178,7 +179,7 @@ func serve(delay time.Duration) (*server, error) {
 	}
 	s := &server{
 		ln: tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{leaf}, MinVersion: tls.VersionTLS13}), delay: delay,
-		roots: &tls.Config{RootCAs: ca.Pool(), ServerName: host, MinVersion: tls.VersionTLS13}, conns: map[net.Conn]struct{}{},
+		tcp: bench.Pollable(nil), roots: &tls.Config{RootCAs: ca.Pool(), ServerName: host, MinVersion: tls.VersionTLS13}, conns: map[net.Conn]struct{}{},
 	}
 	s.served.Go(func() {
 		for {
@@ -233,31 +234,39 @@ func (s *server) echo(c net.Conn) {
 	if _, err := c.Write(append(rec, '\n')); err != nil {
 		return
 	}
+	late, err := newTimer()
+	if err != nil {
+		return
+	}
+	defer func() { _ = late.close() }()
 	buf := make([]byte, 64) // as the echo workload sends
 	for {
 		_ = c.SetDeadline(time.Now().Add(patience))
 		if _, err := io.ReadFull(r, buf); err != nil {
 			return
 		}
-		s.wait()
+		if err := s.wait(late); err != nil {
+			return
+		}
 		if _, err := c.Write(buf); err != nil {
 			return
 		}
 	}
 }
 
-func (s *server) wait() {
+func (s *server) wait(t *timer) error {
 	if s.delay == 0 {
-		return
+		return nil
 	}
 	began := time.Now()
-	for rest := s.delay; rest > 0; rest = s.delay - time.Since(began) { // a signal ends a sleep early
-		sleep(rest)
+	if err := t.sleep(s.delay); err != nil {
+		return err
 	}
 	took := time.Since(began)
 	s.mu.Lock()
 	s.spent = append(s.spent, took)
 	s.mu.Unlock()
+	return nil
 }
 
 // typicalDelay is the median of what the delay came to since the last call.
@@ -274,8 +283,7 @@ func (s *server) typicalDelay() time.Duration {
 
 func (s *server) dial(ctx context.Context, observe func(string, time.Duration)) (net.Conn, error) {
 	began := time.Now()
-	var d net.Dialer
-	raw, err := d.DialContext(ctx, "tcp", s.ln.Addr().String())
+	raw, err := s.tcp(ctx, "tcp", s.ln.Addr().String())
 	if err != nil {
 		return nil, err
 	}

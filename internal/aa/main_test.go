@@ -31,8 +31,17 @@ func TestDelayIsAddedAndBothTablesAreThere(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	late, err := newTimer()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for range 3 {
-		s.wait()
+		if err := s.wait(late); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := late.close(); err != nil {
+		t.Error(err)
 	}
 	if err := s.close(); err != nil {
 		t.Fatal(err)

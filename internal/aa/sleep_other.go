@@ -4,4 +4,10 @@ package main
 
 import "time"
 
-func sleep(d time.Duration) { time.Sleep(d) }
+type timer struct{}
+
+func newTimer() (*timer, error) { return &timer{}, nil }
+
+func (*timer) sleep(d time.Duration) error { time.Sleep(d); return nil }
+
+func (*timer) close() error { return nil }
