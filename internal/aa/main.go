@@ -4,11 +4,10 @@
 //	go run ./internal/aa                     # 20 runs of A/A, 3 with 200 µs, about 6 minutes
 //	go run ./internal/aa -runs 5 -delay 1ms
 //
-// Both are over TLS on loopback, to an echo server of its own. The delay is slept; what it came to,
-// the timer's own lateness included, is measured, and that is what the interval is held against. On two cores some 18 µs more are found than
-// were added, whether it is slept or spun: who waits longer is likely to be woken later. The status is 1 when more than one run in twenty
-// found a difference where there is none, when a delay was not
-// found, or when too many runs were not valid to tell: on a machine that is busy with other things that is all it says.
+// Both are over TLS on loopback, to an echo server of its own. The delay is slept; what it came to, the timer's own lateness included, is
+// measured, and the interval has to be no further from that than its own width or 5 per cent: on two cores some 5 µs more are found than were
+// added, for who waits longer is woken later. The status is 1 when more than one run in twenty found a difference where there is none,
+// when a delay was not found, or when too many runs were not valid to tell: on a machine that is busy with other things that is all it says.
 package main
 
 import (
@@ -100,8 +99,8 @@ func try(ctx context.Context, out io.Writer, plan bench.Plan, load bench.Workloa
 		}
 		s, verdict := stepTo(b, "delayed"), verdictOf(b, "delayed")
 		added := slow.typicalDelay()
-		width := s.CI95NS[1] - s.CI95NS[0]
-		hit := verdict == "slower" && s.CI95NS[0] > 0 && s.CI95NS[0] <= int64(added)+width && int64(added)-width <= s.CI95NS[1]
+		beside := max(s.CI95NS[1]-s.CI95NS[0], int64(added)/20)
+		hit := verdict == "slower" && s.CI95NS[0] > 0 && s.CI95NS[0] <= int64(added)+beside && int64(added)-beside <= s.CI95NS[1]
 		words := verdict
 		switch {
 		case !b.Validity.OK:
@@ -111,7 +110,7 @@ func try(ctx context.Context, out io.Writer, plan bench.Plan, load bench.Workloa
 			words += ", MISSED"
 			ok = false
 		case int64(added) < s.CI95NS[0] || int64(added) > s.CI95NS[1]:
-			words += ", the interval is beside it by less than its width"
+			words += ", the interval is beside it by less than its width or 5 %"
 		}
 		us := func(ns int64) string { return time.Duration(ns).Round(100 * time.Nanosecond).String() }
 		fmt.Fprintf(out, "%4d  %-6v %-12s %-12s %-28s %s\n", i+1, b.Validity.OK, us(int64(added)), us(s.AddedNS), us(s.CI95NS[0])+" to "+us(s.CI95NS[1]), words)
