@@ -18,7 +18,7 @@ import (
 	"github.com/tlsroute/tlsroute-bench/internal/witness"
 )
 
-// allOfIt is what the checks accept that count bytes. HAProxy 2.6 now and then ends so when it is busy.
+// allOfIt is what the checks accept that count bytes. HAProxy 2.6 was seen to end so once, on a busy machine.
 var allOfIt = slices.Concat(pass(whole, conformance.Intact), tolerate("every byte arrives, and a FIN without close_notify, which TLS itself calls an abort", conformance.FIN))
 
 // unbounded is the outcome "the writer was never stopped".
