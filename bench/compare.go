@@ -71,10 +71,9 @@ func (r *run) compareOne(base, cand *armState, phase string, i int, q float64) (
 	}
 	metric := phase + "." + quantileNames[i]
 	e := bootstrap(logs, resamples, stream(r.plan.Seed, "%s/%s/%s/%s/bootstrap", r.label, base.Path, cand.Path, metric))
-	delta, _ := hodgesLehmann(diffs, nil)
 	return result.Comparison{
 		Baseline: base.Path, Candidate: cand.Path, Metric: metric,
 		Ratio: math.Exp(e.value), CI95: [2]float64{math.Exp(e.lo), math.Exp(e.hi)},
-		DeltaNS: int64(delta), Pairs: len(logs),
+		DeltaNS: int64(hodgesLehmann(diffs)), Pairs: len(logs),
 	}, signedRank(logs), true
 }

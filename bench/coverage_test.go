@@ -10,9 +10,7 @@ import (
 // bca is the bias-corrected and accelerated interval (B. Efron, 1987), which bootstrap is measured against: z0 from the share of
 // the resamples below the estimate, the acceleration by the jackknife.
 func bca(x []float64, b int, rng *rand.Rand) estimate {
-	var scratch []float64
-	var e estimate
-	e.value, scratch = hodgesLehmann(x, nil)
+	e := estimate{value: hodgesLehmann(x)}
 	n := len(x)
 	sample, thetas := make([]float64, n), make([]float64, b)
 	below := 0.0
@@ -20,7 +18,7 @@ func bca(x []float64, b int, rng *rand.Rand) estimate {
 		for i := range sample {
 			sample[i] = x[rng.IntN(n)]
 		}
-		thetas[k], scratch = hodgesLehmann(sample, scratch)
+		thetas[k] = hodgesLehmann(sample)
 		switch {
 		case thetas[k] < e.value:
 			below++
@@ -32,7 +30,7 @@ func bca(x []float64, b int, rng *rand.Rand) estimate {
 	left := make([]float64, n)
 	mean := 0.0
 	for i := range x {
-		left[i], scratch = hodgesLehmann(slices.Delete(slices.Clone(x), i, i+1), scratch)
+		left[i] = hodgesLehmann(slices.Delete(slices.Clone(x), i, i+1))
 		mean += left[i] / float64(n)
 	}
 	var squares, cubes float64

@@ -22,15 +22,15 @@ const (
 )
 
 // hodgesLehmann is the median of the Walsh averages (x[i]+x[j])/2, i <= j: nearly as sharp as the mean, and one wild window
-// in four cannot carry it off. scratch is grown as needed and returned.
-func hodgesLehmann(x, scratch []float64) (float64, []float64) {
-	scratch = scratch[:0]
+// in four cannot carry it off.
+func hodgesLehmann(x []float64) float64 {
+	averages := make([]float64, 0, len(x)*(len(x)+1)/2)
 	for i := range x {
 		for j := i; j < len(x); j++ {
-			scratch = append(scratch, (x[i]+x[j])/2)
+			averages = append(averages, (x[i]+x[j])/2)
 		}
 	}
-	return median(scratch), scratch
+	return median(averages)
 }
 
 // median partially sorts x.
@@ -91,8 +91,7 @@ type estimate struct{ value, lo, hi float64 }
 // alone: over normal, wild and skewed noise BCa covers 92 to 93 per cent at 12 pairs and 84 to 88 at 6, this one 96 and 92 to 95
 // (coverage_test.go). Both corrections together cover what this one does and are no narrower.
 func bootstrap(x []float64, b int, rng *rand.Rand) estimate {
-	var e estimate
-	e.value, _ = hodgesLehmann(x, nil)
+	e := estimate{value: hodgesLehmann(x)}
 	if len(x) < 2 {
 		e.lo, e.hi = math.Inf(-1), math.Inf(1)
 		return e
